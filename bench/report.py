@@ -1,0 +1,120 @@
+"""From measured values to the table: medians, ratios, and what machine it was."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+import subprocess
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import psutil
+
+from bench.systems import BenchError, program
+
+OURS: Final = "Gatepost"
+PEER: Final = "Postfix"
+
+
+class Figure(msgspec.Struct):
+    """One line of the table: what, in which unit, and the values of each run by the system's name."""
+
+    group: str
+    name: str
+    unit: str
+    runs: dict[str, list[float]]
+
+    def median(self, system: str) -> float | None:
+        return statistics.median(self.runs[system]) if system in self.runs else None
+
+    @property
+    def ratio(self) -> float | None:
+        """Gatepost's median divided by Postfix's."""
+        ours, theirs = self.median(OURS), self.median(PEER)
+        return ours / theirs if ours is not None and theirs else None
+
+
+class Figures:
+    """Collects values; keeps the order in which the lines were first seen."""
+
+    def __init__(self) -> None:
+        self._figures: dict[tuple[str, str], Figure] = {}
+
+    def add(self, group: str, name: str, unit: str, system: str, value: float) -> None:
+        figure = self._figures.setdefault((group, name), Figure(group, name, unit, {}))
+        figure.runs.setdefault(system, []).append(value)
+
+    def all(self) -> list[Figure]:
+        """By group, in the order of the groups' first lines."""
+        groups = list(dict.fromkeys(group for group, _ in self._figures))
+        return sorted(self._figures.values(), key=lambda figure: groups.index(figure.group))
+
+
+def table(figures: Figures) -> str:
+    """Plain text, aligned. Rates: more is better; everything else: less is better."""
+    lines = [f"{'':42}{'':>12}{OURS:>12}{PEER:>12}{'ratio':>8}"]
+    group = ""
+    for figure in figures.all():
+        if figure.group != group:
+            group = figure.group
+            lines += ["", group]
+        ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else "-"
+        ours, theirs = (_number(figure.median(system)) for system in (OURS, PEER))
+        lines.append(f"  {figure.name:40}{figure.unit:>12}{ours:>12}{theirs:>12}{ratio:>8}")
+    lines += [
+        "",
+        "Medians; the ratio is Gatepost's figure to Postfix's. Of messages/s more is better, of all else less.",
+    ]
+    return "\n".join(lines)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def machine(directory: Path) -> dict[str, str]:
+    """What the figures depend on, for whoever reads them later."""
+    mounts = [part for part in psutil.disk_partitions(all=True) if directory.resolve().is_relative_to(part.mountpoint)]
+    mount = max(mounts, key=lambda part: len(part.mountpoint), default=None)
+    return {
+        "date": time.strftime("%Y-%m-%d"),
+        "processor": f"{_processor()}, {os.cpu_count()} logical processors",
+        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}, Postfix {_postfix_version()}",
+        "disk": f"{mount.fstype if mount else 'unknown'}, {_fsync_ms(directory):.2f} ms to write and fsync 4 KiB",
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _postfix_version() -> str:
+    try:
+        done = subprocess.run([program("postconf"), "-dh", "mail_version"], capture_output=True, text=True, check=False)
+    except BenchError:
+        return "not installed"
+    return done.stdout.strip()
+
+
+def _fsync_ms(directory: Path) -> float:
+    """The median of 50; on a tmpfs it is next to nothing, and then the figures say nothing about a mail server."""
+    times = []
+    file = directory / f"gpb-fsync-{os.getpid()}"
+    try:
+        with file.open("wb", buffering=0) as opened:
+            for _ in range(50):
+                began = time.perf_counter()
+                opened.write(b"x" * 4096)
+                os.fsync(opened.fileno())
+                times.append((time.perf_counter() - began) * 1000)
+    finally:
+        file.unlink(missing_ok=True)
+    return statistics.median(times)

@@ -1,0 +1,161 @@
+"""What follows from a message's state and what just happened to it: pure functions from facts to facts.
+
+Each returns the events to append, in order, or an empty tuple when nothing is left to record: that is how a redelivered
+piece of work, a second worker and a double click all become harmless. Nothing here reads a clock, a random number or a store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Final
+
+from pipeline.events import (
+    Attempt,
+    Deferred,
+    Delivered,
+    Discarded,
+    Failed,
+    MessageEvent,
+    Quarantined,
+    Queued,
+    Received,
+    RecipientSpec,
+    Released,
+    Scanned,
+)
+from pipeline.faults import RefusedError
+from pipeline.ids import derived_id
+from pipeline.outcome import Kind, Outcome
+from pipeline.state import Message, Recipient, Stage
+
+REFUSED: Final = "refused"
+EXPIRED: Final = "expired"
+
+
+def judged(
+    message: Message, scanned: Scanned, quarantine: Mapping[str, str], *, now: int, retention: int
+) -> tuple[MessageEvent, ...]:
+    """The scan's result, and where each recipient's copy goes. `quarantine`: address -> reason; the others are queued."""
+    if message.stage is not Stage.RECEIVED:
+        return ()
+    events: list[MessageEvent] = [scanned]
+    reasons: dict[str, list[str]] = {}
+    for address in message.addresses(Stage.RECEIVED):
+        if address in quarantine:
+            reasons.setdefault(quarantine[address], []).append(address)
+    for reason, addresses in reasons.items():
+        events.append(
+            Quarantined(
+                at=now, domain=message.domain, recipients=tuple(addresses), reason=reason, expires=now + retention
+            )
+        )
+    clean = tuple(address for address in message.addresses(Stage.RECEIVED) if address not in quarantine)
+    if clean:
+        events.append(Queued(at=now, domain=message.domain, recipients=clean, size=message.size))
+    return tuple(events)
+
+
+def answered(
+    message: Message,
+    outcomes: Mapping[str, Outcome],
+    *,
+    now: int,
+    next_try: int,
+    unsent: Callable[[Recipient], str],
+    partition_of_sender: int,
+) -> tuple[MessageEvent, ...]:
+    """What a server's answers mean for a message. `unsent` says why a recipient's failure is not worth a bounce, or ""."""
+    groups: dict[tuple[Kind, Attempt, int, str], list[str]] = {}
+    for recipient in message.recipients:
+        outcome = outcomes.get(recipient.address)
+        if recipient.stage is Stage.QUEUED and outcome is not None:
+            why = unsent(recipient) if outcome.kind is Kind.REFUSED else ""
+            group = groups.setdefault((outcome.kind, outcome.attempt, recipient.tries + 1, why), [])
+            group.append(recipient.address)
+    events: list[MessageEvent] = []
+    for (kind, attempt, tries, why), addresses in groups.items():
+        common = {
+            "at": now, "domain": message.domain, "recipients": tuple(addresses), "sender": message.sender,
+            "size": message.size, "tries": tries, "attempt": attempt,
+        }  # fmt: skip
+        if kind is Kind.ACCEPTED:
+            events.append(Delivered(**common, waited=now - message.received_at))
+        elif kind is Kind.REFUSED:
+            bounce = "" if why else bounce_id(message, now, partition_of_sender)
+            events.append(Failed(**common, reason=REFUSED, bounce=bounce, unsent=why))
+        else:
+            events.append(Deferred(**common, next_try=next_try))
+    return tuple(events)
+
+
+def expired(
+    message: Message, *, now: int, unsent: Callable[[Recipient], str], partition_of_sender: int
+) -> tuple[MessageEvent, ...]:
+    """The end of waiting: queued copies are returned to the sender, quarantined ones discarded."""
+    if now < message.expires:
+        return ()
+    events: list[MessageEvent] = []
+    for recipient in message.recipients:
+        if recipient.stage is Stage.QUEUED:
+            why = unsent(recipient)
+            events.append(
+                Failed(
+                    at=now, domain=message.domain, recipients=(recipient.address,), sender=message.sender,
+                    size=message.size, tries=recipient.tries, reason=EXPIRED, attempt=recipient.last,
+                    bounce="" if why else bounce_id(message, now, partition_of_sender), unsent=why,
+                )
+            )  # fmt: skip
+    kept = message.addresses(Stage.QUARANTINED)
+    if kept:
+        events.append(
+            Discarded(at=now, domain=message.domain, recipients=kept, reason="retention", size=message.size)
+        )
+    return tuple(events)
+
+
+def released(
+    message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = ()
+) -> tuple[MessageEvent, ...]:
+    """Out of the quarantine for `recipients` (all when empty). Nothing when it was released before: releasing twice is one release."""
+    kept = tuple(a for a in message.addresses(Stage.QUARANTINED) if not recipients or a in recipients)
+    if not kept:
+        if message.addresses(Stage.QUEUED):
+            return ()
+        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
+    return (
+        Released(
+            at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size
+        ),
+    )
+
+
+def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
+    """Discarded by hand, out of the quarantine."""
+    kept = message.addresses(Stage.QUARANTINED)
+    if not kept:
+        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
+    return (
+        Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),
+    )
+
+
+def bounce_id(message: Message, now: int, partition: int) -> str:
+    """Derived from the message and its version, so that the bounce of one failure is made once, whoever makes it."""
+    return derived_id(now, partition, f"{message.id}:{message.version}")
+
+
+def bounced(events: Sequence[MessageEvent]) -> tuple[str, frozenset[str]]:
+    """The bounce that `events` promise: its id and the recipients it speaks of; ("", nobody) when they promise none."""
+    failed = [event for event in events if isinstance(event, Failed) and event.bounce]
+    if not failed:
+        return "", frozenset()
+    return failed[0].bounce, frozenset(address for event in failed for address in event.recipients)
+
+
+def bounce_received(message: Message, *, domain: str, size: int, now: int, lifetime: int) -> Received:
+    """The first event of a bounce: from the null sender, to the sender of the message that failed."""
+    return Received(
+        at=now, domain=domain, sender="", recipients=(RecipientSpec(address=message.sender),), size=size,
+        expires=now + lifetime, origin="bounce", cause=message.id, eight_bit=message.eight_bit or message.smtputf8,
+        smtputf8=message.smtputf8,
+    )  # fmt: skip

@@ -1,0 +1,247 @@
+"""The closed vocabulary of facts. Additive only.
+
+Every fact about a message, a route or the directory is one of the structs below, stored as a MessagePack map with the tag
+under "t". New fields get a default; fields and tags are never renamed, reused or removed: `tests/golden/` holds the bytes
+of every event ever shipped, and they must decode forever.
+
+Times are integers, nanoseconds since 1970 UTC. Sizes are octets. Addresses are `local@domain` as text, the null sender is
+the empty string. Every event names its `domain`, and every outcome names sender and size, so that a view or an archived
+row can be computed from the event alone.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeAlias
+
+import msgspec
+
+
+class Client(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who handed the message to us."""
+
+    address: str
+    port: int = 0
+    helo: str = ""
+    protocol: str = "SMTP"
+    """As registered for the WITH clause (RFC 3848): SMTP, ESMTP, ESMTPS, UTF8SMTP, UTF8SMTPS."""
+    tls: str = ""
+    """Version and cipher, e.g. `TLSv1.3 TLS_AES_256_GCM_SHA384`; empty without TLS."""
+
+
+class RecipientSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One RCPT of the envelope (RFC 5321 4.1.1.3), with its DSN parameters (RFC 3461)."""
+
+    address: str
+    notify: str = ""
+    orcpt: str = ""
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One test that fired: its name, what it adds to the score, and why in words."""
+
+    name: str
+    score: float = 0.0
+    text: str = ""
+    kind: str = "spam"
+    """What a high score of this kind makes of the message: spam, phishing, virus, content, spoof."""
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One try at one server, and the words it ended with."""
+
+    server: str
+    """host:port as configured or as the MX said."""
+    address: str = ""
+    """The IP address dialled; empty when it never came to that."""
+    tls: str = ""
+    stage: str = ""
+    """connect, greeting, ehlo, starttls, mail, rcpt, data, dot; route when no server could be chosen."""
+    code: int = 0
+    """The reply code (RFC 5321 4.2); 0 when there was no reply."""
+    enhanced: str = ""
+    """The enhanced status code (RFC 3463), ours when the server gave none."""
+    reply: str = ""
+    """Verbatim: all lines with their codes, separated by LF; or what happened instead, in words, when code is 0."""
+    took: int = 0
+    """ns from the start of the stage to its end."""
+    unknown: bool = False
+    """The final dot was sent and no reply came: it may or may not have been delivered."""
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
+    at: int
+    domain: str
+
+
+class Received(Event, tag="received"):
+    """We said 250: from now on the message is ours."""
+
+    sender: str
+    recipients: tuple[RecipientSpec, ...]
+    size: int
+    expires: int
+    """When we give up trying to deliver it."""
+    client: Client | None = None
+    origin: str = "smtp"
+    """smtp, or bounce for what we wrote ourselves."""
+    cause: str = ""
+    """For a bounce: the id of the message it speaks of."""
+    eight_bit: bool = False
+    smtputf8: bool = False
+    envid: str = ""
+    ret: str = ""
+
+
+class Scanned(Event, tag="scanned"):
+    verdict: str
+    """clean, spam, phishing, virus, content, spoof."""
+    score: float
+    findings: tuple[Finding, ...] = ()
+    subject: str = ""
+    header_from: str = ""
+    message_id: str = ""
+    engines: tuple[str, ...] = ()
+    took: int = 0
+
+
+class Quarantined(Event, tag="quarantined"):
+    recipients: tuple[str, ...]
+    reason: str
+    expires: int
+
+
+class Queued(Event, tag="queued"):
+    recipients: tuple[str, ...]
+    size: int = 0
+
+
+class Released(Event, tag="released"):
+    """Out of the quarantine, straight to the queue."""
+
+    recipients: tuple[str, ...]
+    by: str
+    expires: int
+    size: int = 0
+
+
+class Discarded(Event, tag="discarded"):
+    recipients: tuple[str, ...]
+    reason: str
+    """policy, retention, deleted."""
+    by: str = ""
+    size: int = 0
+
+
+class Deferred(Event, tag="deferred"):
+    """This message has to wait (greylisting, mailbox full); the others of its domain do not."""
+
+    recipients: tuple[str, ...]
+    sender: str
+    size: int
+    tries: int
+    attempt: Attempt
+    next_try: int
+
+
+class Delivered(Event, tag="delivered"):
+    recipients: tuple[str, ...]
+    sender: str
+    size: int
+    tries: int
+    attempt: Attempt
+    waited: int = 0
+    """ns from received to delivered."""
+
+
+class Failed(Event, tag="failed"):
+    recipients: tuple[str, ...]
+    sender: str
+    size: int
+    tries: int
+    reason: str
+    """refused by the server, expired, or returned by a postmaster."""
+    attempt: Attempt | None = None
+    bounce: str = ""
+    """Id of the bounce; empty when none was sent."""
+    unsent: str = ""
+    """Why no bounce was sent: null sender, ..."""
+
+
+class RouteDeferred(Event, tag="route_deferred"):
+    """No server of the domain could be used. One event, however many messages wait behind it."""
+
+    tries: int
+    since: int
+    next_try: int
+    attempts: tuple[Attempt, ...]
+
+
+class RouteOpened(Event, tag="route_opened"):
+    """The first success after an outage."""
+
+    server: str
+    since: int
+
+
+class DomainSet(Event, tag="domain_set"):
+    """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`."""
+
+    by: str
+    before: bytes = b""
+    after: bytes = b""
+
+
+class DomainRemoved(Event, tag="domain_removed"):
+    by: str
+    before: bytes = b""
+
+
+class AddressesSet(Event, tag="addresses_set"):
+    """Local parts that were added."""
+
+    by: str
+    locals: tuple[str, ...]
+    kind: str = "mailbox"
+
+
+class AddressesRemoved(Event, tag="addresses_removed"):
+    by: str
+    locals: tuple[str, ...]
+
+
+MessageEvent: TypeAlias = (
+    Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed
+)
+RouteEvent: TypeAlias = RouteDeferred | RouteOpened
+DirectoryEvent: TypeAlias = DomainSet | DomainRemoved | AddressesSet | AddressesRemoved
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | DirectoryEvent
+
+MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__  # type: ignore[attr-defined]
+ALL_EVENTS: Final[tuple[type[Event], ...]] = (
+    *MESSAGE_EVENTS, RouteDeferred, RouteOpened, DomainSet, DomainRemoved, AddressesSet, AddressesRemoved,
+)  # fmt: skip
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
+
+
+def encode(event: AnyEvent) -> bytes:
+    return _encoder.encode(event)
+
+
+def decode(data: bytes) -> AnyEvent:
+    """The event in `data`; `msgspec.DecodeError` (ValidationError included) when it is none that we know."""
+    return _decoder.decode(data)
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An event as the log holds it."""
+
+    partition: int
+    entry: str
+    """The stream id, `milliseconds-sequence`: the order of the partition."""
+    subject: str
+    """The message id, or `@domain` for what concerns a route."""
+    version: int
+    """The subject's version after this event: 1 for the first."""
+    event: AnyEvent

@@ -1,0 +1,66 @@
+"""Message ids: 22 characters that sort by time and carry their partition.
+
+    0k3x9v2qd 7m1c0f5tz8a 03
+    |         |           `- partition, 2 characters (0 to 1023)
+    |         `------------- 55 random bits
+    `----------------------- milliseconds since 1970, 45 bits
+
+The alphabet is Crockford's base 32 in lower case: no i, l, o, u, so an id survives being read over the phone. Because an
+id names its partition and its birth, any process finds a message, and the start of its history, without an index.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from typing import Final
+
+ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
+LENGTH: Final = 22
+MAX_PARTITIONS: Final = 1024
+_VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
+_RANDOM_BITS: Final = 55
+
+
+def _encode(value: int, width: int) -> str:
+    characters = []
+    for _ in range(width):
+        characters.append(ALPHABET[value & 31])
+        value >>= 5
+    return "".join(reversed(characters))
+
+
+def _decode(text: str) -> int:
+    value = 0
+    for character in text:
+        value = value << 5 | _VALUE[character]
+    return value
+
+
+def new_id(at: int, partition: int, random: int | None = None) -> str:
+    """A fresh id. `at`: ns since the epoch; `random`: 55 bits, drawn from the system when not given."""
+    bits = secrets.randbits(_RANDOM_BITS) if random is None else random & ((1 << _RANDOM_BITS) - 1)
+    return _encode(at // 1_000_000, 9) + _encode(bits, 11) + _encode(partition, 2)
+
+
+def derived_id(at: int, partition: int, cause: str) -> str:
+    """The id of what follows from `cause`: the same for every worker that tries, so it is made only once."""
+    return new_id(at, partition, int.from_bytes(hashlib.blake2b(cause.encode(), digest_size=8).digest(), "big"))
+
+
+def is_id(text: str) -> bool:
+    return len(text) == LENGTH and all(character in _VALUE for character in text)
+
+
+def partition_of(message_id: str) -> int:
+    return _decode(message_id[-2:])
+
+
+def born(message_id: str) -> int:
+    """Milliseconds since the epoch at which the id was made."""
+    return _decode(message_id[:9])
+
+
+def partition_for(domain: str, partitions: int) -> int:
+    """Where everything about `domain` lives: a stable hash, the same on every machine and Python."""
+    return int.from_bytes(hashlib.blake2b(domain.encode(), digest_size=4).digest(), "big") % partitions

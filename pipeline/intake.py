@@ -1,0 +1,84 @@
+"""The step behind a 250: one message per recipient domain, on disk before anybody is told."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from pipeline.bodies import Bodies, Draft
+from pipeline.events import Client, Received, RecipientSpec
+from pipeline.faults import StoreFullError
+from pipeline.ids import new_id, partition_for
+from pipeline.log import Log
+from pipeline.steps import received_step
+
+PATIENCE: Final = 20.0
+"""Seconds to wait for a Redis that is away before the sender gets 451; senders wait 10 minutes for the reply to the dot."""
+
+
+class Envelope(msgspec.Struct, frozen=True, kw_only=True):
+    """What the transaction said (RFC 5321 4.1.1.2 and 4.1.1.3)."""
+
+    sender: str
+    recipients: tuple[RecipientSpec, ...]
+    client: Client
+    eight_bit: bool = False
+    smtputf8: bool = False
+    envid: str = ""
+    ret: str = ""
+
+
+class Intake:
+    def __init__(self, log: Log, bodies: Bodies, *, partitions: int, lifetime: int, clock: Callable[[], int]) -> None:
+        self._log = log
+        self._bodies = bodies
+        self._partitions = partitions
+        self._lifetime = lifetime
+        self._clock = clock
+
+    async def accept(self, envelope: Envelope, draft: Draft) -> tuple[str, ...]:
+        """Make the message ours: the ids, one per recipient domain. Returning means that it is on disk.
+
+        Raises StoreFullError, and StoreAwayError after PATIENCE. Takes over the draft in any case.
+        """
+        now = self._clock()
+        domains: dict[str, list[RecipientSpec]] = {}
+        for recipient in envelope.recipients:
+            domains.setdefault(recipient.address.rpartition("@")[2], []).append(recipient)
+        ids = {domain: new_id(now, partition_for(domain, self._partitions)) for domain in domains}
+        try:
+            hot = await self._bodies.settle(draft, tuple(ids.values()))
+            steps = [
+                received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot)
+                for domain, recipients in domains.items()
+            ]
+            if len(steps) == 1:
+                await self._log.commit(steps[0], patience=PATIENCE)
+            else:
+                await asyncio.gather(*(self._log.commit(step, patience=PATIENCE) for step in steps))
+        except StoreFullError:
+            draft.discard()
+            for message_id in ids.values():
+                self._bodies.cold.drop(message_id)
+            raise
+        return tuple(ids.values())
+
+    def _received(
+        self, envelope: Envelope, domain: str, recipients: list[RecipientSpec], size: int, now: int
+    ) -> Received:
+        return Received(
+            at=now,
+            domain=domain,
+            sender=envelope.sender,
+            recipients=tuple(recipients),
+            size=size,
+            expires=now + self._lifetime,
+            client=envelope.client,
+            eight_bit=envelope.eight_bit,
+            smtputf8=envelope.smtputf8,
+            envid=envelope.envid,
+            ret=envelope.ret,
+        )

@@ -1,0 +1,110 @@
+"""Every key that Gatepost keeps in Redis, its type and its meaning. Nothing else builds a key.
+
+All keys of one partition carry its number as hash tag, so that on a Redis Cluster they share a slot and one script can
+touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a message id. Scores are milliseconds since 1970.
+
+    gp:{p}:log             stream   the log of record: every event of the partition, in order. Fields: s subject (message
+                                    id, or @domain), v the subject's version after it, e the event (MessagePack)
+    gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
+    gp:{p}:outbox          stream   bounces that were promised by a `failed` event and are not yet messages, consumer
+                                    group `janitors`. Fields: id (of the bounce), m (message it speaks of), e (its
+                                    `received` event), b (its bytes)
+    gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
+    gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
+    gp:{p}:expiry          zset     all live messages, by the moment they give up
+    gp:{p}:queue:<d>       zset     messages waiting to leave for a domain, by the time from which each may be tried; one
+                                    in a worker's hands has the end of its lease as score
+    gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
+    gp:{p}:slots:<d>       zset     connection slots in use for a domain: fencing token, by end of lease
+    gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
+                                    tried before), open (1 after a success), full (1: all slots are in use)
+    gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
+    gp:{p}:view:...        any      projections and their checkpoints
+    gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
+
+    gp:{directory}:store   hash     format (of the data), partitions; written once
+    gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
+    gp:{directory}:head    hash     v: number of changes so far
+    gp:{directory}:domains hash     domain -> Domain (MessagePack)
+    gp:{directory}:addresses:<d>    hash  local part, case folded -> Address (MessagePack)
+
+    gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
+    gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+STORE: Final = "gp:{directory}:store"
+DIRECTORY_LOG: Final = "gp:{directory}:log"
+DIRECTORY_HEAD: Final = "gp:{directory}:head"
+DOMAINS: Final = "gp:{directory}:domains"
+DIRECTORY_SUBJECT: Final = "@directory"
+SCANNERS: Final = "scanners"
+JANITORS: Final = "janitors"
+
+
+def log(partition: int) -> str:
+    return f"gp:{{{partition}}}:log"
+
+
+def scan(partition: int) -> str:
+    return f"gp:{{{partition}}}:scan"
+
+
+def outbox(partition: int) -> str:
+    return f"gp:{{{partition}}}:outbox"
+
+
+def head(partition: int, message_id: str) -> str:
+    return f"gp:{{{partition}}}:msg:{message_id}"
+
+
+def body(partition: int, message_id: str) -> str:
+    return f"gp:{{{partition}}}:body:{message_id}"
+
+
+def expiry(partition: int) -> str:
+    return f"gp:{{{partition}}}:expiry"
+
+
+def queue(partition: int, domain: str) -> str:
+    return f"gp:{{{partition}}}:queue:{domain}"
+
+
+def due(partition: int) -> str:
+    return f"gp:{{{partition}}}:due"
+
+
+def slots(partition: int, domain: str) -> str:
+    return f"gp:{{{partition}}}:slots:{domain}"
+
+
+def route(partition: int, domain: str) -> str:
+    return f"gp:{{{partition}}}:route:{domain}"
+
+
+def parked(partition: int) -> str:
+    return f"gp:{{{partition}}}:parked"
+
+
+def hint(partition: int) -> str:
+    return f"gp:{{{partition}}}:hint"
+
+
+def view(partition: int, name: str, version: int) -> str:
+    """Prefix of all keys of one projection."""
+    return f"gp:{{{partition}}}:view:{name}:{version}:"
+
+
+def addresses(domain: str) -> str:
+    return f"gp:{{directory}}:addresses:{domain}"
+
+
+def server(endpoint: str) -> str:
+    return f"gp:{{{endpoint}}}:server"
+
+
+def server_slots(endpoint: str) -> str:
+    return f"gp:{{{endpoint}}}:slots"

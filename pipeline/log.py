@@ -1,0 +1,268 @@
+"""The log of record: the one place that appends, and reading what was appended.
+
+`Log.submit` is the only door. Steps that arrive while a call to Redis is under way are collected and sent together in the
+next one (group commit): one round trip and one fsync for many messages. Measured with fsync always: 2.5 ms of CPU for the
+three steps of a message in single calls, 0.35 ms with twenty steps per call.
+
+A call whose reply was lost may have happened. The log itself knows: its tail is searched for the step's own events, and only
+a step that is not there is sent again. So a step happens at most once whatever the connection does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+from redis.exceptions import RedisError
+
+from pipeline import keys
+from pipeline.events import Recorded, decode
+from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
+from pipeline.ids import born, partition_of
+from pipeline.steps import Step
+from pipeline.store import Client, Script, explain, faults
+
+MAX_STEPS: Final = 128
+"""Steps in one call: about 10 ms of the server's time, so nobody else waits longer than that."""
+MAX_WEIGHT: Final = 2 << 20
+"""Octets in one call: eight of the largest hot bodies."""
+RECONNECT: Final = 0.1
+"""Seconds between two looks whether Redis is back."""
+
+_append = Script.named("append")
+
+
+class Damaged(msgspec.Struct, frozen=True):
+    """An entry of the log that cannot be read: counted and shown by whoever meets it, never a reason to stop."""
+
+    partition: int
+    entry: str
+    subject: str
+    reason: str
+
+
+class _Waiting(NamedTuple):
+    step: Step
+    done: asyncio.Future[bool]
+    until: float
+    """Monotonic time until which an unreachable Redis is waited for; infinite for a worker."""
+
+
+class Log:
+    """One per process. `commit` from any number of tasks; reading is stateless."""
+
+    def __init__(self, redis: Client, *, replicas: int = 0, one_slot_per_call: bool = False) -> None:
+        """`replicas`: wait until so many have a step (WAIT). `one_slot_per_call`: on a Cluster a call stays in one slot."""
+        self._redis = redis
+        self._replicas = replicas
+        self._one_slot = one_slot_per_call
+        self._waiting: list[_Waiting] = []
+        self._flushing: asyncio.Task[None] | None = None
+        self._server_ms = 0
+        """Redis's clock at the last answer: where a search for steps of unknown fate begins."""
+
+    def submit(self, step: Step, *, patience: float | None = None) -> asyncio.Future[bool]:
+        """Make the step happen; the future's result means that it is on disk. True: the body was not hot, so it has to be
+        dropped from the cold store.
+
+        `patience`: seconds to wait for a Redis that cannot be reached; None: for ever.
+        Raises ConflictError (the subject has moved on), LeaseLostError, StoreFullError, StoreAwayError (after `patience`;
+        the step may have happened).
+        """
+        until = float("inf") if patience is None else time.monotonic() + patience
+        waiting = _Waiting(step, asyncio.get_running_loop().create_future(), until)
+        self._waiting.append(waiting)
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush(), name="committer")
+        return waiting.done
+
+    async def commit(self, step: Step, *, patience: float | None = None) -> bool:
+        """As `submit`, waited for."""
+        return await self.submit(step, patience=patience)
+
+    @property
+    def idle(self) -> bool:
+        return self._flushing is None
+
+    def _take(self) -> list[_Waiting]:
+        batch: list[_Waiting] = []
+        weight = 0
+        first_log = self._waiting[0].step.log
+        rest: list[_Waiting] = []
+        for waiting in self._waiting:
+            weight += waiting.step.weight
+            full = len(batch) >= MAX_STEPS or (batch and weight > MAX_WEIGHT)
+            if full or (self._one_slot and waiting.step.log != first_log):
+                rest.append(waiting)
+            else:
+                batch.append(waiting)
+        self._waiting = rest
+        return batch
+
+    async def _flush(self) -> None:
+        try:
+            while self._waiting:
+                batch = self._take()
+                try:
+                    await self._send(batch)
+                except BaseException as error:
+                    for waiting in batch:
+                        if not waiting.done.done():
+                            waiting.done.set_exception(error if isinstance(error, StoreError) else StoreAwayError(str(error)))
+                    if not isinstance(error, Exception):
+                        raise
+        finally:
+            self._flushing = None
+
+    async def _send(self, batch: Sequence[_Waiting]) -> None:
+        try:
+            if not self._server_ms:
+                self._server_ms = await self._time()
+            answer = await _append(self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch]))
+            if self._replicas:
+                reached = await self._redis.execute_command("WAIT", self._replicas, 5000)
+                if reached < self._replicas:
+                    raise StoreAwayError(f"only {reached} of {self._replicas} replicas have the step")
+        except (RedisError, OSError, StoreAwayError) as error:
+            fault = explain(error)
+            if not isinstance(fault, StoreAwayError):
+                raise fault from error
+            await self._settle(list(batch), fault)
+            return
+        self._server_ms = answer[0]
+        for waiting, result in zip(batch, answer[1:], strict=True):
+            _resolve(waiting, result)
+
+    async def _settle(self, batch: list[_Waiting], fault: StoreAwayError) -> None:
+        """The reply was lost: wait for Redis, find in the log what happened, and send the rest again."""
+        while batch:
+            await asyncio.sleep(RECONNECT)
+            now = time.monotonic()
+            for waiting in [waiting for waiting in batch if now > waiting.until or waiting.done.done()]:
+                batch.remove(waiting)
+                if not waiting.done.done():
+                    waiting.done.set_exception(fault)
+            try:
+                happened = await self._find([waiting.step for waiting in batch])
+            except (RedisError, OSError):
+                continue
+            for waiting in batch:
+                if not waiting.done.done() and waiting.step.head in happened:
+                    waiting.done.set_result(not waiting.step.state)
+            self._waiting = [waiting for waiting in batch if not waiting.done.done()] + self._waiting
+            return
+
+    async def _find(self, steps: Sequence[Step]) -> set[str]:
+        """Heads of those steps whose events stand at the end of their log."""
+        wanted: dict[str, dict[tuple[bytes, bytes], str]] = {}
+        for step in steps:
+            if step.events:
+                wanted.setdefault(step.log, {})[step.subject.encode(), step.events[0]] = step.head
+        start = self._server_ms - 1 if self._server_ms else await self._time() - 60_000
+        happened = set()
+        for log, sought in wanted.items():
+            async for _, fields in _entries(self._redis, log, str(start), "+"):
+                head = sought.get((fields.get(b"s", b""), fields.get(b"e", b"")))
+                if head:
+                    happened.add(head)
+        return happened
+
+    async def _time(self) -> int:
+        seconds, micros = await self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    async def read(
+        self, partition: int, after: str, count: int, until: str | None = None
+    ) -> list[Recorded | Damaged]:
+        """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`."""
+        with faults():
+            rows = await self._redis.xrange(
+                keys.log(partition), min="(" + after if after != "0" else "-", max=until or "+", count=count
+            )
+        return [decode_entry(partition, entry, fields) for entry, fields in rows]
+
+    async def last_entry(self, partition: int) -> str:
+        with faults():
+            rows = await self._redis.xrevrange(keys.log(partition), count=1)
+        return rows[0][0].decode() if rows else "0"
+
+    async def history(self, message_id: str, version: int | None = None) -> AsyncIterator[Recorded]:
+        """What happened to one message, and to its route meanwhile, from the moment in its id.
+
+        Ends at its last outcome, or at `version` for a live one: the log behind that is not read.
+        """
+        partition = partition_of(message_id)
+        domain = ""
+        start = str(max(0, born(message_id) - 60_000))
+        with faults():
+            async for entry, fields in _entries(self._redis, keys.log(partition), start, "+"):
+                subject = fields.get(b"s", b"").decode("utf-8", "replace")
+                if subject != message_id and (not domain or subject != "@" + domain):
+                    continue
+                recorded = decode_entry(partition, entry, fields)
+                if isinstance(recorded, Damaged):
+                    continue
+                domain = domain or recorded.event.domain
+                yield recorded
+                if version is not None and subject == message_id and recorded.version >= version:
+                    return
+
+    async def holds(self, message_id: str) -> bool:
+        """Whether a message was ever received under this id."""
+        async for _ in self.history(message_id, version=1):
+            return True
+        return False
+
+
+async def _entries(redis: Client, log: str, start: str, end: str) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:
+    while True:
+        rows = await redis.xrange(log, min=start, max=end, count=1000)
+        for entry, fields in rows:
+            yield entry, fields
+        if len(rows) < 1000:
+            return
+        start = "(" + rows[-1][0].decode()
+
+
+def decode_entry(partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Recorded | Damaged:
+    subject = fields.get(b"s", b"").decode("utf-8", "replace")
+    try:
+        return Recorded(partition, entry.decode(), subject, int(fields[b"v"]), decode(fields[b"e"]))
+    except (KeyError, ValueError, msgspec.DecodeError) as error:
+        return Damaged(partition, entry.decode(), subject, f"{type(error).__name__}: {error}"[:200])
+
+
+def arguments(steps: Sequence[Step]) -> list[bytes | str | int]:
+    """ARGV of append.lua."""
+    words: list[bytes | str | int] = []
+    for step in steps:
+        words += (step.head, step.log, step.subject, step.expected, step.state, step.fence, step.token, len(step.events))
+        words += step.events
+        words.append(len(step.effects))
+        for effect in step.effects:
+            words.append(len(effect))
+            words += effect
+    return words
+
+
+def _resolve(waiting: _Waiting, result: int) -> None:
+    if waiting.done.done():
+        return
+    if result > 0:
+        waiting.done.set_result(result == 2)
+    elif result == 0:
+        waiting.done.set_exception(ConflictError(f"{waiting.step.subject} has moved on"))
+    else:
+        waiting.done.set_exception(LeaseLostError(f"{waiting.step.subject}: the lease was lost"))
+
+
+async def until_done(work: Callable[[], Awaitable[Any]]) -> Any:
+    """Repeat `work` while the store is away."""
+    while True:
+        try:
+            return await work()
+        except StoreAwayError:
+            await asyncio.sleep(RECONNECT)

@@ -1,0 +1,105 @@
+"""What could not be handled is set aside with its reason: visible, retryable, never dropped, never in anybody's way."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pipeline import keys
+from pipeline.faults import CorruptError, NotFoundError
+from pipeline.steps import MS
+from pipeline.store import Store, faults
+
+REASON: Final = 500
+
+
+class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """`kind`: scan, outbox (a stream entry, `fields` its content) or queue (a message of `domain`)."""
+
+    reference: str
+    kind: str
+    message_id: str
+    reason: str
+    at: int
+    tries: int = 0
+    domain: str = ""
+    fields: dict[bytes, bytes] = {}
+    partition: int = 0
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Parked).decode
+_GROUPS: Final = {"scan": keys.SCANNERS, "outbox": keys.JANITORS}
+_STREAMS: Final = {"scan": keys.scan, "outbox": keys.outbox}
+
+
+async def park_entry(
+    store: Store, partition: int, kind: str, entry: str, fields: dict[bytes, bytes], reason: str, *, tries: int, now: int
+) -> None:
+    """A stream entry leaves its stream and is kept aside, in one transaction."""
+    stream, group = _STREAMS[kind](partition), _GROUPS[kind]
+    message_id = fields.get(b"id", b"").decode("utf-8", "replace")
+    item = Parked(
+        reference=f"{kind}:{partition}:{entry}", kind=kind, message_id=message_id, reason=reason[:REASON], at=now,
+        tries=tries, fields=fields, partition=partition,
+    )  # fmt: skip
+    with faults():
+        pipe = store.redis.pipeline(transaction=True)
+        pipe.hset(keys.parked(partition), item.reference, _encode(item))
+        pipe.xack(stream, group, entry)
+        pipe.xdel(stream, entry)
+        await pipe.execute()
+
+
+async def park_message(store: Store, partition: int, domain: str, message_id: str, reason: str, *, now: int) -> None:
+    """A waiting message leaves its domain's queue."""
+    item = Parked(
+        reference=f"queue:{partition}:{message_id}", kind="queue", message_id=message_id, reason=reason[:REASON], at=now,
+        domain=domain, partition=partition,
+    )  # fmt: skip
+    with faults():
+        pipe = store.redis.pipeline(transaction=True)
+        pipe.hset(keys.parked(partition), item.reference, _encode(item))
+        pipe.zrem(keys.queue(partition, domain), message_id)
+        await pipe.execute()
+
+
+async def listed(store: Store) -> list[Parked]:
+    """All that is parked, the oldest first; what cannot be read itself is listed with that as reason."""
+    found = []
+    with faults():
+        for partition in range(store.partitions):
+            for reference, data in (await store.redis.hgetall(keys.parked(partition))).items():
+                try:
+                    found.append(_decode(data))
+                except msgspec.DecodeError as error:
+                    name = reference.decode("utf-8", "replace")
+                    found.append(Parked(reference=name, kind="unreadable", message_id="", reason=str(error), at=0, partition=partition))
+    return sorted(found, key=lambda item: item.at)
+
+
+async def retry(store: Store, reference: str, now: int) -> Parked:
+    """Give it back to its worker. Raises NotFoundError, CorruptError."""
+    try:
+        partition = int(reference.split(":")[1])
+    except (IndexError, ValueError):
+        raise NotFoundError(f"nothing is parked as {reference}", remedy="See `gatepost parked list`.") from None
+    with faults():
+        data = await store.redis.hget(keys.parked(partition), reference)
+        if data is None:
+            raise NotFoundError(f"nothing is parked as {reference}", remedy="See `gatepost parked list`.")
+        try:
+            item = _decode(data)
+        except msgspec.DecodeError as error:
+            raise CorruptError(f"{reference} cannot be read: {error}") from None
+        pipe = store.redis.pipeline(transaction=True)
+        pipe.hdel(keys.parked(partition), reference)
+        if item.kind == "queue":
+            pipe.zadd(keys.queue(partition, item.domain), {item.message_id: now // MS})
+            pipe.zadd(keys.due(partition), {item.domain: now // MS}, lt=True)
+            pipe.publish(keys.hint(partition), item.domain)
+        else:
+            pipe.xadd(_STREAMS[item.kind](partition), {key: value for key, value in item.fields.items()})  # noqa: C416 - a dict[bytes, bytes] is not the invariant type redis wants
+        await pipe.execute()
+    return item

@@ -1,0 +1,93 @@
+"""Every reply that we send, named.
+
+A reply is for a stranger: it says what the client has to know, never what went wrong inside, and never a byte that the
+client sent. The enhanced status code (RFC 3463, RFC 2034) has the class of the code; only replies that are no outcome
+(3xx), the greeting and the answers to HELO and EHLO have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    code: int
+    enhanced: str
+    text: str
+    wire: bytes = field(init=False, repr=False, compare=False)
+    """The line as it is sent, made once."""
+
+    def __post_init__(self) -> None:
+        parts = (str(self.code), self.enhanced, self.text)
+        object.__setattr__(self, "wire", (" ".join(part for part in parts if part) + "\r\n").encode("ascii"))
+
+    @property
+    def closing(self) -> bool:
+        """The channel is closed after it (RFC 5321 3.8)."""
+        return self.code in (221, 421)
+
+
+# What went well.
+BYE: Final = Reply(221, "2.0.0", "Bye")
+OK: Final = Reply(250, "2.0.0", "OK")
+SENDER_OK: Final = Reply(250, "2.1.0", "Sender OK")
+RECIPIENT_OK: Final = Reply(250, "2.1.5", "Recipient OK")
+READY_FOR_TLS: Final = Reply(220, "2.0.0", "Ready to start TLS")
+CANNOT_VERIFY: Final = Reply(252, "2.0.0", "Cannot verify; send the message and see")
+HELP: Final = Reply(214, "2.0.0", "HELO EHLO STARTTLS MAIL RCPT DATA RSET NOOP VRFY HELP QUIT")
+START_DATA: Final = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
+
+# Our trouble, or our limits: the client keeps the message and comes again.
+SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Service is going down, try again later")
+TOO_MANY_SESSIONS: Final = Reply(421, "4.7.0", "Too many sessions, try again later")
+TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors, closing the connection")
+IDLE: Final = Reply(421, "4.4.2", "Timeout, closing the connection")
+FLOODED: Final = Reply(421, "4.7.0", "Too much data, closing the connection")
+TROUBLE: Final = Reply(451, "4.3.0", "Temporary trouble here, try again later")
+STORE_FULL: Final = Reply(452, "4.3.1", "Out of storage, try again later")
+TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
+
+# The client's mistakes.
+BAD_SYNTAX: Final = Reply(500, "5.5.2", "Syntax error")
+BAD_LINE_END: Final = Reply(500, "5.5.2", "Lines must end with CR LF")
+LINE_TOO_LONG: Final = Reply(500, "5.5.2", "Command line too long")
+UNKNOWN_COMMAND: Final = Reply(500, "5.5.2", "Command not recognised")
+NO_ARGUMENT_ALLOWED: Final = Reply(501, "5.5.4", "No argument allowed")
+HELO_SYNTAX: Final = Reply(501, "5.5.4", "Syntax: HELO or EHLO, and a host name or address literal")
+MAIL_SYNTAX: Final = Reply(501, "5.5.2", "Syntax: MAIL FROM:<address>")
+RCPT_SYNTAX: Final = Reply(501, "5.5.2", "Syntax: RCPT TO:<address>")
+BAD_SENDER: Final = Reply(501, "5.1.7", "Bad sender address syntax")
+BAD_RECIPIENT: Final = Reply(501, "5.1.3", "Bad recipient address syntax")
+BAD_PARAMETER: Final = Reply(501, "5.5.4", "Bad parameter value")
+NOT_IMPLEMENTED: Final = Reply(502, "5.5.1", "Command not implemented")
+HELO_FIRST: Final = Reply(503, "5.5.1", "Send HELO or EHLO first")
+MAIL_FIRST: Final = Reply(503, "5.5.1", "Send MAIL first")
+RCPT_FIRST: Final = Reply(503, "5.5.1", "Send RCPT first")
+NESTED_MAIL: Final = Reply(503, "5.5.1", "Sender already given")
+TLS_ALREADY: Final = Reply(503, "5.5.1", "TLS is already active")
+NEEDS_SMTPUTF8: Final = Reply(553, "5.6.7", "Non-ASCII address without SMTPUTF8")
+NO_VALID_RECIPIENTS: Final = Reply(554, "5.5.1", "No valid recipients")
+UNKNOWN_PARAMETER: Final = Reply(555, "5.5.4", "Parameter not recognised or not implemented")
+
+# What we refuse for good.
+NO_SUCH_USER: Final = Reply(550, "5.1.1", "No such mailbox here")
+RELAY_DENIED: Final = Reply(550, "5.7.1", "Relaying denied: not a domain we accept mail for")
+BARE_NEWLINE: Final = Reply(550, "5.6.0", "Message contains bare CR, bare LF or NUL")
+TOO_BIG: Final = Reply(552, "5.3.4", "Message size exceeds the limit")
+MAIL_LOOP: Final = Reply(554, "5.4.6", "Too many Received lines: mail loop")
+
+
+def greeting(hostname: str) -> Reply:
+    return Reply(220, "", f"{hostname} ESMTP Gatepost")
+
+
+def hello(hostname: str) -> Reply:
+    return Reply(250, "", hostname)
+
+
+def accepted(ids: Sequence[str]) -> Reply:
+    """The one reply that makes a message ours."""
+    return Reply(250, "2.0.0", f"accepted as {', '.join(ids)}")

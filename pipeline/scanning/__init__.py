@@ -1,0 +1,1 @@
+"""Looking at a message before it goes anywhere: engines find, policy judges."""

@@ -1,0 +1,31 @@
+"""All built-in tests as one engine."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.events import Finding
+from pipeline.scanning.builtin.attachments import Attachments
+from pipeline.scanning.builtin.headers import Headers
+from pipeline.scanning.builtin.signatures import signatures
+from pipeline.scanning.engine import Mail
+from pipeline.settings import Settings
+
+
+class BuiltIn:
+    """A LocalEngine. `hostname`: our name in Received; from the settings, or this machine's, when empty."""
+
+    name: Final = "builtin"
+    version: Final = "1"
+
+    def __init__(self, settings: Settings, hostname: str = "") -> None:
+        self._tests = (
+            signatures,
+            Attachments(settings.blocked_extensions).look,
+            Headers(hostname or settings.hostname or socket.gethostname()).look,
+        )
+
+    def look(self, mail: Mail) -> Sequence[Finding]:
+        return [finding for test in self._tests for finding in test(mail)]

@@ -1,0 +1,169 @@
+"""Engines: what looks at a message, all of them at once, each within its time.
+
+An engine reports findings and decides nothing. One that is late or fails costs its findings and never the message: in their
+place stands ENGINE_TIMEOUT or ENGINE_ERROR with its name and no score, and what that means is policy.
+
+There are two kinds. An `Engine` waits for something (a socket, DNS) and runs as a task with a deadline. A `LocalEngine` only
+computes; it is bounded in work rather than in time, so it has no deadline, and on a small message it costs neither a task nor a
+timer. On a large one it runs in a thread, because the event loop has other messages to serve.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol, cast
+
+import msgspec
+import structlog
+
+from pipeline.events import Finding
+from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
+from pipeline.settings import SECOND, Duration
+from pipeline.state import Message
+
+LARGE: Final = 256 << 10
+"""Octets above which computing over a message may take more than some milliseconds."""
+MAX_FINDINGS: Final = 100
+"""Kept of one engine: findings are stored with the message and shown to people."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Mail:
+    """A message with its octets, and what is known of them: read once, when first asked for, and shared by all engines."""
+
+    __slots__ = ("_header", "_structure", "content", "message")
+
+    def __init__(self, message: Message, content: Buffer) -> None:
+        self.message = message
+        self.content = content
+        self._header: Header | None = None
+        self._structure: Structure | None = None
+
+    @property
+    def header(self) -> Header:
+        if self._header is None:
+            self._header = Header(self.content)
+        return self._header
+
+    @property
+    def structure(self) -> Structure:
+        if self._structure is None:
+            self._structure = walk(self.content, self.header)
+        return self._structure
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        return self.structure.parts
+
+    @property
+    def flaws(self) -> frozenset[Flaw]:
+        return self.structure.flaws
+
+
+class Engine(Protocol):
+    """One that waits for others. It may be cancelled at any await and must not hold the event loop for long."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def deadline(self) -> Duration: ...
+    async def scan(self, mail: Mail) -> Sequence[Finding]: ...
+
+
+class LocalEngine(Protocol):
+    """One that only computes, in time linear in the size of the message. May be called in a thread; changes nothing but `mail`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> str: ...
+    def look(self, mail: Mail) -> Sequence[Finding]: ...
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engines found."""
+
+    findings: tuple[Finding, ...] = ()
+    engines: tuple[str, ...] = ()
+    """`name/version` of those that answered."""
+    took: int = 0
+    """ns"""
+
+
+class _Answer(NamedTuple):
+    findings: Sequence[Finding]
+    complete: bool
+
+
+async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Duration) -> Report:
+    """What all engines found, in their order; those that wait for others get `budget` at most. Raises nothing of theirs."""
+    started = time.monotonic_ns()
+    # Those that wait begin first, so that their answers travel while the others compute.
+    tasks = {
+        index: asyncio.ensure_future(_ask(engine, mail, min(engine.deadline, budget)))
+        for index, engine in enumerate(engines)
+        if not hasattr(engine, "look")
+    }
+    answers: dict[int, _Answer] = {}
+    try:
+        for index, engine in enumerate(engines):
+            if index not in tasks:
+                answers[index] = await _compute(cast(LocalEngine, engine), mail)
+        if tasks:
+            left = budget - (time.monotonic_ns() - started)
+            await asyncio.wait(tasks.values(), timeout=max(left, 0) / SECOND)
+    finally:
+        for task in tasks.values():
+            task.cancel()
+    findings: list[Finding] = []
+    names: list[str] = []
+    for index, engine in enumerate(engines):
+        if index in answers:
+            answer = answers[index]
+        else:
+            task = tasks[index]
+            # One that ignores its cancellation is left to itself: the budget is the message's, not the engine's.
+            answer = task.result() if task.done() and not task.cancelled() else _late(engine.name, budget)
+        findings += answer.findings[:MAX_FINDINGS]
+        if answer.complete:
+            names.append(f"{engine.name}/{engine.version}")
+    return Report(findings=tuple(findings), engines=tuple(names), took=time.monotonic_ns() - started)
+
+
+async def _compute(engine: LocalEngine, mail: Mail) -> _Answer:
+    try:
+        if len(mail.content) <= LARGE:
+            return _Answer(engine.look(mail), complete=True)
+        return _Answer(await asyncio.to_thread(engine.look, mail), complete=True)
+    except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
+        return _failed(engine.name, mail, error)
+
+
+async def _ask(engine: Engine, mail: Mail, limit: Duration | int) -> _Answer:
+    timer = asyncio.timeout(limit / SECOND)
+    try:
+        async with timer:
+            return _Answer(await engine.scan(mail), complete=True)
+    except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
+        return _late(engine.name, limit) if timer.expired() else _failed(engine.name, mail, error)
+
+
+def _late(name: str, limit: int) -> _Answer:
+    text = f"{name} did not answer within {limit / SECOND:g} s"
+    return _Answer((Finding(name="ENGINE_TIMEOUT", text=text),), complete=False)
+
+
+def _failed(name: str, mail: Mail, error: Exception) -> _Answer:
+    """Where it failed and with what kind of error; an exception's text may hold what a stranger wrote."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
+    _log.error("engine failed", engine=name, message=mail.message.id, error=type(error).__name__, where=where)
+    return _Answer((Finding(name="ENGINE_ERROR", text=f"{name} failed ({type(error).__name__})"),), complete=False)

@@ -1,0 +1,183 @@
+"""The retry schedule: which domain may be tried when, by whom, and with how many connections at once.
+
+A deliverer claims a *connection slot* of a due domain, and some of the domain's waiting messages with it. The slot's token is
+the fence: a step that carries a token nobody holds any more is refused by the log. The next attempt is written in the same
+step as the claim, before anything is dialled, so a crash loop cannot hammer a customer's server. All leases use one clock per
+call, the caller's; they end only when nobody renewed them in time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pipeline import keys
+from pipeline.faults import CorruptError
+from pipeline.settings import Settings
+from pipeline.state import Message, decode_head
+from pipeline.steps import MS, Route, decode_route
+from pipeline.store import Script, Store, faults
+
+BATCH: Final = 10
+"""Messages per claim: few enough that slots share a backlog evenly, enough to make the call cheap per message."""
+BATCH_OCTETS: Final = 512 << 10
+
+_claim = Script.named("claim")
+_hold = Script.named("hold")
+_server = Script.named("server")
+
+
+class Work(msgspec.Struct):
+    """A waiting message in a worker's hands. `hot`: its body, when Redis had it."""
+
+    id: str
+    message: Message | CorruptError
+    hot: bytes | None
+
+
+class Claim(msgspec.Struct):
+    """What a claim came to. `word`: early, full, lost, empty or work, as in claim.lua; `next`: ms, 0 for never."""
+
+    word: str
+    open: bool
+    next: int
+    work: list[Work]
+
+
+class ServerSlot(msgspec.Struct, frozen=True):
+    """taken, full, or down until a time (ms) for a reason."""
+
+    word: str
+    until: int
+    why: str
+
+
+def new_token() -> str:
+    return secrets.token_hex(8)
+
+
+def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
+    name = message_id.decode()
+    try:
+        message: Message | CorruptError = decode_head(head)
+    except msgspec.DecodeError as error:
+        message = CorruptError(f"the head of {name} cannot be read: {error}")
+    return Work(name, message, body or None)
+
+
+class Schedule:
+    def __init__(self, store: Store, settings: Settings) -> None:
+        self._store = store
+        self._lease = int(settings.lease) // MS
+        self._limit = settings.connections_per_server
+
+    async def due(self, partition: int, now: int, count: int) -> tuple[list[str], int]:
+        """Domains that are due, the longest waiting first; and when (ms) the next one is, 0 when nothing waits."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.zrangebyscore(keys.due(partition), "-inf", now // MS, start=0, num=count)
+            pipe.zrangebyscore(keys.due(partition), f"({now // MS}", "+inf", start=0, num=1, withscores=True)
+            ready, later = await pipe.execute()
+        return [name.decode() for name in ready], int(later[0][1]) if later else 0
+
+    async def claim(self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool) -> Claim:
+        names = [
+            keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
+        ]  # fmt: skip
+        prefix = f"gp:{{{partition}}}:"
+        arguments = [
+            domain, now // MS, now // MS + self._lease, retry_at // MS, self._limit, BATCH, BATCH_OCTETS, token,
+            "more" if more else "new", prefix,
+        ]  # fmt: skip
+        with faults():
+            answer = await _claim(self._store.redis, names, arguments)
+        word, is_open, following = answer[0].decode(), bool(answer[1]), int(float(answer[2] or 0))
+        rows = zip(answer[3::3], answer[4::3], answer[5::3], strict=True)
+        return Claim(word, is_open, following, [_work(*row) for row in rows])
+
+    async def renew(self, partition: int, domain: str, token: str, held: Sequence[str], now: int) -> bool:
+        """Keep a slot and its messages for another lease; False when they were given to somebody else."""
+        return await self._hold_call("renew", partition, domain, token, held, now, now // MS + self._lease)
+
+    async def release(self, partition: int, domain: str, token: str, held: Sequence[str], now: int, at: int = 0) -> None:
+        """Give a slot back, its untouched messages to be tried from `at` (ns; now when 0)."""
+        await self._hold_call("release", partition, domain, token, held, now, (at or now) // MS)
+
+    async def take(self, message: Message, partition: int, now: int) -> bool:
+        """Put one message out of the deliverers' reach for a lease; False when one of them has it in hand."""
+        return await self._hold_call("take", partition, message.domain, "", [message.id], now, now // MS + self._lease)
+
+    async def _hold_call(
+        self, verb: str, partition: int, domain: str, token: str, held: Sequence[str], now: int, time: int
+    ) -> bool:
+        names = [
+            keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
+        ]  # fmt: skip
+        arguments = [verb, domain, now // MS, time, token, keys.hint(partition), *held]
+        with faults():
+            return bool(await _hold(self._store.redis, names, arguments))
+
+    async def route(self, partition: int, domain: str) -> Route:
+        """What is known about reaching a domain."""
+        with faults():
+            return decode_route(await self._store.redis.hget(keys.route(partition, domain), "m"))
+
+    async def retry_now(self, partition: int, domain: str, now: int, servers: Sequence[str]) -> int:
+        """Make a domain due at once, its servers forgiven, every waiting message of it included; how many wait."""
+        queue = keys.queue(partition, domain)
+        with faults():
+            # A message in a worker's hands keeps its lease: only scores behind every possible lease are pulled forward.
+            later = await self._store.redis.zrangebyscore(queue, f"({now // MS + self._lease}", "+inf")
+            pipe = self._store.redis.pipeline(transaction=False)
+            for start in range(0, len(later), 1000):
+                pipe.zadd(queue, {name: now // MS for name in later[start : start + 1000]}, xx=True)
+            for server in servers:
+                pipe.delete(keys.server(server))
+            pipe.hdel(keys.route(partition, domain), "until")
+            pipe.zcard(queue)
+            waiting = int((await pipe.execute())[-1])
+            if waiting:
+                await self._store.redis.zadd(keys.due(partition), {domain: now // MS})
+                await self._store.redis.publish(keys.hint(partition), domain)
+        return waiting
+
+    async def take_server(self, server: str, token: str, now: int, limit: int) -> ServerSlot:
+        """A connection slot at one server; limits hold over all workers and all domains that share it."""
+        names = [keys.server(server), keys.server_slots(server)]
+        with faults():
+            word, until, why = await _server(self._store.redis, names, [now // MS, now // MS + self._lease, token, limit])
+        return ServerSlot(word.decode(), int(float(until)), why.decode("utf-8", "replace"))
+
+    async def renew_server(self, server: str, token: str, now: int) -> None:
+        with faults():
+            await self._store.redis.zadd(keys.server_slots(server), {token: now // MS + self._lease}, xx=True)
+
+    async def release_server(self, server: str, token: str) -> None:
+        with faults():
+            await self._store.redis.zrem(keys.server_slots(server), token)
+
+    async def server_down(self, server: str, now: int, until: int, why: str) -> None:
+        """Nobody dials it before `until` (ns), whichever domain asks."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.hset(keys.server(server), mapping={"until": until // MS, "why": why})
+            pipe.pexpire(keys.server(server), max(1, (until - now) // MS))
+            await pipe.execute()
+
+    async def heads(self, partition: int, message_ids: Sequence[str]) -> list[Message | None]:
+        """The live messages among `message_ids`; None for what is finished or cannot be read."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            for message_id in message_ids:
+                pipe.hget(keys.head(partition, message_id), "m")
+            rows = await pipe.execute()
+        found: list[Message | None] = []
+        for data in rows:
+            try:
+                found.append(decode_head(data) if data else None)
+            except msgspec.DecodeError:
+                found.append(None)
+        return found

@@ -1,0 +1,256 @@
+"""Settings: one TOML file, the environment over it, the command line over both; read once, then frozen.
+
+Every field below is a key of `gatepost.toml` and, in capitals behind `GATEPOST_`, an environment variable. The sample file
+and `docs/settings.md` are generated from this struct, so a description here is what the operator reads.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
+
+import msgspec
+
+from pipeline.faults import ConfigurationError
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SECOND: Final = 1_000_000_000
+"""ns; all times inside are integers of nanoseconds."""
+_UNITS: Final = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
+_SIZES: Final = {"": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30}
+
+
+class Duration(int):
+    """Nanoseconds; written `15m`, `7d`, `1.5h`, `200ms`, or a number of seconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip().lower())
+        if match is None or isinstance(value, bool):
+            raise ValueError("expected a time such as 15m, 7d, 1.5h, or a number of seconds")
+        return cls(round(float(match[1]) * _UNITS[match[2] or "s"]))
+
+    @property
+    def seconds(self) -> float:
+        return self / SECOND
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "m", "s", "ms"):
+            if self and self % _UNITS[unit] == 0:
+                return f"{int(self) // _UNITS[unit]}{unit}"
+        return f"{self.seconds:g}s"
+
+
+class Size(int):
+    """Octets; written `256 KiB`, `1GiB`, or a number of octets."""
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        match = re.fullmatch(r"(\d+)\s*([kmg]?(?:ib)?)b?", str(value).strip().lower())
+        if match is None or match[2] not in _SIZES or isinstance(value, bool):
+            raise ValueError("expected a size such as 256KiB, 1GiB, or a number of octets")
+        return cls(int(match[1]) * _SIZES[match[2]])
+
+    def __str__(self) -> str:
+        for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+            if self and self % factor == 0:
+                return f"{int(self) // factor}{unit}"
+        return str(int(self))
+
+
+class Endpoint(str):
+    """HOST:PORT, [IPv6]:PORT, or for listening also :PORT."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Endpoint:
+        text = str(value).strip()
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]*):(\d{1,5})", text)
+        if match is None or int(match[2]) > 65535:
+            raise ValueError("expected HOST:PORT, such as mail.example.com:25 or [2001:db8::1]:25")
+        return cls(text)
+
+    @property
+    def host(self) -> str:
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2])
+
+
+def _doc(text: str) -> msgspec.Meta:
+    return msgspec.Meta(description=text)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    data: Annotated[Path, _doc("Directory for everything that must survive: the embedded Redis, large and waiting bodies, the self-signed certificate.")] = Path("gatepost-data")
+    redis_url: Annotated[str, _doc("An outside Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock. Empty: start the embedded one.")] = ""
+    redis_binary: Annotated[str, _doc("Server program for the embedded Redis. Empty: the one that comes with the package, else valkey-server or redis-server on PATH.")] = ""
+    redis_memory: Annotated[Size, _doc("maxmemory of the embedded Redis. Near it, senders get 452 4.3.1 and keep their mail.")] = Size(2 << 30)
+    redis_fsync: Annotated[str, _doc("always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies.")] = "always"
+    redis_replicas: Annotated[int, _doc("Wait for this many replicas to have a message before saying 250 (WAIT). Outside Redis only.")] = 0
+    partitions: Annotated[int, _doc("Number of partitions; fixed when the store is created.")] = 8
+
+    smtp: Annotated[Endpoint, _doc("Where to accept mail. Port 25 in production.")] = Endpoint("0.0.0.0:2525")
+    hostname: Annotated[str, _doc("Our name in the greeting, in EHLO and in Received. Empty: this machine's name.")] = ""
+    receivers: Annotated[int, _doc("Receiver processes on the port. 0: one per processor, at most 8.")] = 0
+    scanners: Annotated[int, _doc("Scanner processes.")] = 1
+    deliverers: Annotated[int, _doc("Deliverer processes.")] = 1
+    max_message_size: Annotated[Size, _doc("Announced as SIZE; a larger message is refused with 552 5.3.4.")] = Size(35_883_008)
+    max_recipients: Annotated[int, _doc("Recipients of one message; more get 452 4.5.3.")] = 1000
+    max_received: Annotated[int, _doc("Received lines of a message; more means a loop: 554 5.4.6.")] = 50
+    bare_newlines: Annotated[str, _doc("What to do with a bare CR or LF in a message: refuse (550 5.6.0) or normalise (make it CRLF).")] = "refuse"
+    command_timeout: Annotated[Duration, _doc("How long a client may be silent between commands and within the data (RFC 5321 4.5.3.2.7).")] = Duration(300 * SECOND)
+    max_sessions: Annotated[int, _doc("Sessions at once per receiver; more get 421 4.7.0.")] = 1000
+    tls_certificate: Annotated[str, _doc("PEM file with our certificate and its chain. Empty: a self-signed one is made in the data directory.")] = ""
+    tls_key: Annotated[str, _doc("PEM file with the private key of tls_certificate.")] = ""
+
+    scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(2 * SECOND)
+    spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    quarantine_retention: Annotated[Duration, _doc("How long a quarantined message is kept before it is discarded.")] = Duration(30 * 86400 * SECOND)
+    blocked_extensions: Annotated[tuple[str, ...], _doc("File name endings of attachments that are quarantined.")] = ("ade", "adp", "apk", "appx", "bat", "cab", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "img", "ins", "iso", "isp", "jar", "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msp", "mst", "nsh", "pif", "ps1", "reg", "scr", "sct", "shb", "sys", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll")
+
+    retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
+    queue_lifetime: Annotated[Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")] = Duration(7 * 86400 * SECOND)
+    allow_networks: Annotated[tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")] = ()
+    resolver: Annotated[str, _doc("DNS server for routes, host or host:port. Empty: the system's.")] = ""
+    connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
+    messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
+    keep_connection: Annotated[Duration, _doc("How long an idle connection to a server is kept for the next message.")] = Duration(2 * SECOND)
+    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server, and for its greeting each.")] = Duration(30 * SECOND)
+    reply_timeout: Annotated[Duration, _doc("Time for a server's reply to a command (RFC 5321 4.5.3.2).")] = Duration(300 * SECOND)
+    dot_timeout: Annotated[Duration, _doc("Time for a server's reply to the final dot (RFC 5321 4.5.3.2.6).")] = Duration(600 * SECOND)
+
+    lease: Annotated[Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")] = Duration(60 * SECOND)
+    max_tries_before_parked: Annotated[int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")] = 5
+    min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
+    failures_kept: Annotated[int, _doc("Delivery errors shown per domain.")] = 50
+    log_format: Annotated[str, _doc("console or json.")] = "console"
+
+    def __post_init__(self) -> None:
+        _choice("redis_fsync", self.redis_fsync, "always", "everysec")
+        _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
+        _choice("log_format", self.log_format, "console", "json")
+        _range("partitions", self.partitions, 1, 1024)
+        _range("max_recipients", self.max_recipients, 100, 100_000)
+        _range("connections_per_server", self.connections_per_server, 1, 10_000)
+        _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
+        _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
+        _range("lease", self.lease.seconds, 2, 3600)
+        for name in ("receivers", "scanners", "deliverers"):
+            _range(name, getattr(self, name), 0, 256)
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together")
+
+
+def _choice(name: str, value: str, *choices: str) -> None:
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected {' or '.join(choices)}")
+
+
+def _range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value:g}; expected {low:g} to {high:g}")
+
+
+def _decode_special(kind: type, value: Any) -> Any:
+    if kind in (Duration, Size, Endpoint):
+        return kind.parse(value)
+    if kind is Path:
+        return Path(str(value)).expanduser()
+    if kind in (ipaddress.IPv4Network, ipaddress.IPv6Network) or kind == Network:
+        return ipaddress.ip_network(str(value))
+    raise NotImplementedError(kind)
+
+
+def _field_types() -> dict[str, Any]:
+    return get_type_hints(Settings)
+
+
+def _coerce(name: str, kind: Any, value: object, source: str) -> Any:
+    if get_args(kind) and get_args(kind)[-1] is Ellipsis:
+        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        if not isinstance(items, list | tuple):
+            raise ConfigurationError(f"{source}: {name}: expected a list")
+        return tuple(_coerce(name, get_args(kind)[0], item, source) for item in items if item != "")
+    try:
+        if kind == Network:
+            return ipaddress.ip_network(str(value))
+        return msgspec.convert(value, kind, strict=False, dec_hook=_decode_special)
+    except (ValueError, msgspec.ValidationError) as error:
+        raise ConfigurationError(f"{source}: {name} = {value!r}: {error}") from None
+
+
+def load(
+    file: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
+) -> Settings:
+    """Read the settings. `file` None: `gatepost.toml` in the working directory if there is one, or `GATEPOST_CONFIG`.
+
+    Raises ConfigurationError naming the file or variable, the key and what was expected.
+    """
+    environ = os.environ if environ is None else environ
+    types = _field_types()
+    values: dict[str, Any] = {}
+    named = file or (Path(environ["GATEPOST_CONFIG"]) if environ.get("GATEPOST_CONFIG") else None)
+    path = named or Path("gatepost.toml")
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if named:
+            raise ConfigurationError(f"{path}: no such file", remedy="Give --config an existing file.") from None
+        table = {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path}: {error}", remedy="Mend the file, or see docs/settings.md.") from None
+    for name, value in table.items():
+        if name not in types:
+            raise ConfigurationError(f"{path}: unknown key {name!r}{_nearest(name, types)}", remedy="See docs/settings.md for all keys.")
+        values[name] = _coerce(name, types[name], value, str(path))
+    for variable, text in environ.items():
+        name = variable.removeprefix("GATEPOST_").lower()
+        if variable.startswith("GATEPOST_") and name in types:
+            values[name] = _coerce(name, types[name], text, variable)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            values[name] = _coerce(name, types[name], value, f"--{name.replace('_', '-')}")
+    try:
+        return Settings(**values)
+    except ValueError as error:
+        raise ConfigurationError(f"settings: {error}", remedy="See docs/settings.md.") from None
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    import difflib
+
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """(key, default as it is written in TOML, description) of every setting, in order."""
+    rows = []
+    defaults = Settings()
+    for name, hint in get_type_hints(Settings, include_extras=True).items():
+        default = getattr(defaults, name)
+        if isinstance(default, tuple):
+            written = "[" + ", ".join(f'"{item}"' for item in default) + "]"
+        elif isinstance(default, int | float) and not isinstance(default, Duration | Size):
+            written = str(default)
+        else:
+            written = f'"{default}"'
+        rows.append((name, written, str(hint.__metadata__[0].description)))
+    return rows
+
+
+def sample() -> str:
+    """A `gatepost.toml` with every key at its default, commented out."""
+    lines = ["# Gatepost's settings. Every key is optional, and can be given as GATEPOST_<KEY> in the environment.\n"]
+    lines += [f"# {text}\n# {name} = {default}\n" for name, default, text in describe()]
+    return "\n".join(lines)

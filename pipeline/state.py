@@ -1,0 +1,207 @@
+"""The one state machine.
+
+Two rules for whoever edits this file:
+
+1. `NEXT` says all that can be said as a table. It is applied to each *recipient*: one message to three people may be
+   delivered to one, refused for another and wait for the third.
+2. A message's own stage is computed from its recipients' by `roll_up`, never stored apart from them.
+
+`evolve` applies what has happened and never judges whether it should have: that is `decide.py`. The diagram in
+`docs/architecture.md` is drawn from this table.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable, Mapping
+from typing import Final, cast
+
+import msgspec
+
+from pipeline.events import (
+    Attempt,
+    Client,
+    Deferred,
+    Delivered,
+    Discarded,
+    Event,
+    Failed,
+    MessageEvent,
+    Quarantined,
+    Queued,
+    Received,
+    Released,
+    Scanned,
+)
+
+
+class Stage(enum.StrEnum):
+    """Where a recipient's copy is. The order of declaration is the order of drawing, and of `roll_up`."""
+
+    RECEIVED = "received"
+    SCANNED = "scanned"
+    QUEUED = "queued"
+    QUARANTINED = "quarantined"
+    FAILED = "failed"
+    DISCARDED = "discarded"
+    DELIVERED = "delivered"
+
+
+TERMINAL: Final = frozenset({Stage.FAILED, Stage.DISCARDED, Stage.DELIVERED})
+
+NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
+    (None, Received): Stage.RECEIVED,
+    (Stage.RECEIVED, Scanned): Stage.SCANNED,
+    (Stage.SCANNED, Quarantined): Stage.QUARANTINED,
+    (Stage.SCANNED, Queued): Stage.QUEUED,
+    (Stage.SCANNED, Discarded): Stage.DISCARDED,
+    (Stage.QUARANTINED, Released): Stage.QUEUED,
+    (Stage.QUARANTINED, Discarded): Stage.DISCARDED,
+    (Stage.QUEUED, Deferred): Stage.QUEUED,
+    (Stage.QUEUED, Delivered): Stage.DELIVERED,
+    (Stage.QUEUED, Failed): Stage.FAILED,
+    (Stage.QUEUED, Discarded): Stage.DISCARDED,
+}
+
+
+class IllegalStep(ValueError):
+    """An event that cannot follow: a bug when it comes from `decide`, old damage when it comes from the log."""
+
+
+class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    address: str
+    stage: Stage
+    notify: str = ""
+    orcpt: str = ""
+    tries: int = 0
+    last: Attempt | None = None
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a worker needs to decide the next step; stored as the message's head while it lives."""
+
+    id: str
+    version: int
+    domain: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    size: int
+    received_at: int
+    expires: int
+    client: Client | None = None
+    origin: str = "smtp"
+    cause: str = ""
+    eight_bit: bool = False
+    smtputf8: bool = False
+    envid: str = ""
+    ret: str = ""
+    verdict: str = ""
+    score: float = 0.0
+    subject: str = ""
+    message_id: str = ""
+    reason: str = ""
+    """Why it is in quarantine."""
+    next_try: int = 0
+
+    @property
+    def stage(self) -> Stage:
+        return roll_up(recipient.stage for recipient in self.recipients)
+
+    @property
+    def live(self) -> bool:
+        return self.stage not in TERMINAL
+
+    def addresses(self, *stages: Stage) -> tuple[str, ...]:
+        """The recipients that are in one of `stages`, in the order of the envelope."""
+        return tuple(recipient.address for recipient in self.recipients if recipient.stage in stages)
+
+
+_RANK: Final = {stage: rank for rank, stage in enumerate(Stage)}
+
+
+def roll_up(stages: Iterable[Stage]) -> Stage:
+    """The least finished stage wins; of finished ones a failure shows before a deletion before a delivery."""
+    return min(stages, key=_RANK.__getitem__)
+
+
+def _born(message_id: str, event: Received) -> Message:
+    return Message(
+        id=message_id,
+        version=1,
+        domain=event.domain,
+        sender=event.sender,
+        recipients=tuple(
+            Recipient(address=spec.address, stage=Stage.RECEIVED, notify=spec.notify, orcpt=spec.orcpt)
+            for spec in event.recipients
+        ),
+        size=event.size,
+        received_at=event.at,
+        expires=event.expires,
+        client=event.client,
+        origin=event.origin,
+        cause=event.cause,
+        eight_bit=event.eight_bit,
+        smtputf8=event.smtputf8,
+        envid=event.envid,
+        ret=event.ret,
+    )
+
+
+def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | None) -> Recipient:
+    if named is not None and recipient.address not in named:
+        return recipient
+    stage = NEXT.get((recipient.stage, type(event)))
+    if stage is None:
+        raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
+    if isinstance(event, Deferred | Delivered | Failed):
+        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt or recipient.last)
+    return msgspec.structs.replace(recipient, stage=stage)
+
+
+def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
+    """The message after `event`. Raises IllegalStep where `NEXT` has no entry for one of the named recipients."""
+    if isinstance(event, Received):
+        if message is not None:
+            raise IllegalStep("received cannot follow anything")
+        return _born(message_id, event)
+    if message is None:
+        raise IllegalStep(f"{event.__struct_config__.tag} cannot come first")
+    changes: dict[str, object] = {"version": message.version + 1}
+    if isinstance(event, Scanned):
+        named = None
+        changes |= {
+            "verdict": event.verdict, "score": event.score, "subject": event.subject, "message_id": event.message_id,
+        }  # fmt: skip
+    else:
+        named = frozenset(event.recipients)
+        unknown = named.difference(recipient.address for recipient in message.recipients)
+        if not named or unknown:
+            raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
+    if isinstance(event, Quarantined):
+        changes |= {"expires": event.expires, "reason": event.reason}
+    elif isinstance(event, Released):
+        changes |= {"expires": event.expires}
+    elif isinstance(event, Deferred):
+        changes |= {"next_try": event.next_try}
+    changes["recipients"] = tuple(_move(recipient, event, named) for recipient in message.recipients)
+    return cast(Message, msgspec.structs.replace(message, **changes))
+
+
+def replay(events: Iterable[tuple[str, MessageEvent]]) -> Message | None:
+    """Fold a message's events, in order, from nothing."""
+    message: Message | None = None
+    for message_id, event in events:
+        message = evolve(message, event, message_id)
+    return message
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
+
+
+def encode_head(message: Message) -> bytes:
+    return _encoder.encode(message)
+
+
+def decode_head(data: bytes) -> Message:
+    return _decoder.decode(data)

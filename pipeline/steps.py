@@ -1,0 +1,204 @@
+"""From "these events follow" to one atomic step: the events, the new head, and the work that the change of stage hands on.
+
+Pure. The work is computed from the message before and after, never by the caller, so a message cannot change its stage
+without being where that stage's worker looks. The effects used are few: ZADD, ZREM, XADD, XACK, XDEL, SET, HSET, HDEL and
+the three of `append.lua`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Final, TypeAlias
+
+import msgspec
+
+from pipeline import keys
+from pipeline.events import Attempt, DirectoryEvent, MessageEvent, Received, RouteDeferred, RouteEvent, RouteOpened, encode
+from pipeline.ids import partition_of
+from pipeline.state import Message, Stage, encode_head, evolve
+
+Word: TypeAlias = bytes | str | int
+Effect: TypeAlias = tuple[Word, ...]
+MS: Final = 1_000_000
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True):
+    """One transition of one subject: all of it happens, or none."""
+
+    head: str
+    log: str
+    subject: str
+    expected: int
+    events: tuple[bytes, ...]
+    state: bytes
+    effects: tuple[Effect, ...]
+    fence: str = ""
+    token: str = ""
+
+    @property
+    def weight(self) -> int:
+        """Octets, about."""
+        return sum(len(word) for effect in self.effects for word in effect if isinstance(word, bytes)) + 1024
+
+
+class Route(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What is known about reaching a domain; the head of its route."""
+
+    version: int = 0
+    tries: int = 0
+    since: int = 0
+    next_try: int = 0
+    attempts: tuple[Attempt, ...] = ()
+
+
+_encoder = msgspec.msgpack.Encoder()
+_route_decoder: msgspec.msgpack.Decoder[Route] = msgspec.msgpack.Decoder(Route)
+
+
+def decode_route(data: bytes | None) -> Route:
+    return _route_decoder.decode(data) if data else Route()
+
+
+def fold(message: Message | None, events: Iterable[MessageEvent], message_id: str = "") -> Message:
+    after = message
+    for event in events:
+        after = evolve(after, event, message_id)
+    assert after is not None, "no events"
+    return after
+
+
+def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]:
+    """The work that follows from the change of stage."""
+    partition = partition_of(after.id)
+    was_queued = before is not None and Stage.QUEUED in {recipient.stage for recipient in before.recipients}
+    stages = {recipient.stage for recipient in after.recipients}
+    queue = keys.queue(partition, after.domain)
+    effects: list[Effect] = []
+    if before is None:
+        effects.append(("XADD", keys.scan(partition), "*", "id", after.id))
+    if after.live:
+        if before is None or before.expires != after.expires:
+            effects.append(("ZADD", keys.expiry(partition), after.expires // MS, after.id))
+    else:
+        effects.append(("ZREM", keys.expiry(partition), after.id))
+        effects.append(("DROP", keys.body(partition, after.id)))
+    if Stage.QUEUED in stages:
+        waits_until = after.next_try if after.next_try > now else now
+        if not was_queued or waits_until > now:
+            effects.append(("ZADD", queue, waits_until // MS, after.id))
+            hint = keys.hint(partition) if waits_until == now else ""
+            effects.append(
+                ("DUE", keys.due(partition), keys.route(partition, after.domain), after.domain, waits_until // MS, hint)
+            )
+    elif was_queued:
+        effects.append(("ZREM", queue, after.id))
+    return effects
+
+
+def message_step(
+    before: Message | None,
+    events: Sequence[MessageEvent],
+    *,
+    now: int,
+    message_id: str = "",
+    also: Iterable[Effect] = (),
+    fence: str = "",
+    token: str = "",
+) -> tuple[Step, Message]:
+    """The step that makes `events` happen to a message, and the message after it. `also`: work acknowledged, a hot body."""
+    after = fold(before, events, message_id)
+    partition = partition_of(after.id)
+    return (
+        Step(
+            head=keys.head(partition, after.id),
+            log=keys.log(partition),
+            subject=after.id,
+            expected=0 if before is None else before.version,
+            events=tuple(encode(event) for event in events),
+            state=encode_head(after) if after.live else b"",
+            effects=(*also, *_handed_on(before, after, now)),
+            fence=fence,
+            token=token,
+        ),
+        after,
+    )
+
+
+def received_step(message_id: str, event: Received, hot_body: bytes | None, also: Iterable[Effect] = ()) -> Step:
+    """The step behind a 250. `hot_body` None: the body is in the cold store already."""
+    body: tuple[Effect, ...] = ()
+    if hot_body is not None:
+        body = (("SET", keys.body(partition_of(message_id), message_id), hot_body),)
+    return message_step(None, (event,), now=event.at, message_id=message_id, also=(*body, *also))[0]
+
+
+def acknowledged(stream: str, group: str, entry: str) -> tuple[Effect, ...]:
+    """Work that is done leaves its stream."""
+    return (("XACK", stream, group, entry), ("XDEL", stream, entry))
+
+
+def promised_bounce(partition: int, message_id: str, bounce_id: str, event: Received, body: bytes) -> Effect:
+    """In the same step as the `failed` events: the bounce waits in the outbox until it is a message of its own."""
+    return ("XADD", keys.outbox(partition), "*", "id", bounce_id, "m", message_id, "e", encode(event), "b", body)
+
+
+def _route_step(
+    partition: int, route: Route, event: RouteEvent, effects: tuple[Effect, ...], token: str
+) -> Step:
+    return Step(
+        head=keys.route(partition, event.domain),
+        log=keys.log(partition),
+        subject="@" + event.domain,
+        expected=route.version,
+        events=(encode(event),),
+        state=_encoder.encode(after_route(route, event)),
+        effects=effects,
+        fence=keys.slots(partition, event.domain) if token else "",
+        token=token,
+    )
+
+
+def after_route(route: Route, event: RouteEvent) -> Route:
+    if isinstance(event, RouteDeferred):
+        return Route(route.version + 1, event.tries, event.since, event.next_try, event.attempts)
+    return Route(version=route.version + 1)
+
+
+def route_deferred_step(partition: int, route: Route, event: RouteDeferred, token: str, held: Sequence[str]) -> Step:
+    """The domain backs off: its slot and the messages in hand go back, untouched, behind the next attempt."""
+    domain, until = event.domain, event.next_try // MS
+    route_key, queue = keys.route(partition, domain), keys.queue(partition, domain)
+    effects: list[Effect] = [
+        ("HSET", route_key, "until", until),
+        ("HDEL", route_key, "open", "full"),
+        ("ZADD", keys.due(partition), until, domain),
+        ("ZREM", keys.slots(partition, domain), token),
+    ]
+    effects += [("ZADD", queue, "XX", event.at // MS, message_id) for message_id in held]
+    return _route_step(partition, route, event, tuple(effects), token)
+
+
+def route_opened_step(partition: int, route: Route, event: RouteOpened) -> Step:
+    return _route_step(partition, route, event, opened(partition, event.domain, event.at), "")
+
+
+def opened(partition: int, domain: str, now: int) -> tuple[Effect, ...]:
+    """After the first success: more slots may be taken, at once."""
+    route = keys.route(partition, domain)
+    return (
+        ("HDEL", route, "until", "full"),
+        ("HSET", route, "open", 1),
+        ("DUE", keys.due(partition), route, domain, now // MS, keys.hint(partition)),
+    )
+
+
+def directory_step(version: int, events: Sequence[DirectoryEvent], effects: Iterable[Effect]) -> Step:
+    return Step(
+        head=keys.DIRECTORY_HEAD,
+        log=keys.DIRECTORY_LOG,
+        subject=keys.DIRECTORY_SUBJECT,
+        expected=version,
+        events=tuple(encode(event) for event in events),
+        state=b"directory",
+        effects=tuple(effects),
+    )

@@ -1,0 +1,170 @@
+"""The Redis that Gatepost runs on: connecting, the scripts, what its errors mean, and whether it would lose mail.
+
+Every Redis error leaves this module as one of the faults: away (wait and try again), full (refuse new mail), unsafe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.resources import files
+from typing import Any, Final, TypeAlias
+
+import msgspec
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import (
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    ConnectionError,  # noqa: A004 - the name is the library's
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TimeoutError,  # noqa: A004 - the name is the library's
+)
+
+from pipeline import keys
+from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
+
+FORMAT: Final = 1
+"""Of everything in Redis and the data directory. A newer one is refused, an older one is converted at start."""
+
+BLOCK_MS: Final = 2_000
+"""How long a blocking read waits; well under the socket timeout, or the client takes the silence for a fault."""
+SOCKET_TIMEOUT: Final = 10.0
+
+Client: TypeAlias = "Redis"
+_AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, OSError)
+
+
+def explain(error: BaseException) -> StoreError:
+    """The fault behind a Redis error."""
+    if isinstance(error, StoreError):
+        return error
+    if isinstance(error, AuthenticationError):
+        return StoreAwayError(f"Redis refuses us: {error}", remedy="Check user and password in redis_url.")
+    text = str(error)
+    if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
+        return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
+    if isinstance(error, _AWAY) or text.startswith(("LOADING ", "MASTERDOWN ", "TRYAGAIN ", "NOREPLICAS ")):
+        return StoreAwayError(f"Redis cannot be reached: {text}")
+    return StoreError(f"Redis: {text}")
+
+
+@contextmanager
+def faults() -> Iterator[None]:
+    """Turns Redis errors inside the block into faults."""
+    try:
+        yield
+    except (RedisError, OSError) as error:
+        raise explain(error) from error
+
+
+class Script:
+    """A Lua script, sent once and then called by its hash."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+
+    @classmethod
+    def named(cls, name: str) -> Script:
+        return cls(files("pipeline").joinpath("lua", f"{name}.lua").read_text("utf-8"))
+
+    async def __call__(self, redis: Client, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+        """Run it. Raises what the client raises: the caller knows whether a lost reply matters."""
+        try:
+            return await redis.execute_command("EVALSHA", self.sha, len(names), *names, *arguments)
+        except NoScriptError:
+            return await redis.execute_command("EVAL", self.source, len(names), *names, *arguments)
+
+
+def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
+    """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
+    try:
+        client: Client = Redis.from_url(
+            url, socket_timeout=timeout, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), health_check_interval=0
+        )
+    except (ValueError, RedisError) as error:
+        raise ConfigurationError(
+            f"redis_url: {error}", remedy="Write it as redis://host:6379/0 or unix:///path/to.sock."
+        ) from None
+    return client
+
+
+class Store:
+    """One process's way to Redis: `redis` for commands, `blocking()` for a reader that waits."""
+
+    def __init__(self, redis: Client, url: str, partitions: int) -> None:
+        self.redis = redis
+        self.url = url
+        self.partitions = partitions
+
+    @classmethod
+    async def connect(cls, url: str, partitions: int) -> Store:
+        """Open the store, and create it when it is new. The number of partitions is the store's own once it exists."""
+        redis = open_client(url)
+        with faults():
+            await redis.hsetnx(keys.STORE, "partitions", str(partitions))
+            await redis.hsetnx(keys.STORE, "format", str(FORMAT))
+            found, version = await redis.hmget(keys.STORE, ["partitions", "format"])
+        if int(version) > FORMAT:
+            raise ConfigurationError(
+                f"the store at {url} was written by a newer Gatepost (format {int(version)}, this one knows {FORMAT})",
+                remedy="Install the newer version again; nothing was changed.",
+            )
+        return cls(redis, url, int(found))
+
+    def blocking(self) -> Client:
+        return open_client(self.url)
+
+    async def close(self) -> None:
+        await self.redis.aclose()
+
+
+class Danger(msgspec.Struct, frozen=True):
+    """One thing about a Redis that would lose mail, and what to set."""
+
+    found: str
+    remedy: str
+    fatal: bool = True
+
+
+async def dangers(redis: Client) -> list[Danger]:
+    """What about this Redis would lose mail: version, AOF, fsync, eviction."""
+    with faults():
+        info: dict[str, Any] = await redis.info("everything")
+        try:
+            fsync = (await redis.config_get("appendfsync")).get("appendfsync", "")
+        except ResponseError:
+            fsync = ""
+    found = []
+    version = str(info.get("redis_version", "0"))
+    if int(version.split(".")[0]) < 7:
+        found.append(Danger(f"Redis is version {version}", "Run Redis or Valkey 7 or later."))
+    if not int(info.get("aof_enabled", 0)):
+        found.append(Danger("Redis keeps no append-only file", "Set `appendonly yes`."))
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        found.append(Danger(f"Redis deletes keys when memory is short (maxmemory-policy {policy})", "Set `maxmemory-policy noeviction`."))
+    if fsync == "no":
+        found.append(Danger("Redis never forces its file to disk (appendfsync no)", "Set `appendfsync always`."))
+    elif fsync == "everysec":
+        found.append(Danger("appendfsync everysec: up to a second of accepted mail is lost when the machine dies", "Set `appendfsync always`, unless that is your choice.", fatal=False))
+    elif not fsync:
+        found.append(Danger("cannot see appendfsync (CONFIG is not allowed)", "Make sure that it is `always`.", fatal=False))
+    if not int(info.get("maxmemory", 0)):
+        found.append(Danger("Redis has no maxmemory: a flood of mail could take all memory of its machine", "Set `maxmemory`.", fatal=False))
+    return found
+
+
+async def refuse_unsafe(redis: Client) -> None:
+    """Raises UnsafeStoreError naming all that would lose mail."""
+    fatal = [danger for danger in await dangers(redis) if danger.fatal]
+    if fatal:
+        raise UnsafeStoreError("; ".join(danger.found for danger in fatal), remedy=" ".join(danger.remedy for danger in fatal))

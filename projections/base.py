@@ -1,0 +1,212 @@
+"""What a projection is, and how its result reaches Redis exactly once.
+
+A projection is a pure function from events to writes of its own keys. What it knows of a message that is still under way it
+keeps as a *row*, a field of one hash, and gets the rows of a batch's messages back with the batch. Invariants:
+
+- The fold is exact: one batch of a thousand events and a thousand batches of one leave the same keys. So counters that
+  reach zero vanish (`ADD`), and a row is written as it is after the batch, never step by step: fast mail, which comes and
+  goes within a batch, costs a view next to nothing.
+- The fold is total: whatever the history holds, it counts what it cannot explain (`odd`) and goes on.
+- Writes and checkpoint are one script call that compares the checkpoint first: a batch folded twice, or by two
+  projectors at once, counts once.
+- Keys are relative to the view's prefix and therefore in the partition's slot. Every view has, besides its own:
+      checkpoint  string  the last entry of the log that is in the view
+      keys        set     all other keys of the view, so that it can be dropped and compared without a SCAN
+      meta        hash    damaged: log entries that could not be read; broken: writes that Redis refused
+      damaged     list    the newest of those entries with the reason (MessagePack)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from itertools import islice
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from pipeline import keys
+from pipeline.events import Deferred, Delivered, Discarded, Event, Failed, Quarantined, Received, Recorded, Released
+from pipeline.log import Damaged
+from pipeline.store import Client, Script, faults
+
+Word: TypeAlias = str | bytes
+Command: TypeAlias = tuple[Word, ...]
+Writes: TypeAlias = list[Command]
+"""Redis commands whose second word is a key relative to the view, and `ADD key field amount ...`: HINCRBY that deletes at zero."""
+
+START: Final = "0"
+"""The checkpoint of a view that has seen nothing."""
+MAX_WORDS: Final = 1000
+"""In one command: Lua unpacks them on its stack, which holds 8,000."""
+MAX_WEIGHT: Final = 1000
+"""Events in one call of the script, about: 5 ms of the server's time, so nobody else waits longer than that."""
+DAMAGED_KEPT: Final = 1000
+MAX_COUNT: Final = 1 << 53
+"""What an event may add to a counter: far above any size, far below where Redis's integers end."""
+ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(
+    {Received, Quarantined, Released, Discarded, Deferred, Delivered, Failed}
+)
+"""Events of a message for which a row may be needed."""
+
+_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))
+
+
+class Projection(Protocol):
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def version(self) -> str:
+        """Another version is another view: it is built anew from the first event."""
+
+    @property
+    def rows(self) -> str:
+        """The hash (message id -> row) whose fields `fold` wants to see; empty for none."""
+
+    def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
+        """The writes that bring the view from before `batch` to after it. `rows`: those that exist for its messages.
+
+        Pure, total and exact, as said above.
+        """
+
+
+class History(Protocol):
+    """The log as a projector reads it: hot now, hot and archived later."""
+
+    async def read(
+        self, partition: int, after: str, count: int, until: str | None = None
+    ) -> list[Recorded | Damaged]: ...
+
+
+class View(msgspec.Struct, frozen=True):
+    """One projection of one partition, in one set of keys."""
+
+    partition: int
+    projection: Projection
+    build: int
+
+    @property
+    def prefix(self) -> str:
+        return keys.view(self.partition, self.projection.name, self.build)
+
+
+class Portion(msgspec.Struct, frozen=True):
+    """Entries of one partition's log, and the views that have seen all before them."""
+
+    views: Sequence[View]
+    expected: str
+    """The checkpoint of the views."""
+    entries: Sequence[Recorded | Damaged]
+    """At least one."""
+
+
+class DamagedEntry(msgspec.Struct, frozen=True, array_like=True):
+    entry: str
+    subject: str
+    reason: str
+
+
+class Tally:
+    """Counters that change within a batch; what cancels out is not written."""
+
+    def __init__(self) -> None:
+        self._counts: dict[str, dict[str, int]] = {}
+
+    def add(self, key: str, field: str, amount: int) -> None:
+        counts = self._counts.get(key)
+        if counts is None:
+            counts = self._counts[key] = {}
+        counts[field] = counts.get(field, 0) + amount
+
+    def writes(self) -> Iterator[Command]:
+        for key, counts in self._counts.items():
+            words = [word for field, amount in counts.items() if amount for word in (field, str(amount))]
+            yield from bulk("ADD", key, words)
+
+
+def bulk(verb: str, key: str, words: Sequence[Word]) -> Iterator[Command]:
+    """One command with many words, in pieces that a script can unpack; none when there are no words."""
+    for start in range(0, len(words), MAX_WORDS):
+        yield (verb, key, *words[start : start + MAX_WORDS])
+
+
+def bounded(amount: int) -> int:
+    """A size out of history, within what counters can hold."""
+    return min(max(amount, 0), MAX_COUNT)
+
+
+def damaged_writes(damaged: Sequence[Damaged]) -> Writes:
+    """The record of entries that could not be read: counted, kept with the reason, in no fold's way."""
+    if not damaged:
+        return []
+    kept = [msgspec.msgpack.encode(DamagedEntry(one.entry, one.subject, one.reason)) for one in damaged[-DAMAGED_KEPT:]]
+    return [
+        ("ADD", "meta", "damaged", str(len(damaged))),
+        *bulk("LPUSH", "damaged", kept),
+        ("LTRIM", "damaged", "0", str(DAMAGED_KEPT - 1)),
+    ]
+
+
+async def position(redis: Client, view: View) -> str:
+    """The checkpoint of a view."""
+    with faults():
+        stored: Any = await redis.get(view.prefix + "checkpoint")
+    return stored.decode() if stored else START
+
+
+async def advance(redis: Client, portions: Sequence[Portion]) -> list[bool]:
+    """Fold each portion into its views; per portion whether all of them were where it says.
+
+    A view that was not stays as it is: somebody else was first. Raises StoreAwayError, after which it may have happened,
+    and StoreFullError, after which it has not.
+    """
+    batches = [[entry for entry in portion.entries if isinstance(entry, Recorded)] for portion in portions]
+    rows = iter(await _rows(redis, portions, batches))
+    results: list[bool] = []
+    words: list[Word | int] = []
+    weight = 0
+    for portion, batch in zip(portions, batches, strict=True):
+        damage = damaged_writes([entry for entry in portion.entries if isinstance(entry, Damaged)])
+        for view in portion.views:
+            writes = view.projection.fold(batch, next(rows)) + damage
+            words += _change(view, portion.expected, portion.entries[-1].entry, writes)
+        weight += len(batch)
+        if weight >= MAX_WEIGHT or portion is portions[-1]:
+            with faults():
+                results += await _fold(redis, [portion.views[0].prefix + "checkpoint"], words)
+            words = []
+            weight = 0
+    stored = iter(results)
+    return [all(list(islice(stored, len(portion.views)))) for portion in portions]
+
+
+async def _rows(
+    redis: Client, portions: Sequence[Portion], batches: Sequence[Sequence[Recorded]]
+) -> list[Mapping[str, bytes]]:
+    """For each view of each portion the rows of its batch's messages.
+
+    What is read here is true when it is stored: a row changes only together with the checkpoint that is compared then.
+    """
+    pipe = redis.pipeline(transaction=False)
+    asked: list[list[str]] = []
+    for portion, batch in zip(portions, batches, strict=True):
+        ids = list({recorded.subject: None for recorded in batch if type(recorded.event) in ROW_EVENTS})
+        for view in portion.views:
+            asked.append(ids if view.projection.rows else [])
+            if asked[-1]:
+                pipe.hmget(view.prefix + view.projection.rows, ids)
+    with faults():
+        answers: Any = iter(await pipe.execute())
+    return [
+        {name: row for name, row in zip(ids, next(answers), strict=True) if row is not None} if ids else {}
+        for ids in asked
+    ]
+
+
+def _change(view: View, expected: str, reached: str, writes: Writes) -> list[Word | int]:
+    words: list[Word | int] = [view.prefix, expected, reached, len(writes)]
+    for command in writes:
+        words.append(len(command))
+        words += command
+    return words

@@ -1,0 +1,188 @@
+"""The books of each domain, in recipients: a message to three people counts three.
+
+    received = delivered + failed + quarantined + discarded + waiting
+
+What came in and what ended is counted as the events say it; what waits and what lies in quarantine is counted from a row per
+live message. So the two sides are kept apart, and a recipient delivered twice, or never accounted for, shows. Keys of the
+view (`d` a domain):
+
+    live    hash    message id -> Row (MessagePack) of every message with recipients that wait or lie in quarantine
+    d:<d>   hash    received, delivered, failed, discarded: recipients, since the first event; waiting, quarantined: recipients
+                    now; messages, bytes: received; odd: recipients named by events that cannot be
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.events import (
+    Delivered,
+    Discarded,
+    Event,
+    Failed,
+    Quarantined,
+    Received,
+    Recorded,
+    Released,
+)
+from projections.base import Command, Tally, Word, Writes, bounded, bulk
+
+NAME: Final = "books"
+LIVE: Final = "live"
+WAITING: Final = "w"
+QUARANTINED: Final = "q"
+_PLACES: Final = {WAITING: "waiting", QUARANTINED: "quarantined"}
+
+
+class Row(msgspec.Struct, array_like=True):
+    """Where the live recipients of a message are."""
+
+    domain: str
+    places: dict[str, str]
+    """Address -> WAITING or QUARANTINED."""
+
+
+decode_row: Final = msgspec.msgpack.Decoder(Row).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Books:
+    name = NAME
+    version = "1"
+    rows = LIVE
+
+    def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
+        work = _Work(rows)
+        for recorded in batch:
+            handle = _HANDLERS.get(type(recorded.event))
+            if handle is not None:
+                handle(work, recorded.subject, recorded.event)
+        return work.writes()
+
+
+class _Work:
+    """A batch under way: the rows it touches as they were and as they are, and what it counted."""
+
+    def __init__(self, rows: Mapping[str, bytes]) -> None:
+        self.stored = rows
+        self.live: dict[str, Row | None] = {}
+        self.tally = Tally()
+
+    def row(self, subject: str) -> Row | None:
+        try:
+            return self.live[subject]
+        except KeyError:
+            row = self.live[subject] = _stored(self.stored.get(subject))
+            return row
+
+    def count(self, domain: str, field: str, amount: int) -> None:
+        self.tally.add("d:" + domain, field, amount)
+
+    def writes(self) -> Writes:
+        return [*self._rows(), *self.tally.writes()]
+
+    def _rows(self) -> Iterator[Command]:
+        rows: list[Word] = []
+        gone: list[Word] = []
+        for subject, row in self.live.items():
+            data = self.stored.get(subject)
+            encoded = None if row is None else _encode(row)
+            if encoded == data:
+                continue
+            before = _stored(data)
+            if before is not None:
+                self._stand(before, -1)
+            if row is None or encoded is None:
+                gone.append(subject)
+            else:
+                self._stand(row, 1)
+                rows += (subject, encoded)
+        yield from bulk("HSET", LIVE, rows)
+        yield from bulk("HDEL", LIVE, gone)
+
+    def _stand(self, row: Row, sign: int) -> None:
+        for place in row.places.values():
+            self.count(row.domain, _PLACES.get(place, "odd"), sign)
+
+
+def _stored(data: bytes | None) -> Row | None:
+    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
+    if data is None:
+        return None
+    try:
+        return decode_row(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def _distinct(recipients: Sequence[str]) -> int:
+    """How many: a recipient named twice is one."""
+    return 1 if len(recipients) == 1 else len(set(recipients))
+
+
+def _received(work: _Work, subject: str, event: Received) -> None:
+    places = dict.fromkeys([spec.address for spec in event.recipients], WAITING)
+    work.count(event.domain, "received", len(places))
+    work.count(event.domain, "messages", 1)
+    work.count(event.domain, "bytes", bounded(event.size))
+    if work.row(subject) is not None:
+        work.count(event.domain, "odd", len(places))
+    elif places:
+        work.live[subject] = Row(event.domain, places)
+
+
+def _moved(work: _Work, subject: str, event: Quarantined | Released, start: str, end: str) -> None:
+    row = work.row(subject)
+    places = {} if row is None else row.places
+    for address in dict.fromkeys(event.recipients):
+        if places.get(address) == start:
+            places[address] = end
+        else:
+            work.count(event.domain, "odd", 1)
+
+
+def _quarantined(work: _Work, subject: str, event: Quarantined) -> None:
+    _moved(work, subject, event, WAITING, QUARANTINED)
+
+
+def _released(work: _Work, subject: str, event: Released) -> None:
+    _moved(work, subject, event, QUARANTINED, WAITING)
+
+
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded, field: str) -> None:
+    """The outcome is a fact and counts, also when nobody knew of the recipient: then the books do not balance, and say so."""
+    work.count(event.domain, field, _distinct(event.recipients))
+    row = work.row(subject)
+    places = {} if row is None else row.places
+    only_waiting = not isinstance(event, Discarded)
+    for address in dict.fromkeys(event.recipients):
+        place = places.pop(address, None)
+        if place is None or (only_waiting and place != WAITING):
+            work.count(event.domain, "odd", 1)
+    if not places:
+        work.live[subject] = None
+
+
+def _delivered(work: _Work, subject: str, event: Delivered) -> None:
+    _ended(work, subject, event, "delivered")
+
+
+def _failed(work: _Work, subject: str, event: Failed) -> None:
+    _ended(work, subject, event, "failed")
+
+
+def _discarded(work: _Work, subject: str, event: Discarded) -> None:
+    _ended(work, subject, event, "discarded")
+
+
+_HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
+    Received: _received,
+    Quarantined: _quarantined,
+    Released: _released,
+    Delivered: _delivered,
+    Failed: _failed,
+    Discarded: _discarded,
+}

@@ -1,0 +1,137 @@
+"""Which set of keys is a view's live one, and how another takes its place.
+
+A view is kept in numbered builds. Readers and the projector use the live one; a changed version, or a rebuild that is to
+replace a damaged view, grows beside it and is switched to in one step. Dead builds are written down before they die, so one
+that a crash left behind is dropped by whoever comes next. Key:
+
+    gp:{p}:view:builds   hash   count: numbers given so far; live:<name>, next:<name>: "<build> <version>" of the live build and
+                                of one that grows to replace it; drop:<name>:<build>: from when (ms) it may be dropped
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Any, Final
+
+from pipeline import keys
+from pipeline.store import Client, Script, faults
+from projections.base import Projection, View
+
+DAY_MS: Final = 86_400_000
+"""How long a rebuild may take; then its keys count as left behind by a crash."""
+_CHUNK: Final = 500
+
+_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"))
+
+
+def builds_key(partition: int) -> str:
+    return f"gp:{{{partition}}}:view:builds"
+
+
+def _value(view: View) -> str:
+    return f"{view.build} {view.projection.version}"
+
+
+async def live(redis: Client, partition: int, projection: Projection) -> tuple[View, str] | None:
+    """The live build, and its version, which may not be the projection's own; None when there is no view yet."""
+    with faults():
+        stored: Any = await redis.hget(builds_key(partition), f"live:{projection.name}")
+    return _parsed(partition, projection, stored) if stored else None
+
+
+def _parsed(partition: int, projection: Projection, stored: bytes) -> tuple[View, str]:
+    build, _, version = stored.decode().partition(" ")
+    return View(partition, projection, int(build)), version
+
+
+async def to_fold(redis: Client, partition: int, projection: Projection) -> tuple[View, bool]:
+    """The build that a projector has to fold into, made if there is none; and whether it is the live one."""
+    names = [f"live:{projection.name}", f"next:{projection.name}"]
+    with faults():
+        fields: Any = await redis.hmget(builds_key(partition), names)
+    for name, stored in zip(names, fields, strict=True):
+        if stored is None:
+            return await _fresh(redis, partition, projection, name), name == names[0]
+        view, version = _parsed(partition, projection, stored)
+        if version == projection.version:
+            return view, name == names[0]
+    # What grows is of yet another version, of a program that was replaced in turn.
+    with faults():
+        pipe = redis.pipeline(transaction=True)
+        pipe.hset(builds_key(partition), _drop_field(view), "0")
+        pipe.hdel(builds_key(partition), names[1])
+        await pipe.execute()
+    return await _fresh(redis, partition, projection, names[1]), False
+
+
+async def _fresh(redis: Client, partition: int, projection: Projection, name: str) -> View:
+    fresh = await _new(redis, partition, projection)
+    with faults():
+        await redis.hsetnx(builds_key(partition), name, _value(fresh))
+        stored: Any = await redis.hget(builds_key(partition), name)
+    return _parsed(partition, projection, stored)[0]
+
+
+async def _new(redis: Client, partition: int, projection: Projection) -> View:
+    with faults():
+        return View(partition, projection, int(await redis.hincrby(builds_key(partition), "count", 1)))
+
+
+async def temporary(redis: Client, partition: int, projection: Projection, now: int) -> View:
+    """A build for a comparison, nobody's live one; drop it afterwards. `now`: ns."""
+    view = await _new(redis, partition, projection)
+    with faults():
+        await redis.hset(builds_key(partition), _drop_field(view), str(now // 1_000_000 + DAY_MS))
+    return view
+
+
+async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool) -> bool:
+    """Make `new` the live build and `old` a dead one; False when `old` is not live any more.
+
+    `caught_up`: only if both stand at the same entry of the log, False when they do not.
+    """
+    with faults():
+        done = await _switch(
+            redis,
+            [builds_key(old.partition)],
+            [
+                old.projection.name, f"{old.build} {old_version}", _value(new), old.prefix, new.prefix,
+                _drop_field(old), _drop_field(new), "1" if caught_up else "0",
+            ],
+        )  # fmt: skip
+    return bool(done)
+
+
+def _drop_field(view: View) -> str:
+    return f"drop:{view.projection.name}:{view.build}"
+
+
+async def drop(redis: Client, view: View) -> None:
+    """Remove all keys of a build."""
+    await _drop_keys(redis, view.prefix)
+    with faults():
+        await redis.hdel(builds_key(view.partition), _drop_field(view))
+
+
+async def drop_dead(redis: Client, partition: int, now: int) -> int:
+    """Remove builds that were replaced, or left behind by a crash; how many. `now`: ns."""
+    with faults():
+        stored: Any = await redis.hgetall(builds_key(partition))
+    dead = [field for field, after in stored.items() if field.startswith(b"drop:") and int(after) <= now // 1_000_000]
+    for field in dead:
+        name, _, build = field.decode().removeprefix("drop:").rpartition(":")
+        await _drop_keys(redis, keys.view(partition, name, int(build)))
+        with faults():
+            await redis.hdel(builds_key(partition), field.decode())
+    return len(dead)
+
+
+async def _drop_keys(redis: Client, prefix: str) -> None:
+    with faults():
+        while True:
+            names: Any = await redis.srandmember(prefix + "keys", _CHUNK)
+            if not names:
+                break
+            await redis.unlink(*(prefix + name.decode() for name in names))
+            await redis.srem(prefix + "keys", *names)
+        await redis.unlink(prefix + "checkpoint", prefix + "keys")

@@ -1,0 +1,154 @@
+"""Where two builds of one view differ, piece by piece, each at an exact moment (see replay.py)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from pipeline.faults import ConflictError
+from pipeline.store import Client, faults
+from projections.base import START, View
+
+_CHUNK: Final = 500
+_SHOWN: Final = 500
+
+Stored: TypeAlias = "bytes | float | list[bytes] | None"
+
+
+class Difference(msgspec.Struct, frozen=True, kw_only=True):
+    partition: int
+    key: str
+    """Within the view, as in the projection's list of keys."""
+    field: str
+    """Of a hash or sorted set; empty for a whole key."""
+    live: str
+    rebuilt: str
+
+
+class Replaced(ConflictError):
+    """The live view is not what it was when the comparison began."""
+
+
+def order(entry: str) -> tuple[int, int]:
+    """An entry's place in its log."""
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+async def differences(
+    redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]]
+) -> AsyncIterator[Difference]:
+    """Every difference. `catch_up` brings `rebuilt` to a checkpoint, which never lies before an earlier one."""
+    comparison = _Comparison(redis, live, rebuilt, catch_up)
+    for name in sorted(await comparison.names()):
+        async for difference in comparison.of_key(name):
+            yield difference
+
+
+class _Comparison:
+    def __init__(self, redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]]) -> None:
+        self._redis = redis
+        self._live = live
+        self._rebuilt = rebuilt
+        self._catch_up = catch_up
+        self._reached = START
+
+    async def names(self) -> set[str]:
+        with faults():
+            both: Any = await self._redis.sunion([self._live.prefix + "keys", self._rebuilt.prefix + "keys"])
+        return {name.decode() for name in both}
+
+    async def of_key(self, name: str) -> AsyncIterator[Difference]:
+        kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]
+        known = [kind for kind in kinds if kind != "none"]
+        if len(set(known)) > 1:
+            yield self._difference(name, "", f"a {kinds[0]}", f"a {kinds[1]}")
+        elif known and known[0] in ("hash", "zset"):
+            async for difference in self._of_fields(name, known[0]):
+                yield difference
+        elif known:
+            ours, theirs = await self._both(name, known[0], ())
+            if ours != theirs:
+                yield self._difference(name, "", _show(ours[0]), _show(theirs[0]))
+
+    async def _of_fields(self, name: str, kind: str) -> AsyncIterator[Difference]:
+        """The live view's fields, then those that only the rebuilt one has."""
+        reported: set[str] = set()
+        for view in (self._live, self._rebuilt):
+            async for fields in self._pages(view.prefix + name, kind):
+                ours, theirs = await self._both(name, kind, fields)
+                for field, mine, other in zip(fields, ours, theirs, strict=True):
+                    text = field.decode("utf-8", "replace")
+                    if mine != other and text not in reported:
+                        reported.add(text)
+                        yield self._difference(name, text, _show(mine), _show(other))
+
+    async def _both(self, name: str, kind: str, fields: Sequence[bytes]) -> tuple[list[Stored], list[Stored]]:
+        """One piece of both builds, as it was at the same checkpoint."""
+        with faults():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.get(self._live.prefix + "checkpoint")
+            _read(pipe, self._live.prefix + name, kind, fields)
+            stored, ours = await pipe.execute()
+        checkpoint = stored.decode() if stored else START
+        if order(checkpoint) < order(self._reached):
+            raise Replaced("the live view was replaced while it was being compared", remedy="Run the replay again.")
+        self._reached = checkpoint
+        await self._catch_up(checkpoint)
+        with faults():
+            pipe = self._redis.pipeline(transaction=False)
+            _read(pipe, self._rebuilt.prefix + name, kind, fields)
+            (theirs,) = await pipe.execute()
+        return (ours, theirs) if fields else ([ours], [theirs])
+
+    async def _type(self, key: str) -> str:
+        with faults():
+            kind: Any = await self._redis.type(key)
+        return str(kind.decode())
+
+    async def _pages(self, key: str, kind: str) -> AsyncIterator[list[bytes]]:
+        cursor = 0
+        page: Any
+        while True:
+            with faults():
+                if kind == "hash":
+                    cursor, page = await self._redis.hscan(key, cursor, count=_CHUNK)
+                else:
+                    cursor, page = await self._redis.zscan(key, cursor, count=_CHUNK)
+            fields = list(page) if kind == "hash" else [member for member, _ in page]
+            for start in range(0, len(fields), _CHUNK):
+                yield fields[start : start + _CHUNK]
+            if not cursor:
+                return
+
+    def _difference(self, name: str, field: str, ours: str, theirs: str) -> Difference:
+        return Difference(partition=self._live.partition, key=name, field=field, live=ours, rebuilt=theirs)
+
+
+def _read(pipe: Any, key: str, kind: str, fields: Sequence[bytes]) -> None:
+    if kind == "hash":
+        pipe.hmget(key, fields)
+    elif kind == "zset":
+        pipe.zmscore(key, fields)
+    elif kind == "list":
+        pipe.lrange(key, 0, -1)
+    else:
+        pipe.dump(key)
+
+
+def _show(value: Stored) -> str:
+    """A stored value in words: a count as it is, a record as JSON."""
+    if value is None or value == []:
+        return "absent"
+    if isinstance(value, list):
+        return f"{len(value)} entries, the newest {_show(value[0])}"
+    if isinstance(value, float):
+        return f"{value:.0f}"
+    if value.removeprefix(b"-").isdigit():
+        return value.decode()
+    try:
+        return msgspec.json.encode(msgspec.msgpack.decode(value)).decode()[:_SHOWN]
+    except (msgspec.DecodeError, TypeError):
+        return repr(value)[:_SHOWN]

@@ -1,0 +1,292 @@
+"""What waits, per domain: how much, since when, for whom, what the destination said, when it is tried next.
+
+A recipient waits from `received`, or `released`, until delivered, failed, discarded or quarantined; a message waits while at
+least one of its recipients does, since the moment the first of them began to. Keys of the view (`d` a domain):
+
+    live       hash    message id -> Row (MessagePack) of every waiting message
+    d:<d>      hash    recipients, messages, bytes: what waits now; odd: recipients named by events that cannot be
+    since:<d>  zset    waiting messages by the moment since when they do, in microseconds
+    retry:<d>  zset    those of them that back off by themselves (greylisting, mailbox full), by their next attempt, in microseconds
+    route:<d>  hash    server: the one dialled last; down: Down (MessagePack) while no server can be used; error: LastError
+                       (MessagePack), the last answer that made mail wait
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pipeline.decide import EXPIRED
+from pipeline.events import (
+    Attempt,
+    Deferred,
+    Delivered,
+    Discarded,
+    Event,
+    Failed,
+    Quarantined,
+    Received,
+    Recorded,
+    Released,
+    RouteDeferred,
+    RouteOpened,
+)
+from projections.base import Command, Tally, Word, Writes, bounded, bulk
+
+NAME: Final = "queue"
+LIVE: Final = "live"
+
+
+class Row(msgspec.Struct, array_like=True):
+    """A waiting message."""
+
+    domain: str
+    size: int
+    since: int
+    waiting: dict[str, None]
+    """The recipients that wait, in the order in which they began to."""
+    next_try: int = 0
+    """ns; 0: whenever its domain is tried."""
+    tries: int = 0
+
+
+class Down(msgspec.Struct, array_like=True, frozen=True):
+    """No server of the domain can be used."""
+
+    since: int
+    tries: int
+    next_try: int
+
+
+class LastError(msgspec.Struct, array_like=True, frozen=True):
+    at: int
+    attempts: tuple[Attempt, ...]
+    message: str = ""
+    """Id of the message that was told to wait; empty when all of the domain's were."""
+
+
+decode_row: Final = msgspec.msgpack.Decoder(Row).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
+
+
+class Queue:
+    name = NAME
+    version = "1"
+    rows = LIVE
+
+    def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
+        work = _Work(rows)
+        for recorded in batch:
+            handle = _HANDLERS.get(type(recorded.event))
+            if handle is not None:
+                handle(work, recorded.subject, recorded.event)
+        return work.writes()
+
+
+def micros(at: int) -> str:
+    """A score: a double holds microseconds since 1970 exactly, nanoseconds not."""
+    return str(at // 1000)
+
+
+class _Work:
+    """A batch under way: the rows it touches as they were and as they are, and what it learnt of routes."""
+
+    def __init__(self, rows: Mapping[str, bytes]) -> None:
+        self.stored = rows
+        self.live: dict[str, Row | None] = {}
+        self.tally = Tally()
+        self.routes: dict[str, dict[str, bytes | None]] = {}
+
+    def row(self, subject: str) -> Row | None:
+        try:
+            return self.live[subject]
+        except KeyError:
+            row = self.live[subject] = _stored(self.stored.get(subject))
+            return row
+
+    def odd(self, event: Event, recipients: int) -> None:
+        self.tally.add("d:" + event.domain, "odd", recipients)
+
+    def learn(self, domain: str, field: str, value: bytes | None) -> None:
+        fields = self.routes.get(domain)
+        if fields is None:
+            fields = self.routes[domain] = {}
+        fields[field] = value
+
+    def writes(self) -> Writes:
+        return [*self._rows(), *self.tally.writes(), *self._routes()]
+
+    def _rows(self) -> Iterator[Command]:
+        """The difference between each row before and after the batch."""
+        rows: list[Word] = []
+        gone: list[Word] = []
+        orders = _Orders()
+        for subject, row in self.live.items():
+            data = self.stored.get(subject)
+            encoded = None if row is None else _encode(row)
+            if encoded == data:
+                continue
+            before = _stored(data)
+            if before is not None:
+                self._count(before, -1)
+            if row is None or encoded is None:
+                gone.append(subject)
+            else:
+                self._count(row, 1)
+                rows += (subject, encoded)
+            orders.move(subject, before, row)
+        yield from bulk("HSET", LIVE, rows)
+        yield from bulk("HDEL", LIVE, gone)
+        yield from orders.writes()
+
+    def _count(self, row: Row, sign: int) -> None:
+        key = "d:" + row.domain
+        self.tally.add(key, "recipients", sign * len(row.waiting))
+        self.tally.add(key, "messages", sign)
+        self.tally.add(key, "bytes", sign * row.size)
+
+    def _routes(self) -> Iterator[Command]:
+        for domain, fields in self.routes.items():
+            known: list[Word] = [word for name, value in fields.items() if value is not None for word in (name, value)]
+            gone: list[Word] = [name for name, value in fields.items() if value is None]
+            yield from bulk("HSET", "route:" + domain, known)
+            yield from bulk("HDEL", "route:" + domain, gone)
+
+
+class _Orders:
+    """The sorted sets `since` and `retry`: what leaves them and what enters."""
+
+    def __init__(self) -> None:
+        self._enter: dict[str, list[Word]] = {}
+        self._leave: dict[str, list[Word]] = {}
+
+    def move(self, subject: str, before: Row | None, after: Row | None) -> None:
+        was = _places(before)
+        now = _places(after)
+        for key in was.keys() - now.keys():
+            self._leave.setdefault(key, []).append(subject)
+        for key, score in now.items():
+            if was.get(key) != score:
+                self._enter.setdefault(key, []).extend((score, subject))
+
+    def writes(self) -> Iterator[Command]:
+        for key, words in self._leave.items():
+            yield from bulk("ZREM", key, words)
+        for key, words in self._enter.items():
+            yield from bulk("ZADD", key, words)
+
+
+def _places(row: Row | None) -> dict[str, str]:
+    if row is None:
+        return {}
+    places = {"since:" + row.domain: micros(row.since)}
+    if row.next_try:
+        places["retry:" + row.domain] = micros(row.next_try)
+    return places
+
+
+def _stored(data: bytes | None) -> Row | None:
+    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
+    if data is None:
+        return None
+    try:
+        return decode_row(data)
+    except msgspec.DecodeError:
+        return None
+
+
+def _received(work: _Work, subject: str, event: Received) -> None:
+    if work.row(subject) is not None:
+        work.odd(event, len(event.recipients))
+    elif event.recipients:
+        waiting: dict[str, None] = {spec.address: None for spec in event.recipients}
+        work.live[subject] = Row(event.domain, bounded(event.size), event.at, waiting)
+
+
+def _released(work: _Work, subject: str, event: Released) -> None:
+    row = work.row(subject)
+    if row is not None:
+        row.waiting.update(dict.fromkeys(event.recipients))
+    elif event.recipients:
+        work.live[subject] = Row(event.domain, bounded(event.size), event.at, dict.fromkeys(event.recipients))
+
+
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined) -> None:
+    left = _leave(work, subject, event.recipients)
+    if left < len(event.recipients):
+        work.odd(event, len(event.recipients) - left)
+
+
+def _discarded(work: _Work, subject: str, event: Discarded) -> None:
+    """Nothing odd about recipients that did not wait: they were in quarantine."""
+    _leave(work, subject, event.recipients)
+
+
+def _leave(work: _Work, subject: str, recipients: Sequence[str]) -> int:
+    row = work.row(subject)
+    if row is None:
+        return 0
+    left = 0
+    for address in recipients:
+        if address in row.waiting:
+            del row.waiting[address]
+            left += 1
+    if not row.waiting:
+        work.live[subject] = None
+    return left
+
+
+def _delivered(work: _Work, subject: str, event: Delivered) -> None:
+    _ended(work, subject, event)
+    _dialled(work, event.domain, event.attempt)
+
+
+def _failed(work: _Work, subject: str, event: Failed) -> None:
+    _ended(work, subject, event)
+    if event.reason != EXPIRED:  # that one repeats an attempt of long ago
+        _dialled(work, event.domain, event.attempt)
+
+
+def _deferred(work: _Work, subject: str, event: Deferred) -> None:
+    row = work.row(subject)
+    if row is None:
+        work.odd(event, len(event.recipients))
+    else:
+        row.next_try = event.next_try
+        row.tries = event.tries
+    _dialled(work, event.domain, event.attempt)
+    work.learn(event.domain, "error", _encode(LastError(event.at, (event.attempt,), subject)))
+
+
+def _dialled(work: _Work, domain: str, attempt: Attempt | None) -> None:
+    if attempt is not None and attempt.server:
+        work.learn(domain, "server", attempt.server.encode())
+
+
+def _route_deferred(work: _Work, _subject: str, event: RouteDeferred) -> None:
+    if event.attempts:
+        _dialled(work, event.domain, event.attempts[-1])
+    work.learn(event.domain, "down", _encode(Down(event.since, event.tries, event.next_try)))
+    work.learn(event.domain, "error", _encode(LastError(event.at, event.attempts)))
+
+
+def _route_opened(work: _Work, _subject: str, event: RouteOpened) -> None:
+    work.learn(event.domain, "down", None)
+    if event.server:
+        work.learn(event.domain, "server", event.server.encode())
+
+
+_HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
+    Received: _received,
+    Released: _released,
+    Quarantined: _ended,
+    Discarded: _discarded,
+    Deferred: _deferred,
+    Delivered: _delivered,
+    Failed: _failed,
+    RouteDeferred: _route_deferred,
+    RouteOpened: _route_opened,
+}
+"""`scanned` and `queued` move a message between two kinds of waiting, which makes no difference here."""

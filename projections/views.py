@@ -1,0 +1,13 @@
+"""The views that there are."""
+
+from __future__ import annotations
+
+from pipeline.settings import Settings
+from projections.base import Projection
+from projections.books import Books
+from projections.failures import Failures
+from projections.queue import Queue
+
+
+def projections(settings: Settings) -> tuple[Projection, ...]:
+    return (Queue(), Failures(settings.failures_kept), Books())

@@ -1,0 +1,47 @@
+"""Fixtures that tests of every folder use. Each needs nothing but the machine it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.support import servers
+from tests.support.servers import RedisServer, SmtpSink
+
+# Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again.
+settings.register_profile("gatepost", deadline=None, print_blob=True)
+settings.load_profile("gatepost")
+
+
+@pytest.fixture(scope="session")
+def _shared_redis() -> Iterator[RedisServer]:
+    with servers.redis() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_server(_shared_redis: RedisServer) -> RedisServer:
+    """A real, empty Redis on a unix socket, with everything on disk before it answers. `.url` is for the client.
+
+    One process per test worker, flushed before each test. A test that stops it, kills it or changes its configuration
+    takes `own_redis`.
+    """
+    assert _shared_redis.command("FLUSHALL") == b"+OK\r\n"
+    return _shared_redis
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    """A real Redis of this test alone: `kill()`, `stop()` and `start()` (with its data) as it likes."""
+    with servers.redis() as server:
+        yield server
+
+
+@pytest.fixture
+def smtp_sink(tmp_path: Path) -> Iterator[SmtpSink]:
+    """Postfix's smtp-sink, taking everything, as a customer's server. Others: `servers.smtp_sink(directory, *options)`."""
+    with servers.smtp_sink(tmp_path / "sink") as sink:
+        yield sink

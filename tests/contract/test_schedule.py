@@ -1,0 +1,191 @@
+"""The retry schedule: who may try which domain when, with how many connections, and what becomes of the work of the dead."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import keys
+from pipeline.events import Queued, Scanned
+from pipeline.faults import CorruptError
+from pipeline.ids import new_id
+from pipeline.schedule import BATCH, Schedule
+from pipeline.settings import Duration, Settings
+from pipeline.state import decode_head
+from pipeline.steps import MS, message_step, opened, received_step
+from tests.support.examples import ANNA, AT, DOMAIN, SECOND, event, received
+
+P = 3
+LEASE = 60
+NOW = AT + SECOND
+RETRY = NOW + 900 * SECOND
+
+
+@pytest.fixture
+def schedule(store):
+    return Schedule(store, Settings(lease=Duration(LEASE * SECOND), connections_per_server=3))
+
+
+async def queue_mail(store, log, count=1, now=NOW):
+    """Messages waiting to leave."""
+    made = []
+    for _ in range(count):
+        message_id = new_id(AT, P)
+        await log.commit(received_step(message_id, received(), b"body of " + message_id.encode()))
+        message = decode_head(await store.redis.hget(keys.head(P, message_id), "m"))
+        step, _ = message_step(message, [event(Scanned), event(Queued)], now=now)
+        await log.commit(step)
+        made.append(message_id)
+    return made
+
+
+async def open_route(store):
+    for effect in opened(P, DOMAIN, NOW)[:2]:
+        await store.redis.execute_command(*effect)
+
+
+def claim(schedule, token, *, now=NOW, more=False):
+    return schedule.claim(P, DOMAIN, token, now=now, retry_at=now + 900 * SECOND, more=more)
+
+
+async def due_at(store):
+    score = await store.redis.zscore(keys.due(P), DOMAIN)
+    return None if score is None else int(score)
+
+
+async def test_a_claim_brings_the_messages_with_their_heads_and_bodies(store, log, schedule):
+    (message_id,) = await queue_mail(store, log)
+    assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)
+    got = await claim(schedule, "t1")
+    (work,) = got.work
+    assert (got.word, got.open, work.id, work.hot) == ("work", False, message_id, b"body of " + message_id.encode())
+    assert work.message.addresses() == ()
+    assert work.message.recipients[0].address == ANNA
+
+
+async def test_the_next_attempt_is_written_before_this_one_is_made(store, log, schedule):
+    await queue_mail(store, log)
+    await claim(schedule, "t1")
+    assert await due_at(store) == RETRY // MS
+    # The worker dies here. Its lease ends, and still nobody dials before the interval is over.
+    after_lease = NOW + (LEASE + 1) * SECOND
+    assert await schedule.due(P, after_lease, 10) == ([], RETRY // MS)
+    assert (await claim(schedule, "t2", now=after_lease)).word == "early"
+    assert (await claim(schedule, "t2", now=RETRY)).word == "work"
+
+
+async def test_fresh_mail_does_not_bring_a_failing_domain_forward(store, log, schedule):
+    await queue_mail(store, log)
+    await claim(schedule, "t1")
+    await queue_mail(store, log, 5, now=NOW + SECOND)
+    assert await due_at(store) == RETRY // MS
+
+
+async def test_a_domain_that_never_answered_gets_one_slot_and_an_open_one_as_many_as_allowed(store, log, schedule):
+    await queue_mail(store, log, 5 * BATCH)
+    assert (await claim(schedule, "t1")).word == "work"
+    await store.redis.zadd(keys.due(P), {DOMAIN: NOW // MS})
+    assert (await claim(schedule, "t2")).word == "full"
+    await open_route(store)
+    for token in ("t2", "t3"):
+        await store.redis.zadd(keys.due(P), {DOMAIN: NOW // MS})
+        assert (await claim(schedule, token)).word == "work"
+    await store.redis.zadd(keys.due(P), {DOMAIN: NOW // MS})
+    assert (await claim(schedule, "t4")).word == "full"
+    # When all slots are taken fresh mail causes no hints; the earliest end of a lease is when to look again.
+    await queue_mail(store, log)
+    assert await due_at(store) == NOW // MS + LEASE * 1000
+
+
+async def test_nobody_gets_what_another_has_in_hand(store, log, schedule):
+    await open_route(store)
+    ids = await queue_mail(store, log, BATCH + 2)
+    first, second = await claim(schedule, "t1"), await claim(schedule, "t2")
+    assert sorted(work.id for got in (first, second) for work in got.work) == sorted(ids)
+    assert (len(first.work), len(second.work)) == (BATCH, 2)
+
+
+async def test_the_work_of_the_dead_is_taken_over_when_their_lease_ends_and_they_are_fenced_off(store, log, schedule):
+    await open_route(store)
+    (message_id,) = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    later = NOW + (LEASE + 1) * SECOND
+    assert await schedule.due(P, later, 10) == ([DOMAIN], 0)
+    got = await claim(schedule, "t2", now=later)
+    assert [work.id for work in got.work] == [message_id]
+    assert not await schedule.renew(P, DOMAIN, "t1", [message_id], later)
+    assert (await claim(schedule, "t1", now=later, more=True)).word == "lost"
+    await schedule.release(P, DOMAIN, "t1", [message_id], later)
+    assert (await claim(schedule, "t3", now=later)).work == []
+
+
+async def test_a_lease_that_is_renewed_does_not_end(store, log, schedule):
+    await open_route(store)
+    (message_id,) = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    for minutes in range(1, 30):
+        assert await schedule.renew(P, DOMAIN, "t1", [message_id], NOW + minutes * 45 * SECOND)
+    assert (await claim(schedule, "t2", now=NOW + 29 * 45 * SECOND + SECOND)).work == []
+
+
+async def test_a_slot_given_back_makes_its_untouched_messages_due_at_once(store, log, schedule):
+    await open_route(store)
+    ids = await queue_mail(store, log, 3)
+    await claim(schedule, "t1")
+    await schedule.release(P, DOMAIN, "t1", ids, NOW)
+    assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)
+    assert len((await claim(schedule, "t2")).work) == 3
+
+
+async def test_a_drained_domain_leaves_the_schedule(store, log, schedule):
+    await open_route(store)
+    (message_id,) = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    await store.redis.zrem(keys.queue(P, DOMAIN), message_id)
+    assert (await claim(schedule, "t1", more=True)).word == "empty"
+    assert await due_at(store) is None
+    await schedule.release(P, DOMAIN, "t1", [], NOW)
+    assert await due_at(store) is None
+
+
+async def test_retry_now_forgives_route_servers_and_messages(store, log, schedule):
+    (message_id,) = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    await schedule.release(P, DOMAIN, "t1", [message_id], NOW, NOW + 900 * SECOND)
+    await schedule.server_down("mx.example.test:25", NOW, RETRY, "timed out")
+    assert await schedule.retry_now(P, DOMAIN, NOW, ["mx.example.test:25"]) == 1
+    assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)
+    assert (await claim(schedule, "t2")).work[0].id == message_id
+    assert (await schedule.take_server("mx.example.test:25", "t2", NOW, 3)).word == "taken"
+
+
+async def test_a_server_that_is_down_is_down_for_every_domain_and_its_slots_are_shared(store, schedule):
+    assert (await schedule.take_server("a:25", "x", NOW, 2)).word == "taken"
+    assert (await schedule.take_server("a:25", "y", NOW, 2)).word == "taken"
+    assert (await schedule.take_server("a:25", "z", NOW, 2)).word == "full"
+    assert (await schedule.take_server("a:25", "y", NOW, 2)).word == "taken"
+    await schedule.release_server("a:25", "x")
+    assert (await schedule.take_server("a:25", "z", NOW, 2)).word == "taken"
+    await schedule.server_down("b:25", NOW, RETRY, "connection refused")
+    slot = await schedule.take_server("b:25", "x", NOW, 2)
+    assert (slot.word, slot.until, slot.why) == ("down", RETRY // MS, "connection refused")
+    assert (await schedule.take_server("b:25", "x", RETRY, 2)).word == "taken"
+
+
+async def test_taking_one_message_is_refused_while_a_deliverer_has_it_in_hand(store, log, schedule):
+    (message_id,) = await queue_mail(store, log)
+    message = decode_head(await store.redis.hget(keys.head(P, message_id), "m"))
+    await claim(schedule, "t1")
+    assert not await schedule.take(message, P, NOW)
+    after_lease = NOW + (LEASE + 1) * SECOND
+    assert await schedule.take(message, P, after_lease)
+    await open_route(store)
+    await store.redis.hdel(keys.route(P, DOMAIN), "until")
+    await store.redis.zadd(keys.due(P), {DOMAIN: NOW // MS})
+    assert (await claim(schedule, "t2", now=after_lease)).work == []
+
+
+async def test_a_head_that_cannot_be_read_comes_as_a_fault_and_not_as_a_crash(store, log, schedule):
+    (message_id,) = await queue_mail(store, log)
+    await store.redis.hset(keys.head(P, message_id), "m", b"\xc1")
+    (work,) = (await claim(schedule, "t1")).work
+    assert isinstance(work.message, CorruptError)

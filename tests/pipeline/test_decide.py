@@ -1,0 +1,116 @@
+"""What follows from what: every decision as a pure function."""
+
+from __future__ import annotations
+
+import pytest
+
+from pipeline import decide
+from pipeline.events import Deferred, Delivered, Discarded, Failed, Quarantined, Queued, Released, Scanned
+from pipeline.faults import RefusedError
+from pipeline.outcome import Kind, Outcome
+from pipeline.state import Stage, evolve
+from pipeline.steps import fold
+from tests.support.examples import ANNA, AT, ATTEMPT, BEN, SECOND, event, message_in
+
+CARL = "carl@example.test"
+NOW = AT + 10 * SECOND
+
+
+def names(events):
+    return [type(e).__name__ for e in events]
+
+
+def answered(message, outcomes, why=""):
+    return decide.answered(
+        message,
+        {address: Outcome(kind=kind, attempt=ATTEMPT) for address, kind in outcomes.items()},
+        now=NOW, next_try=NOW + 900 * SECOND, unsent=lambda _: why, partition_of_sender=5,
+    )  # fmt: skip
+
+
+def test_a_clean_message_is_scanned_and_queued():
+    message = message_in(Stage.RECEIVED, ANNA, BEN)
+    events = decide.judged(message, event(Scanned), {}, now=NOW, retention=SECOND)
+    assert names(events) == ["Scanned", "Queued"]
+    assert fold(message, events).addresses(Stage.QUEUED) == (ANNA, BEN)
+
+
+def test_each_recipient_of_a_message_gets_the_outcome_of_their_own_policy():
+    message = message_in(Stage.RECEIVED, ANNA, BEN, CARL)
+    events = decide.judged(message, event(Scanned), {ANNA: "spam", CARL: "virus"}, now=NOW, retention=SECOND)
+    assert names(events) == ["Scanned", "Quarantined", "Quarantined", "Queued"]
+    after = fold(message, events)
+    assert after.addresses(Stage.QUARANTINED) == (ANNA, CARL)
+    assert after.addresses(Stage.QUEUED) == (BEN,)
+
+
+def test_a_message_that_was_judged_before_is_not_judged_again():
+    assert decide.judged(message_in(Stage.QUEUED), event(Scanned), {}, now=NOW, retention=1) == ()
+
+
+def test_answers_are_kept_apart_per_recipient():
+    message = message_in(Stage.QUEUED, ANNA, BEN, CARL)
+    events = answered(message, {ANNA: Kind.ACCEPTED, BEN: Kind.REFUSED, CARL: Kind.DEFERRED})
+    assert {type(e): e.recipients for e in events} == {Delivered: (ANNA,), Failed: (BEN,), Deferred: (CARL,)}
+    after = fold(message, events)
+    assert after.live
+    assert [recipient.tries for recipient in after.recipients] == [1, 1, 1]
+
+
+def test_an_unknown_outcome_is_tried_again_and_says_so():
+    (deferred,) = answered(message_in(Stage.QUEUED), {ANNA: Kind.UNKNOWN})
+    assert isinstance(deferred, Deferred)
+    assert deferred.next_try == NOW + 900 * SECOND
+
+
+def test_answers_about_recipients_that_have_an_outcome_already_change_nothing():
+    message = evolve(message_in(Stage.QUEUED, ANNA, BEN), event(Delivered, (ANNA,)))
+    assert answered(message, {ANNA: Kind.REFUSED}) == ()
+    assert names(answered(message, {ANNA: Kind.REFUSED, BEN: Kind.ACCEPTED})) == ["Delivered"]
+
+
+def test_a_refused_recipient_is_owed_one_bounce_unless_it_is_not_worth_it():
+    message = message_in(Stage.QUEUED, ANNA, BEN)
+    events = answered(message, {ANNA: Kind.REFUSED, BEN: Kind.REFUSED})
+    bounce, addresses = decide.bounced(events)
+    assert addresses == {ANNA, BEN}
+    assert bounce == decide.bounce_id(message, NOW, 5)
+    kept = answered(message, {ANNA: Kind.REFUSED}, why="null sender")
+    assert decide.bounced(kept) == ("", frozenset())
+    assert kept[0].unsent == "null sender"
+
+
+def test_the_end_of_waiting_returns_what_is_queued_and_discards_what_is_kept():
+    message = message_in(Stage.SCANNED, ANNA, BEN)
+    message = fold(message, [event(Queued, (ANNA,)), event(Quarantined, (BEN,))])
+    end = message.expires
+    at = {"unsent": lambda _: "", "partition_of_sender": 5}
+    assert decide.expired(message, now=end - 1, **at) == ()
+    events = decide.expired(message, now=end, **at)
+    assert {type(e): e.recipients for e in events} == {Failed: (ANNA,), Discarded: (BEN,)}
+    assert not fold(message, events).live
+
+
+def test_releasing_twice_is_one_release():
+    message = message_in(Stage.QUARANTINED, ANNA, BEN)
+    events = decide.released(message, by="me", now=NOW, lifetime=SECOND)
+    assert [type(e) for e in events] == [Released]
+    after = fold(message, events)
+    assert after.addresses(Stage.QUEUED) == (ANNA, BEN)
+    assert decide.released(after, by="me", now=NOW, lifetime=SECOND) == ()
+
+
+def test_a_release_for_one_recipient_leaves_the_others():
+    message = message_in(Stage.QUARANTINED, ANNA, BEN)
+    after = fold(message, decide.released(message, by="me", now=NOW, lifetime=SECOND, recipients=[BEN]))
+    assert after.addresses(Stage.QUARANTINED) == (ANNA,)
+
+
+@pytest.mark.parametrize("stage", [Stage.RECEIVED, Stage.DELIVERED, Stage.DISCARDED])
+def test_only_what_is_in_quarantine_can_be_released_or_deleted(stage):
+    for command in (
+        lambda m: decide.released(m, by="me", now=NOW, lifetime=SECOND),
+        lambda m: decide.deleted(m, by="me", now=NOW),
+    ):
+        with pytest.raises(RefusedError, match=stage):
+            command(message_in(stage))

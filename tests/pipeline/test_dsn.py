@@ -1,0 +1,240 @@
+import email
+import email.message
+import email.policy
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.dsn import Failure, render, worth_bouncing
+from pipeline.events import Attempt
+from pipeline.ids import new_id
+from pipeline.state import Message, Recipient, Stage
+
+AT = 1_700_000_000_000_000_000
+ID, BOUNCE = new_id(AT, 3, 1), new_id(AT, 3, 2)
+HEADER = b"From: s@example.org\r\nTo: a@example.com\r\nSubject: Hello\r\n"
+
+
+def message(**changes: object) -> Message:
+    fields: dict[str, object] = {
+        "id": ID, "version": 3, "domain": "example.com", "sender": "s@example.org", "size": 100, "received_at": AT,
+        "expires": AT + 1, "recipients": (), "subject": "Hello", "message_id": "<m1@example.org>",
+    }  # fmt: skip
+    return Message(**(fields | changes))  # type: ignore[arg-type]
+
+
+def recipient(address: str = "a@example.com", notify: str = "", orcpt: str = "") -> Recipient:
+    return Recipient(address=address, stage=Stage.QUEUED, notify=notify, orcpt=orcpt)
+
+
+def refused(address: str = "a@example.com", orcpt: str = "", **changes: object) -> Failure:
+    fields: dict[str, object] = {
+        "server": "mx.example.com:25", "address": "192.0.2.1", "stage": "rcpt", "code": 550, "enhanced": "5.1.1",
+        "reply": "550-5.1.1 no such user\n550 5.1.1 here",
+    }  # fmt: skip
+    attempt = Attempt(**(fields | changes))  # type: ignore[arg-type]
+    return Failure(recipient=recipient(address, orcpt=orcpt), reason="refused", attempt=attempt)
+
+
+def bounce(*failures: Failure, header: bytes = HEADER, **changes: object) -> bytes:
+    return render(
+        message=message(**changes),
+        failures=failures,
+        header=header,
+        hostname="gw.example.net",
+        now=AT,
+        bounce_id=BOUNCE,
+    )
+
+
+def parsed(data: bytes) -> tuple[email.message.Message, list[email.message.Message]]:
+    assert b"\n" not in data.replace(b"\r\n", b"")
+    assert b"\r" not in data.replace(b"\r\n", b"")
+    assert all(len(line) <= 998 for line in data.split(b"\r\n"))
+    whole = email.message_from_bytes(data, policy=email.policy.compat32)
+    assert whole.defects == []
+    parts = whole.get_payload()
+    assert isinstance(parts, list)
+    assert [part.get_content_type() for part in parts] == [
+        "text/plain",
+        "message/delivery-status",
+        "text/rfc822-headers",
+    ]
+    return whole, parts
+
+
+def fields(parts: list[email.message.Message], group: int) -> dict[str, str]:
+    return {name: " ".join(value.split()) for name, value in parts[1].get_payload()[group].items()}
+
+
+def text(part: email.message.Message) -> str:
+    return part.get_payload(decode=True).decode(part.get_content_charset() or "ascii")
+
+
+def test_the_report_is_a_multipart_report_to_the_sender_from_nobody():
+    whole, _ = parsed(bounce(refused()))
+    assert whole.get_content_type() == "multipart/report"
+    assert whole.get_param("report-type") == "delivery-status"
+    assert {name: whole[name] for name in ("From", "To", "Auto-Submitted", "Message-ID", "In-Reply-To", "Date")} == {
+        "From": "Mail Delivery System <MAILER-DAEMON@gw.example.net>",
+        "To": "<s@example.org>",
+        "Auto-Submitted": "auto-replied",
+        "Message-ID": f"<{BOUNCE}@gw.example.net>",
+        "In-Reply-To": "<m1@example.org>",
+        "Date": "Tue, 14 Nov 2023 22:13:20 +0000",
+    }
+
+
+def test_the_status_part_has_the_fields_of_rfc_3464():
+    _, parts = parsed(bounce(refused(orcpt="rfc822;o+2Bx@example.com"), envid="a+2Bb"))
+    assert fields(parts, 0) == {
+        "Original-Envelope-Id": "a+b",
+        "Reporting-MTA": "dns; gw.example.net",
+        "Arrival-Date": "Tue, 14 Nov 2023 22:13:20 +0000",
+    }
+    assert fields(parts, 1) == {
+        "Original-Recipient": "rfc822; o+x@example.com",
+        "Final-Recipient": "rfc822; a@example.com",
+        "Action": "failed",
+        "Status": "5.1.1",
+        "Remote-MTA": "dns; mx.example.com",
+        "Diagnostic-Code": "smtp; 550-5.1.1 no such user 550 5.1.1 here",
+    }
+
+
+def test_a_person_reads_who_what_and_the_exact_words_of_the_server():
+    _, parts = parsed(bounce(refused(), refused("b@example.com", code=552, reply="552 5.2.2 full", enhanced="5.2.2")))
+    said = text(parts[0]).replace("\r\n", "\n")
+    assert "<a@example.com>\n  was refused by the server" in said
+    assert "The server mx.example.com:25 [192.0.2.1] said:\n\n    550-5.1.1 no such user\n    550 5.1.1 here\n" in said
+    assert "<b@example.com>" in said
+    assert "    552 5.2.2 full\n" in said
+    assert "Hello" in said
+    assert [fields(parts, group)["Final-Recipient"] for group in (1, 2)] == [
+        "rfc822; a@example.com",
+        "rfc822; b@example.com",
+    ]
+
+
+def test_an_expired_message_says_so_and_what_happened_last():
+    attempt = Attempt(server="mx.example.com:25", stage="connect", enhanced="4.4.1", reply="Connection refused")
+    _, parts = parsed(bounce(Failure(recipient=recipient(), reason="expired", attempt=attempt)))
+    assert "we have given up" in text(parts[0])
+    assert "was tried last, and this happened:\r\n\r\n    Connection refused" in text(parts[0])
+    assert fields(parts, 1)["Status"] == "4.4.7"
+    assert fields(parts, 1)["Diagnostic-Code"] == "x-gatepost; Connection refused"
+
+
+def test_a_recipient_without_any_attempt_is_reported_too():
+    _, parts = parsed(bounce(Failure(recipient=recipient(), reason="expired")))
+    assert fields(parts, 1) == {"Final-Recipient": "rfc822; a@example.com", "Action": "failed", "Status": "4.4.7"}
+
+
+def test_a_route_that_does_not_exist_names_no_server():
+    attempt = Attempt(server="example.com", stage="route", enhanced="5.1.10", reply="example.com accepts no mail")
+    _, parts = parsed(bounce(Failure(recipient=recipient(), reason="refused", attempt=attempt)))
+    assert "No server could be chosen for it:\r\n\r\n    example.com accepts no mail" in text(parts[0])
+    assert "Remote-MTA" not in fields(parts, 1)
+    assert fields(parts, 1)["Status"] == "5.1.10"
+
+
+def test_only_the_header_of_the_message_is_returned():
+    _, parts = parsed(bounce(refused(), header=HEADER + b"\r\nsecret body\r\n"))
+    assert parts[2].get_payload(decode=True) == HEADER
+    assert b"secret" not in bounce(refused(), header=b"\r\nsecret body\r\n")
+
+
+def test_a_huge_header_is_cut_at_a_line_end():
+    _, parts = parsed(bounce(refused(), header=b"X-Filler: 0123456789\r\n" * 10_000))
+    returned = parts[2].get_payload(decode=True)
+    assert 65_000 < len(returned) <= 65_536
+    assert returned.endswith(b"9\r\n")
+
+
+def test_an_eight_bit_or_long_lined_header_travels_as_quoted_printable():
+    header = b"Subject: \xfcber\r\nX-Long: " + b"x" * 2000 + b"\r\n"
+    data = bounce(refused(), header=header)
+    assert data.isascii()
+    assert parsed(data)[1][2].get_payload(decode=True) == header
+
+
+def test_a_recipient_that_is_not_ascii_has_the_form_of_rfc_6533():
+    data = bounce(refused("jos\u00e9@example.com"))
+    assert data.isascii()
+    _, parts = parsed(data)
+    assert fields(parts, 1)["Final-Recipient"] == "utf-8; jos\\x{E9}@example.com"
+    assert "<jos\u00e9@example.com>" in text(parts[0])
+
+
+def test_a_boundary_in_the_header_of_the_message_does_not_end_a_part():
+    header = f"X-A: 1\r\n--=_{BOUNCE}--\r\n--=_{BOUNCE}\r\nX-B: 2\r\n".encode()
+    assert parsed(bounce(refused(), header=header))[1][2].get_payload(decode=True) == header
+
+
+evil = st.text(max_size=200) | st.sampled_from(
+    ["a\r\nBcc: x@example.org", "a\n\n--b", "x" * 5000, "\ud800", "\x85\u2028"]
+)
+
+
+@given(
+    sender=evil,
+    subject=evil,
+    to=evil,
+    reply=evil,
+    orcpt=evil,
+    envid=evil,
+    message_id=evil,
+    header=st.binary(max_size=300),
+)
+def test_nothing_that_a_stranger_chose_changes_the_form_of_the_report(
+    sender, subject, to, reply, orcpt, envid, message_id, header
+):
+    failure = refused(to, orcpt=orcpt + ";" + orcpt, reply=reply, server=to + ":25")
+    data = bounce(failure, header=header, sender=sender, subject=subject, envid=envid, message_id=message_id)
+    whole, parts = parsed(data)
+    names = [name for name in whole if name not in ("In-Reply-To", "References")]
+    assert names == ["Date", "From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
+    assert len(parts[1].get_payload()) == 2
+    assert set(parts[1].get_payload()[1].keys()) <= {
+        "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("header", "why"),
+    [
+        (b"", ""),
+        (b"Subject: x\r\n", ""),
+        (b"Auto-Submitted: no\r\n", ""),
+        (b"Auto-Submitted: auto-replied\r\n", "automatic"),
+        (b"Subject: x\r\nauto-submitted:\r\n\tauto-generated; x=y\r\n", "automatic"),
+        (b"Precedence: bulk\r\n", "bulk"),
+        (b"PRECEDENCE: List\r\n", "bulk"),
+        (b"Precedence: first-class\r\n", ""),
+        (b"A: b\r\nList-Id: <x.example.org>\r\n", "list"),
+        (b"A: b\r\nlist-unsubscribe : <x>\r\n", "list"),
+        (b"X-List-Id: y\r\nSubject: List-Id: no\r\n", ""),
+        (b"Subject: x\r\n\r\nList-Id: <in.the.body>\r\nPrecedence: bulk\r\n", ""),
+        (b"\r\nPrecedence: bulk\r\n", ""),
+    ],
+)
+def test_no_bounce_answers_a_machine_or_a_list(header, why):
+    reason = worth_bouncing(message(), recipient(), header)
+    assert (why in reason) if why else reason == ""
+
+
+@pytest.mark.parametrize(
+    ("sender", "notify", "bounces"),
+    [
+        ("s@example.org", "", True),
+        ("", "", False),
+        ("MAILER-DAEMON@example.org", "", False),
+        ("mailer-daemon-fan@example.org", "", True),
+        ("s@example.org", "NEVER", False),
+        ("s@example.org", "SUCCESS,DELAY", False),
+        ("s@example.org", "success,failure", True),
+    ],
+)
+def test_a_bounce_goes_only_to_a_sender_who_wants_it(sender, notify, bounces):
+    assert (worth_bouncing(message(sender=sender), recipient(notify=notify), HEADER) == "") is bounces

@@ -1,0 +1,59 @@
+"""A DNS server of the test's own, on UDP and a free port.
+
+    async with Names({("example.org", "MX"): ["10 mx.example.org"], ("mx.example.org", "A"): ["192.0.2.1"]}) as names:
+        Resolver(f"127.0.0.1:{names.port}")
+
+A name that has no record at all does not exist. `failing` names get SERVFAIL, `silent` ones no answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping, Sequence
+from typing import Self
+
+from dnslib import QTYPE, RCODE, RR, DNSRecord
+
+
+class Names(asyncio.DatagramProtocol):
+    def __init__(
+        self,
+        records: Mapping[tuple[str, str], Sequence[str]],
+        *,
+        failing: Collection[str] = (),
+        silent: Collection[str] = (),
+    ) -> None:
+        self.records = dict(records)
+        self.failing = set(failing)
+        self.silent = set(silent)
+        self.asked: list[tuple[str, str]] = []
+        self.port = 0
+
+    async def __aenter__(self) -> Self:
+        loop = asyncio.get_running_loop()
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self.port = self._transport.get_extra_info("sockname")[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._transport.close()
+
+    def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        query = DNSRecord.parse(data)
+        name, kind = str(query.q.qname).rstrip(".").lower(), QTYPE[query.q.qtype]
+        self.asked.append((name, kind))
+        if name in self.silent or f"{name} {kind}" in self.silent:
+            return
+        reply = query.reply()
+        if name in self.failing or f"{name} {kind}" in self.failing:
+            reply.header.rcode = RCODE.SERVFAIL
+        else:
+            alias = self.records.get((name, "CNAME"), ())
+            for target in alias:
+                reply.add_answer(*RR.fromZone(f"{name}. 60 CNAME {target}."))
+            for owner in [name, *alias]:
+                for value in self.records.get((owner, kind), ()):
+                    reply.add_answer(*RR.fromZone(f"{owner}. 60 {kind} {value}"))
+            if not any(owner == name for owner, _ in self.records):
+                reply.header.rcode = RCODE.NXDOMAIN
+        self._transport.sendto(reply.pack(), addr)

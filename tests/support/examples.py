@@ -1,0 +1,125 @@
+"""Ready-made facts for tests: one example of every event, and messages in every stage."""
+
+from __future__ import annotations
+
+from pipeline.events import (
+    AddressesRemoved,
+    AddressesSet,
+    Attempt,
+    Client,
+    Deferred,
+    Delivered,
+    Discarded,
+    DomainRemoved,
+    DomainSet,
+    Event,
+    Failed,
+    Finding,
+    MessageEvent,
+    Quarantined,
+    Queued,
+    Received,
+    RecipientSpec,
+    Released,
+    RouteDeferred,
+    RouteOpened,
+    Scanned,
+)
+from pipeline.ids import new_id
+from pipeline.state import Message, Stage, evolve
+
+AT = 1_795_000_000_000_000_000
+SECOND = 1_000_000_000
+DOMAIN = "example.test"
+ANNA = "anna@example.test"
+BEN = "ben@example.test"
+SENDER = "sender@elsewhere.test"
+
+ATTEMPT = Attempt(
+    server="mx.example.test:25", address="192.0.2.1", tls="TLSv1.3", stage="rcpt", code=451, enhanced="4.7.1",
+    reply="451-4.7.1 Greylisted,\n451 4.7.1 come back later", took=12_000_000,
+)  # fmt: skip
+CLIENT = Client(
+    address="198.51.100.7", port=51234, helo="out.elsewhere.test", protocol="ESMTPS",
+    tls="TLSv1.3 TLS_AES_256_GCM_SHA384",
+)  # fmt: skip
+
+
+def received(*recipients: str, at: int = AT, domain: str = DOMAIN, size: int = 1234, sender: str = SENDER) -> Received:
+    return Received(
+        at=at, domain=domain, sender=sender, recipients=tuple(RecipientSpec(address=a) for a in recipients or (ANNA,)),
+        size=size, expires=at + 7 * 86400 * SECOND, client=CLIENT,
+    )  # fmt: skip
+
+
+def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT + SECOND) -> MessageEvent:
+    """An event of `kind` about `recipients`."""
+    common = {"at": at, "domain": DOMAIN}
+    named = {**common, "recipients": recipients}
+    tried = {**named, "sender": SENDER, "size": 1234, "tries": 1, "attempt": ATTEMPT}
+    made = {
+        Received: lambda: received(*recipients, at=at),
+        Scanned: lambda: Scanned(**common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"),
+        Quarantined: lambda: Quarantined(**named, reason="spam", expires=at + 30 * 86400 * SECOND),
+        Queued: lambda: Queued(**named, size=1234),
+        Released: lambda: Released(**named, by="cli:root", expires=at + 7 * 86400 * SECOND, size=1234),
+        Discarded: lambda: Discarded(**named, reason="deleted", by="cli:root", size=1234),
+        Deferred: lambda: Deferred(**tried, next_try=at + 900 * SECOND),
+        Delivered: lambda: Delivered(**tried, waited=SECOND),
+        Failed: lambda: Failed(**tried, reason="refused", bounce="1m84e0vay17zh0a2pptx07"),
+    }[kind]()
+    assert isinstance(made, MessageEvent)
+    return made
+
+
+PATH_TO = {
+    Stage.RECEIVED: (Received,),
+    Stage.SCANNED: (Received, Scanned),
+    Stage.QUEUED: (Received, Scanned, Queued),
+    Stage.QUARANTINED: (Received, Scanned, Quarantined),
+    Stage.FAILED: (Received, Scanned, Queued, Failed),
+    Stage.DISCARDED: (Received, Scanned, Quarantined, Discarded),
+    Stage.DELIVERED: (Received, Scanned, Queued, Delivered),
+}
+
+
+def message_in(stage: Stage, *recipients: str, partition: int = 0) -> Message:
+    """A message all of whose recipients are in `stage`."""
+    message = None
+    message_id = new_id(AT, partition)
+    for kind in PATH_TO[stage]:
+        message = evolve(message, event(kind, recipients or (ANNA,)), message_id)
+    assert message is not None
+    return message
+
+
+ONE_OF_EACH: tuple[Event, ...] = (
+    Received(
+        at=AT, domain=DOMAIN, sender="", size=35_000_000, expires=AT + SECOND, client=CLIENT, origin="bounce",
+        cause="1m84e0vay17zh0a2pptx07", eight_bit=True, smtputf8=True, envid="QQ314159", ret="HDRS",
+        recipients=(RecipientSpec(address="jürgen@example.test", notify="FAILURE,DELAY", orcpt="rfc822;j@example.test"),),
+    ),
+    Scanned(
+        at=AT, domain=DOMAIN, verdict="virus", score=100.0, subject="Für dich", header_from="A <a@b.test>",
+        findings=(Finding(name="EICAR", score=100.0, text="the EICAR test string", kind="virus"),),
+        message_id="<1@elsewhere.test>", engines=("builtin 1",), took=90_000,
+    ),
+    Quarantined(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), reason="virus", expires=AT + SECOND),
+    Queued(at=AT, domain=DOMAIN, recipients=(ANNA,), size=1234),
+    Released(at=AT, domain=DOMAIN, recipients=(ANNA,), by="cli:root", expires=AT + SECOND, size=1234),
+    Discarded(at=AT, domain=DOMAIN, recipients=(ANNA,), reason="retention", by="janitor", size=1234),
+    Deferred(
+        at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=3, attempt=ATTEMPT, next_try=AT + SECOND
+    ),
+    Delivered(at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=1, attempt=ATTEMPT, waited=SECOND),
+    Failed(
+        at=AT, domain=DOMAIN, recipients=(ANNA,), sender="", size=1234, tries=1, reason="refused", attempt=ATTEMPT,
+        bounce="", unsent="null sender",
+    ),
+    RouteDeferred(at=AT, domain=DOMAIN, tries=2, since=AT - SECOND, next_try=AT + SECOND, attempts=(ATTEMPT,)),
+    RouteOpened(at=AT, domain=DOMAIN, server="mx.example.test:25", since=AT - SECOND),
+    DomainSet(at=AT, domain=DOMAIN, by="cli:root", before=b"\x80", after=b"\x81\xa4name"),
+    DomainRemoved(at=AT, domain=DOMAIN, by="cli:root", before=b"\x80"),
+    AddressesSet(at=AT, domain=DOMAIN, by="cli:root", locals=("anna", "ben"), kind="mailbox"),
+    AddressesRemoved(at=AT, domain=DOMAIN, by="cli:root", locals=("anna",)),
+)  # fmt: skip

@@ -1,0 +1,155 @@
+"""Reading work from streams: a consumer group per stream, take-over from the dead, and a place aside for what always fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from pipeline.faults import StoreAwayError, StoreError
+from pipeline.parked import park_entry
+from pipeline.store import BLOCK_MS, Client, explain, faults
+from workers.wiring import Wiring
+
+BATCH: Final = 64
+"""Entries per stream and read."""
+PAUSE: Final = 0.5
+"""Seconds between two looks whether Redis is back."""
+
+log = structlog.get_logger()
+
+
+class Entry(msgspec.Struct, frozen=True):
+    partition: int
+    stream: str
+    id: str
+    fields: dict[bytes, bytes]
+    again: bool = False
+    """It was in somebody's hands before: what it asks for may have been done."""
+
+
+Handle = Callable[[Sequence[Entry]], Awaitable[Mapping[str, Exception]]]
+"""Handles a batch, acknowledging in its own steps; answers which entries failed (by id) and why."""
+
+
+def consumer_name() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}"
+
+
+async def ensure_groups(redis: Client, streams: Sequence[str], group: str) -> None:
+    """From the first entry on: work that was there before the first worker counts."""
+    for stream in streams:
+        try:
+            await redis.xgroup_create(stream, group, id="0", mkstream=True)
+        except ResponseError as error:
+            if not str(error).startswith("BUSYGROUP"):
+                raise
+
+
+class Consumer:
+    """One worker's reading of one kind of work over all partitions, until `stop`."""
+
+    def __init__(
+        self, wiring: Wiring, kind: str, group: str, streams: Mapping[str, int], handle: Handle, stop: asyncio.Event
+    ) -> None:
+        self._wiring = wiring
+        self._kind = kind
+        self._group = group
+        self._streams = streams
+        self._handle = handle
+        self._stop = stop
+        self._name = consumer_name()
+        self._lease_ms = int(wiring.settings.lease.seconds * 1000)
+
+    async def run(self) -> None:
+        reader = self._wiring.store.blocking()
+        try:
+            away = False
+            ready = False
+            reclaim_at = 0.0
+            while not self._stop.is_set():
+                try:
+                    if not ready:
+                        await ensure_groups(reader, list(self._streams), self._group)
+                        ready = True
+                    if asyncio.get_running_loop().time() >= reclaim_at:
+                        await self._reclaim(reader)
+                        reclaim_at = asyncio.get_running_loop().time() + self._lease_ms / 2000
+                    await self._work(await self._read(reader))
+                    away = False
+                except (RedisError, OSError, StoreError) as error:
+                    ready = False
+                    fault = explain(error)
+                    if not away:
+                        log.warning("store trouble, waiting", role=self._kind, reason=str(fault))
+                    away = True
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._stop.wait(), PAUSE)
+        finally:
+            with contextlib.suppress(RedisError, OSError):
+                await reader.aclose()
+
+    async def _read(self, reader: Client) -> list[Entry]:
+        rows: Any = await reader.xreadgroup(
+            self._group, self._name, {stream: ">" for stream in self._streams}, count=BATCH, block=BLOCK_MS
+        )
+        pairs = rows.items() if isinstance(rows, dict) else rows or ()
+        found = []
+        for name, entries in pairs:
+            stream = name.decode()
+            for batch in [entries[0]] if isinstance(rows, dict) else [entries]:
+                found += [Entry(self._streams[stream], stream, entry.decode(), fields) for entry, fields in batch]
+        return found
+
+    async def _reclaim(self, reader: Client) -> None:
+        """Take over what its holder has not finished within a lease."""
+        for stream, partition in self._streams.items():
+            _, rows, *_ = await reader.xautoclaim(stream, self._group, self._name, self._lease_ms, "0", count=BATCH)
+            entries = [Entry(partition, stream, entry.decode(), fields, again=True) for entry, fields in rows if fields]
+            if not entries:
+                continue
+            pending = await reader.xpending_range(
+                stream, self._group, min=entries[0].id, max=entries[-1].id, count=BATCH * 4, consumername=self._name
+            )
+            tries = {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
+            worn = [entry for entry in entries if tries.get(entry.id, 0) > self._wiring.settings.max_tries_before_parked]
+            for entry in worn:
+                await self._park(entry, "its worker died or hung each time", tries[entry.id])
+            log.warning("taking over work", role=self._kind, entries=len(entries) - len(worn), stream=stream)
+            await self._work([entry for entry in entries if entry not in worn], tries)
+
+    async def _work(self, entries: Sequence[Entry], tries: Mapping[str, int] | None = None) -> None:
+        if not entries:
+            return
+        failed = await self._handle(entries)
+        for entry in entries:
+            error = failed.get(entry.id)
+            if error is None or isinstance(error, StoreAwayError):
+                continue
+            count = (tries or {}).get(entry.id, 1)
+            reason = f"{type(error).__name__}: {error}"
+            if count >= self._wiring.settings.max_tries_before_parked:
+                await self._park(entry, reason, count)
+            else:
+                log.error("work failed, will be tried again", role=self._kind, entry=entry.id, reason=reason, tries=count)
+
+    async def _park(self, entry: Entry, reason: str, tries: int) -> None:
+        await park_entry(
+            self._wiring.store, entry.partition, self._kind, entry.id, entry.fields, reason, tries=tries,
+            now=self._wiring.clock(),
+        )  # fmt: skip
+        log.error("parked", role=self._kind, entry=entry.id, reason=reason, remedy="see `gatepost parked list`")
+
+
+def streams(store_partitions: int, key: Callable[[int], str]) -> dict[str, int]:
+    return {key(partition): partition for partition in range(store_partitions)}
+
+
+__all__ = ["Consumer", "Entry", "consumer_name", "ensure_groups", "faults", "streams"]

@@ -1,0 +1,1 @@
+"""Forwarding: claims due domains, talks to their servers, records what they answered."""

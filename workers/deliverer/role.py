@@ -1,0 +1,186 @@
+"""The deliverer's loop: looks which domains are due, opens slots for them, keeps their leases alive.
+
+Hints (publish) make it quick, the sorted sets make it right: a lost hint costs at most POLL seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from pipeline import keys
+from pipeline.faults import StoreError
+from pipeline.route import Resolver
+from pipeline.steps import MS
+from pipeline.store import explain
+from workers.deliverer.slot import Slot
+from workers.notify import notify
+from workers.wiring import Wiring
+
+log = structlog.get_logger()
+
+POLL: Final = 1.0
+"""Seconds between two looks at the schedule without any hint."""
+MAX_SLOTS: Final = 200
+"""Connections of one process; the longest waiting domains come first."""
+DUE_AT_ONCE: Final = 100
+
+
+class Deliverer:
+    def __init__(self, wiring: Wiring, resolver: Resolver, stop: asyncio.Event) -> None:
+        self.wiring = wiring
+        self.resolver = resolver
+        self._stop = stop
+        self._slots: dict[str, set[Slot]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wake = asyncio.Event()
+        self._hinted: set[tuple[int, str]] = set()
+        self._next = 0
+
+    @property
+    def stopping(self) -> bool:
+        return self._stop.is_set()
+
+    def look_at(self, partition: int, domain: str) -> None:
+        """A domain may have become due, or may need another slot."""
+        for slot in self._slots.get(domain, ()):
+            if slot.idle:
+                slot.wake()
+                return
+        self._hinted.add((partition, domain))
+        self._wake.set()
+
+    def later(self, at: int) -> None:
+        """Something becomes due at `at` (ms)."""
+        if not self._next or at < self._next:
+            self._next = at
+            self._wake.set()
+
+    async def run(self) -> None:
+        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
+        away = False
+        try:
+            while not self.stopping:
+                try:
+                    await self._look()
+                    away = False
+                except StoreError as fault:
+                    if not away:
+                        log.warning("store trouble, waiting", role="deliverer", reason=str(fault))
+                    away = True
+                    await asyncio.sleep(0.5)
+                await self._pause()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+            await self._finish()
+
+    async def _pause(self) -> None:
+        wait = POLL
+        if self._next:
+            wait = min(wait, max(0.0, self._next / 1000 - self.wiring.clock() / 1e9))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), wait)
+        self._wake.clear()
+
+    async def _look(self) -> None:
+        hinted, self._hinted = self._hinted, set()
+        for partition, domain in hinted:
+            self._open(partition, domain)
+        now = self.wiring.clock()
+        if hinted and not (self._next and self._next <= now // MS):
+            return
+        self._next = 0
+        for partition in range(self.wiring.store.partitions):
+            domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+            for domain in domains:
+                self.look_at(partition, domain)
+            if following:
+                self.later(following)
+        hinted, self._hinted = self._hinted, set()
+        for partition, domain in hinted:
+            self._open(partition, domain)
+
+    def _open(self, partition: int, domain: str) -> None:
+        if len(self._tasks) >= MAX_SLOTS or self.stopping:
+            return
+        slot = Slot(self, partition, domain)
+        self._slots.setdefault(domain, set()).add(slot)
+        task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run_slot(self, slot: Slot) -> None:
+        try:
+            await slot.run()
+        except StoreError as fault:
+            log.warning("store trouble", role="deliverer", domain=slot.domain, reason=str(fault))
+            await asyncio.sleep(0.5)
+        except (RedisError, OSError) as error:
+            log.warning("store trouble", role="deliverer", domain=slot.domain, reason=str(explain(error)))
+        except Exception:
+            log.exception("slot failed", domain=slot.domain)
+        finally:
+            slots = self._slots[slot.domain]
+            slots.discard(slot)
+            if not slots:
+                del self._slots[slot.domain]
+
+    async def _listen(self) -> None:
+        """Turn published hints into looks."""
+        names = [keys.hint(partition) for partition in range(self.wiring.store.partitions)]
+        partitions = {name.encode(): partition for partition, name in enumerate(names)}
+        while True:
+            client = self.wiring.store.blocking()
+            pubsub = client.pubsub(ignore_subscribe_messages=True)
+            try:
+                await pubsub.subscribe(*names)
+                while True:
+                    message: Any = await pubsub.get_message(timeout=5.0)
+                    if message is not None:
+                        self.look_at(partitions[message["channel"]], message["data"].decode())
+            except (RedisError, OSError):
+                await asyncio.sleep(0.5)
+            finally:
+                with contextlib.suppress(RedisError, OSError):
+                    await pubsub.aclose()
+                    await client.aclose()
+
+    async def _renew(self) -> None:
+        """Every lease is renewed while its slot works: a server may think for ten minutes after the dot (RFC 5321 4.5.3.2.6)."""
+        while True:
+            await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
+            for slot in [slot for slots in self._slots.values() for slot in slots]:
+                try:
+                    now = self.wiring.clock()
+                    if await self.wiring.schedule.renew(
+                        slot.partition, slot.domain, slot.token, [work.id for work in slot.held], now
+                    ):
+                        slot.renewed()
+                    else:
+                        slot.lost()
+                    if slot.server:
+                        await self.wiring.schedule.renew_server(slot.server, slot.token, now)
+                except StoreError:
+                    break
+
+    async def _finish(self) -> None:
+        """Stopping: what is in hand is finished; slots that wait for work let go."""
+        for slot in [slot for slots in self._slots.values() for slot in slots]:
+            slot.wake()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=25)
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+
+async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    deliverer = Deliverer(wiring, Resolver(wiring.settings.resolver), stop)
+    notify("READY=1")
+    await deliverer.run()

@@ -1,0 +1,352 @@
+"""One connection slot of one domain: claims waiting messages, drains them over a session, gives the slot back.
+
+What happens to whom when something goes wrong:
+- no server can be used (connect, greeting, EHLO, STARTTLS, 421): the *domain* backs off; its messages are untouched;
+- a reused connection turns out to be dead: the same message is tried once more over a new one;
+- a fresh connection breaks in the middle of a message: that *message* backs off, in case it is the message's fault, and the
+  next one is tried; when that breaks too, it is the server, and the domain backs off;
+- a server's answers to a message are that message's alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from pipeline import keys
+from pipeline.bodies import Buffer
+from pipeline.events import Attempt, RouteDeferred, RouteOpened
+from pipeline.faults import ConflictError, CorruptError, LeaseLostError
+from pipeline.outcome import Kind, Outcome, classify
+from pipeline.parked import park_message
+from pipeline.retry import next_try
+from pipeline.route import RouteError, Target, resolve
+from pipeline.schedule import Claim, Work, new_token
+from pipeline.state import Message, Recipient, Stage
+from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
+from pipeline.trace import received_line
+from workers.deliverer.record import record
+from workers.deliverer.session import Session, SessionFailed
+
+if TYPE_CHECKING:
+    from workers.deliverer.role import Deliverer
+
+log = structlog.get_logger()
+
+BUSY: Final = 1.0
+"""Seconds until a domain is looked at again whose server has all its connections in use."""
+ROUTE_STAGES: Final = frozenset({"route", "connect", "greeting", "ehlo", "starttls"})
+
+
+class RouteDown(Exception):  # noqa: N818 - a state, not a fault
+    """No server of the domain can be used just now."""
+
+    def __init__(self, attempts: Sequence[Attempt], until: int = 0) -> None:
+        super().__init__()
+        self.attempts = tuple(attempts)
+        self.until = until
+
+
+class ServerBusy(Exception):  # noqa: N818 - a state, not a fault
+    """All connections that the server is allowed are in use."""
+
+
+class Slot:
+    def __init__(self, deliverer: Deliverer, partition: int, domain: str) -> None:
+        self._deliverer = deliverer
+        self._wiring = deliverer.wiring
+        self._settings = deliverer.wiring.settings
+        self.partition = partition
+        self.domain = domain
+        self.token = new_token()
+        self.held: list[Work] = []
+        self.server = ""
+        self.idle = False
+        self._wake = asyncio.Event()
+        self._session: Session | None = None
+        self._open = False
+        self._broken = 0
+        """Fresh sessions that broke in the middle of a message, one after the other."""
+        self._lease = self._settings.lease.seconds
+        self._valid_until = 0.0
+
+    # What the deliverer sees
+
+    def wake(self) -> None:
+        """Something became due while this slot was waiting for work."""
+        self._wake.set()
+
+    def renewed(self) -> None:
+        self._valid_until = time.monotonic() + self._lease
+
+    def lost(self) -> None:
+        self._valid_until = 0.0
+
+    def valid(self) -> bool:
+        """Whether the lease surely still holds: asked right before a final dot, so that a process that slept does not deliver late."""
+        return time.monotonic() < self._valid_until - self._lease / 4
+
+    # The loop
+
+    async def run(self) -> None:
+        if not await self._claim(more=False):
+            return
+        try:
+            await self._drain()
+        except ServerBusy:
+            await self._give_back(int(BUSY * 1000) * MS)
+        except RouteDown as down:
+            await self._back_off(down)
+        except LeaseLostError:
+            log.warning("lease lost", domain=self.domain)
+        except BaseException:
+            await asyncio.shield(self._give_back())
+            raise
+        else:
+            await self._give_back()
+        finally:
+            await asyncio.shield(self._close())
+
+    async def _claim(self, *, more: bool) -> bool:
+        """Whether there is work, or for a slot that is held, whether it still is."""
+        now = self._wiring.clock()
+        started = time.monotonic()
+        retry_at = next_try(now, self._wiring.retry, random.random())  # noqa: S311 - spreads retries, guards nothing
+        claim = await self._wiring.schedule.claim(
+            self.partition, self.domain, self.token, now=now, retry_at=retry_at, more=more
+        )
+        self._open = claim.open
+        if claim.word in ("work", "empty"):
+            self._valid_until = started + self._lease
+        self.held = claim.work
+        if claim.word == "work":
+            self._open_another(claim, now)
+            return True
+        if claim.word == "early" and claim.next:
+            self._deliverer.later(claim.next)
+        return claim.word == "empty"
+
+    def _open_another(self, claim: Claim, now: int) -> None:
+        """More is waiting than this slot took: another slot may help."""
+        if claim.open and claim.next and claim.next <= now // MS:
+            self._deliverer.look_at(self.partition, self.domain)
+
+    async def _drain(self) -> None:
+        while True:
+            while self.held:
+                await self._deliver(self.held[0])
+                if self.held:
+                    self.held.pop(0)
+            if self._deliverer.stopping or not await self._claim(more=True):
+                return
+            if not self.held and not await self._wait_for_work():
+                return
+
+    async def _wait_for_work(self) -> bool:
+        """Keep the connection a little for the next message. False when it is time to let go."""
+        self.idle = True
+        self._wake.clear()
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._settings.keep_connection.seconds)
+        except TimeoutError:
+            return False
+        finally:
+            self.idle = False
+        return await self._claim(more=True)
+
+    # One message
+
+    async def _deliver(self, work: Work) -> None:
+        message = work.message
+        if isinstance(message, CorruptError):
+            await self._set_aside(work.id, message)
+            return
+        recipients = [recipient for recipient in message.recipients if recipient.stage is Stage.QUEUED]
+        if not recipients:
+            await self._forget(work.id)
+            return
+        try:
+            content = work.hot if work.hot is not None else await self._wiring.bodies.get(work.id)
+        except CorruptError as error:
+            await self._set_aside(work.id, error)
+            return
+        outcomes = await self._attempt(message, recipients, content)
+        if outcomes is not None:
+            await self._record(message, outcomes, content)
+
+    async def _attempt(
+        self, message: Message, recipients: Sequence[Recipient], content: Buffer
+    ) -> dict[str, Outcome] | None:
+        """What the server answered; a broken session is judged as the module says."""
+        while True:
+            try:
+                session = await self._ready_session()
+            except RouteDown as down:
+                if down.attempts and all(classify(attempt) is Kind.REFUSED for attempt in down.attempts):
+                    # There is no such domain, or it says that it takes no mail (RFC 7505): waiting would not help.
+                    outcome = Outcome(kind=Kind.REFUSED, attempt=down.attempts[-1])
+                    return {recipient.address: outcome for recipient in recipients}
+                raise
+            fresh = session.sent == 0
+            try:
+                outcomes = await session.deliver(
+                    message, recipients, content, received_line(message, self._wiring.hostname), self.valid
+                )
+            except SessionFailed as failure:
+                await self._close_session(abort=True)
+                if not self.valid():
+                    raise LeaseLostError(f"{self.domain}: the lease was lost") from failure
+                if not fresh:
+                    continue
+                if failure.attempt.code == 421 or failure.attempt.stage in ROUTE_STAGES or self._broken:
+                    raise RouteDown([failure.attempt]) from failure
+                self._broken += 1
+                outcome = Outcome(kind=Kind.DEFERRED, attempt=failure.attempt)
+                return {recipient.address: outcome for recipient in recipients}
+            else:
+                self._broken = 0
+                return outcomes
+
+    async def _record(self, message: Message, outcomes: dict[str, Outcome], content: Buffer) -> None:
+        also: tuple[Effect, ...] = ()
+        good = any(outcome.kind is not Kind.UNKNOWN and outcome.attempt.code for outcome in outcomes.values())
+        if good and not self._open:
+            await self._note_opened(next(iter(outcomes.values())).attempt.server)
+            also = opened(self.partition, self.domain, self._wiring.clock())
+            self._open = True
+        await record(
+            self._wiring,
+            message,
+            outcomes,
+            content,
+            fence=keys.slots(self.partition, self.domain),
+            token=self.token,
+            also=also,
+        )
+
+    async def _note_opened(self, server: str) -> None:
+        """The first answer after an outage is an event; the first ever is not."""
+        route = await self._wiring.schedule.route(self.partition, self.domain)
+        if route.tries:
+            event = RouteOpened(at=self._wiring.clock(), domain=self.domain, server=server, since=route.since)
+            with contextlib.suppress(ConflictError):
+                await self._wiring.log.commit(route_opened_step(self.partition, route, event))
+            log.info("route opened", domain=self.domain, server=server)
+
+    async def _forget(self, message_id: str) -> None:
+        """It is finished, or went elsewhere; only its place in the queue was left."""
+        await self._wiring.store.redis.zrem(keys.queue(self.partition, self.domain), message_id)
+
+    async def _set_aside(self, message_id: str, error: CorruptError) -> None:
+        if not (await self._wiring.store.redis.exists(keys.head(self.partition, message_id))):
+            await self._forget(message_id)
+            return
+        log.error("parked", message=message_id, reason=str(error), remedy="see `gatepost parked list`")
+        await park_message(
+            self._wiring.store, self.partition, self.domain, message_id, str(error), now=self._wiring.clock()
+        )
+
+    # Sessions
+
+    async def _ready_session(self) -> Session:
+        session = self._session
+        if session is not None and session.usable and session.sent < self._settings.messages_per_connection:
+            return session
+        await self._close_session()
+        return await self._dial()
+
+    async def _dial(self) -> Session:
+        attempts: list[Attempt] = []
+        until = 0
+        for target in await self._targets():
+            slot = await self._wiring.schedule.take_server(
+                target.server, self.token, self._wiring.clock(), self._settings.connections_per_server
+            )
+            if slot.word == "full":
+                raise ServerBusy
+            if slot.word == "down":
+                attempts.append(Attempt(server=target.server, address=target.address, stage="connect", reply=slot.why))
+                until = max(until, slot.until * MS)
+                continue
+            self.server = target.server
+            try:
+                self._session = await Session.open(target, hostname=self._wiring.hostname, settings=self._settings)
+            except SessionFailed as failure:
+                await self._close_session()
+                attempts.append(failure.attempt)
+                until = 0
+            else:
+                return self._session
+        raise RouteDown(attempts, until)
+
+    async def _targets(self) -> Sequence[Target]:
+        domain = await self._wiring.directory.find(self.domain)
+        try:
+            return await resolve(
+                domain.route if domain else (), self.domain, self._deliverer.resolver, self._settings.allow_networks
+            )
+        except RouteError as error:
+            raise RouteDown([error.attempt]) from error
+
+    async def _close_session(self, *, abort: bool = False) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            if abort or not session.usable:
+                session.abort()
+            else:
+                await session.quit(2.0)
+        if self.server:
+            server, self.server = self.server, ""
+            await self._wiring.schedule.release_server(server, self.token)
+
+    async def _close(self) -> None:
+        with contextlib.suppress(Exception):
+            await self._close_session(abort=self._deliverer.stopping)
+
+    # The domain
+
+    async def _give_back(self, delay: int = 0) -> None:
+        now = self._wiring.clock()
+        held = [work.id for work in self.held]
+        await self._wiring.schedule.release(self.partition, self.domain, self.token, held, now, now + delay)
+        if delay:
+            self._deliverer.later((now + delay) // MS)
+
+    async def _back_off(self, down: RouteDown) -> None:
+        """One event, however many messages wait."""
+        now = self._wiring.clock()
+        route = await self._wiring.schedule.route(self.partition, self.domain)
+        at = next_try(now, self._wiring.retry, random.random())  # noqa: S311 - spreads retries, guards nothing
+        known = bool(down.until)
+        event = RouteDeferred(
+            at=now,
+            domain=self.domain,
+            tries=route.tries + 1,
+            since=route.since or now,
+            next_try=max(down.until, now + MS) if known else at,
+            attempts=down.attempts,
+        )
+        step = route_deferred_step(self.partition, route, event, self.token, [work.id for work in self.held])
+        try:
+            await self._wiring.log.commit(step)
+        except (ConflictError, LeaseLostError):
+            # Another slot of this domain met the same and said so, or this one no longer speaks for it.
+            await self._give_back()
+            return
+        if not known:
+            for attempt in down.attempts:
+                if attempt.stage != "route":
+                    await self._wiring.schedule.server_down(attempt.server, now, event.next_try, attempt.reply)
+        log.warning(
+            "route deferred",
+            domain=self.domain,
+            tries=event.tries,
+            reply=down.attempts[-1].reply if down.attempts else "",
+        )
+        self._deliverer.later(event.next_try // MS)

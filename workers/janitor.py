@@ -1,0 +1,243 @@
+"""The janitor: what time does to messages, and tidying up.
+
+Four duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, turning
+promised bounces into messages, moving the bodies of waiting mail out of Redis, sweeping up what a dead process left behind.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+import structlog
+
+from pipeline import bounces, decide, keys
+from pipeline.events import Received, decode
+from pipeline.faults import ConflictError, CorruptError, StoreError
+from pipeline.state import Message, Stage
+from pipeline.steps import MS, acknowledged, message_step, received_step
+from pipeline.store import faults
+from workers.consume import Consumer, Entry, streams
+from workers.notify import notify
+from workers.wiring import Wiring
+
+log = structlog.get_logger()
+
+EXPIRY_EVERY: Final = 5.0
+COOL_EVERY: Final = 10.0
+SWEEP_EVERY: Final = 3600.0
+BATCH: Final = 500
+COOL_BATCH: Final = 64
+POSTPONE: Final = 60 * 1000
+"""ms until something that is in a worker's hands, or parked, is looked at again."""
+BACKING_OFF: Final = 5 * 1000
+"""ms: a domain whose next attempt is farther away than this is waited for."""
+NEVER: Final = 1 << 52
+ORPHAN_AGE: Final = 6 * 3600.0
+"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
+CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
+
+
+class Janitor:
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._store = wiring.store
+        self._cooled: dict[tuple[int, str], int] = {}
+        """Per waiting domain, the score up to which its queue was looked through."""
+
+    # Ending
+
+    async def expire(self) -> int:
+        """Return or discard what has reached its end; how many."""
+        ended = 0
+        for partition in range(self._store.partitions):
+            now = self._wiring.clock()
+            with faults():
+                ids = await self._store.redis.zrangebyscore(keys.expiry(partition), "-inf", now // MS, start=0, num=BATCH)
+            names = [name.decode() for name in ids]
+            for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
+                ended += await self._end(partition, message_id, message)
+        return ended
+
+    async def _end(self, partition: int, message_id: str, message: Message | None) -> bool:
+        now = self._wiring.clock()
+        if message is None:
+            await self._forget_or_postpone(partition, message_id, now)
+            return False
+        queued = bool(message.addresses(Stage.QUEUED))
+        if queued and not await self._wiring.schedule.take(message, partition, now):
+            await self._postpone(partition, message_id, now)
+            return False
+        header = b""
+        if queued:
+            try:
+                header = bounces.header_of(await self._wiring.bodies.get(message_id))
+            except CorruptError:
+                log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+        events = decide.expired(
+            message, now=now, unsent=bounces.unsent(message, header),
+            partition_of_sender=bounces.sender_partition(message, self._store.partitions),
+        )  # fmt: skip
+        if not events:
+            await self._postpone(partition, message_id, now)
+            return False
+        promise = bounces.promise(
+            message, events, header, hostname=self._wiring.hostname, now=now, lifetime=int(self._wiring.settings.queue_lifetime)
+        )
+        step, after = message_step(message, events, now=now, also=promise)
+        try:
+            if await self._wiring.log.commit(step) and not after.live:
+                await self._wiring.bodies.drop_cold(message_id)
+        except ConflictError:
+            return False
+        return True
+
+    async def _postpone(self, partition: int, message_id: str, now: int) -> None:
+        with faults():
+            await self._store.redis.zadd(keys.expiry(partition), {message_id: now // MS + POSTPONE}, xx=True)
+
+    async def _forget_or_postpone(self, partition: int, message_id: str, now: int) -> None:
+        """No head that can be read: finished meanwhile, or damaged and for an operator to look at."""
+        with faults():
+            if await self._store.redis.exists(keys.head(partition, message_id)):
+                log.error("the head of a message cannot be read", message=message_id)
+                await self._postpone(partition, message_id, now)
+            else:
+                await self._store.redis.zrem(keys.expiry(partition), message_id)
+
+    # Bounces
+
+    async def send_bounces(self, entries: Sequence[Entry]) -> Mapping[str, Exception]:
+        """Make a message of each promised bounce. Its id is derived from the failure, so it is made once."""
+        failed: dict[str, Exception] = {}
+        for entry in entries:
+            try:
+                await self._send_bounce(entry)
+            except Exception as error:  # noqa: BLE001 - one bounce's trouble must not stop the others: it is tried again, then parked
+                failed[entry.id] = error
+        return failed
+
+    async def _send_bounce(self, entry: Entry) -> None:
+        bounce_id, body = entry.fields[b"id"].decode(), entry.fields[b"b"]
+        event = decode(entry.fields[b"e"])
+        if not isinstance(event, Received):
+            raise CorruptError("the outbox holds something that is not a message")
+        if not (entry.again and await self._wiring.log.holds(bounce_id)):
+            draft = self._wiring.bodies.draft()
+            draft.write(body)
+            hot = await self._wiring.bodies.settle(draft, [bounce_id])
+            try:
+                await self._wiring.log.commit(received_step(bounce_id, event, hot))
+            except ConflictError:
+                log.info("bounce was made before", message=bounce_id)
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=True)
+            for effect in acknowledged(entry.stream, keys.JANITORS, entry.id):
+                pipe.execute_command(*effect)
+            await pipe.execute()
+
+    # Bodies
+
+    async def cool(self) -> int:
+        """Move the bodies of mail that has to wait to the cold store; how many moved.
+
+        What has to wait: the queues of domains that are backing off, and the quarantine. Queues are walked by score, from
+        where the last walk ended, so a long queue is read once and not every time.
+        """
+        moved = 0
+        now = self._wiring.clock() // MS
+        for partition in range(self._store.partitions):
+            with faults():
+                later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now + BACKING_OFF}", "+inf")
+            for name in later:
+                moved += await self._cool_walk(partition, keys.queue(partition, name.decode()), 0, now)
+            kept = now + int(self._wiring.settings.queue_lifetime) // MS
+            moved += await self._cool_walk(partition, keys.expiry(partition), kept, NEVER)
+        return moved
+
+    async def _cool_walk(self, partition: int, name: str, least: int, most: int) -> int:
+        """Look through the part of a sorted set that is new since the last walk."""
+        moved = offset = 0
+        start = max(self._cooled.get((partition, name), 0), least)
+        last = start
+        while True:
+            with faults():
+                rows = await self._store.redis.zrangebyscore(
+                    name, f"({start}", most, start=offset, num=COOL_BATCH, withscores=True
+                )
+            if not rows:
+                self._cooled[partition, name] = last
+                return moved
+            offset += len(rows)
+            last = int(rows[-1][1])
+            moved += await self._wiring.bodies.cool([row[0].decode() for row in rows])
+
+    # Sweeping
+
+    async def sweep(self) -> int:
+        """Files without a message, drafts without a session, consumers without a process; how many files went."""
+        swept = 0
+        before = time.time() - ORPHAN_AGE
+        for path in self._wiring.bodies.cold.drafts.iterdir():
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
+                swept += 1
+        for partition in range(self._store.partitions):
+            names = [name for name, modified in self._wiring.bodies.cold.names(partition) if modified < before]
+            for start in range(0, len(names), BATCH):
+                chunk = names[start : start + BATCH]
+                with faults():
+                    pipe = self._store.redis.pipeline(transaction=False)
+                    for name in chunk:
+                        pipe.exists(keys.head(partition, name))
+                    alive = await pipe.execute()
+                for name, there in zip(chunk, alive, strict=True):
+                    if not there:
+                        self._wiring.bodies.cold.drop(name)
+                        swept += 1
+            await self._forget_consumers(partition)
+        return swept
+
+    async def _forget_consumers(self, partition: int) -> None:
+        for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
+            with faults():
+                for consumer in await self._store.redis.xinfo_consumers(stream, group):
+                    if not consumer["pending"] and consumer["idle"] > CONSUMER_AGE_MS:
+                        await self._store.redis.xgroup_delconsumer(stream, group, consumer["name"])
+
+
+async def _every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
+    away = False
+    while not stop.is_set():
+        try:
+            done = await duty()
+            away = False
+            if done:
+                log.info("tidied", duty=duty.__name__, count=done)
+        except StoreError as fault:
+            if not away:
+                log.warning("store trouble, waiting", role="janitor", reason=str(fault))
+            away = True
+        except Exception:
+            log.exception("a duty failed, will be tried again", duty=duty.__name__)
+        try:
+            await asyncio.wait_for(stop.wait(), seconds)
+        except TimeoutError:
+            continue
+
+
+async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    janitor = Janitor(wiring)
+    # The end of a short lifetime or retention is met as precisely as it was asked for.
+    shortest = min(wiring.settings.queue_lifetime, wiring.settings.quarantine_retention) / 1e9
+    expiry_every = min(EXPIRY_EVERY, max(0.2, shortest / 10))
+    notify("READY=1")
+    outbox = streams(wiring.store.partitions, keys.outbox)
+    await asyncio.gather(
+        Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
+        _every(expiry_every, janitor.expire, stop),
+        _every(COOL_EVERY, janitor.cool, stop),
+        _every(SWEEP_EVERY, janitor.sweep, stop),
+    )

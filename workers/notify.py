@@ -1,0 +1,45 @@
+"""Telling who started us that we are ready, and asking whom we started: the protocol of sd_notify(3)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+
+def notify(state: str) -> None:
+    """Send e.g. `READY=1` to NOTIFY_SOCKET, if there is one."""
+    path = os.environ.get("NOTIFY_SOCKET", "")
+    if not path:
+        return
+    address = "\0" + path[1:] if path.startswith("@") else path
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.sendto(f"{state}\nX_PID={os.getpid()}".encode(), address)
+
+
+class Notifications:
+    """A NOTIFY_SOCKET of our own; `on_ready` is called with the process id of each child that says READY=1."""
+
+    def __init__(self, on_ready: Callable[[int], None]) -> None:
+        self._on_ready = on_ready
+        self._directory = tempfile.TemporaryDirectory(prefix="gatepost-")
+        self.path = str(Path(self._directory.name) / "notify")
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self.path)
+        self._socket.setblocking(False)
+        asyncio.get_running_loop().add_reader(self._socket, self._read)
+
+    def _read(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            fields = dict(line.split("=", 1) for line in self._socket.recv(4096).decode().splitlines() if "=" in line)
+            if fields.get("READY") == "1" and fields.get("X_PID", "").isdigit():
+                self._on_ready(int(fields["X_PID"]))
+
+    def close(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._socket)
+        self._socket.close()
+        self._directory.cleanup()

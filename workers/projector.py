@@ -1,0 +1,237 @@
+"""Folds the logs into views: one projector per partition at a time, any number of them standing by.
+
+The loop waits until something was appended, gathers for a moment (fast mail then comes and goes within a batch, and costs
+the views next to nothing), and folds what there is into all views at once. A view that is behind the others, because its
+version is new or it was just made, is brought forward from its own checkpoint beside them, and becomes the live one when it
+has caught up. Nothing is kept in memory that Redis does not know: a projector may die at any moment, and the next one goes on
+from the checkpoints.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib.resources import files
+from typing import Any, Final
+
+import msgspec
+import structlog
+
+from pipeline import keys
+from pipeline.events import Recorded
+from pipeline.faults import StoreAwayError, StoreError, StoreFullError
+from pipeline.log import Damaged, decode_entry
+from pipeline.store import Client, Script, faults
+from projections import builds
+from projections.base import History, Portion, Projection, View, advance, position
+from projections.compare import order
+
+BATCH: Final = 1000
+"""Events of one partition in one fold: about 5 ms of the server's time."""
+GATHER: Final = 0.1
+"""Seconds between the first new event and folding; twenty times shorter than a view may be behind."""
+LEASE_MS: Final = 5000
+"""A dead projector's partitions are taken over after so long."""
+RENEW: Final = 1.5
+"""Seconds between two looks at the leases."""
+BLOCK_MS: Final = 1000
+PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
+"""Seconds to wait before the first, second, ... look whether Redis is back."""
+
+_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
+_log = structlog.get_logger("projector")
+
+
+def lease_key(partition: int) -> str:
+    """gp:{p}:view:lease   string   token of the projector that folds this partition's log."""
+    return f"gp:{{{partition}}}:view:lease"
+
+
+class Folding(msgspec.Struct):
+    """A view that this projector brings forward."""
+
+    view: View
+    checkpoint: str
+    live: bool
+
+
+class Projector:
+    def __init__(
+        self,
+        redis: Client,
+        blocking: Client,
+        history: History,
+        partitions: Sequence[int],
+        projections: Sequence[Projection],
+        *,
+        clock: Callable[[], int] = time.time_ns,
+    ) -> None:
+        """`blocking`: a client of its own for reads that wait. `clock`: ns since the epoch."""
+        self._redis = redis
+        self._blocking = blocking
+        self._history = history
+        self._partitions = partitions
+        self._projections = projections
+        self._clock = clock
+        self._token = secrets.token_hex(8)
+        self._renew_at = 0.0
+        self.held: dict[int, list[Folding]] = {}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
+        failed = 0
+        while not stop.is_set():
+            try:
+                await self._round(stop)
+                if failed:
+                    _log.info("redis is back")
+                failed = 0
+            except (StoreAwayError, StoreFullError) as error:
+                if not failed:
+                    _log.warning("views stand still", reason=str(error))
+                self.held.clear()
+                self._renew_at = 0.0
+                await _pause(stop, PATIENCE[min(failed, len(PATIENCE) - 1)])
+                failed += 1
+        with suppress(StoreError):
+            await self._release()
+
+    async def _round(self, stop: asyncio.Event) -> None:
+        if time.monotonic() >= self._renew_at:
+            await self.renew()
+        if not self.held:
+            await _pause(stop, RENEW)
+            return
+        if not any(_behind(foldings) for foldings in self.held.values()):
+            if not await self._grown():
+                return
+            await _pause(stop, GATHER)
+        while await self.fold() and not stop.is_set() and time.monotonic() < self._renew_at:
+            pass
+
+    async def renew(self) -> None:
+        """Keep the leases held, and take those that are free."""
+        for partition in self._partitions:
+            with faults():
+                held = await _lease(self._redis, [lease_key(partition)], [self._token, LEASE_MS])
+            if not held:
+                self.held.pop(partition, None)
+            elif partition not in self.held:
+                await builds.drop_dead(self._redis, partition, self._clock())
+                await self._reopen(partition)
+        self._renew_at = time.monotonic() + RENEW
+
+    async def _release(self) -> None:
+        for partition in self.held:
+            with faults():
+                await _lease(self._redis, [lease_key(partition)], [self._token, 0])
+
+    async def _reopen(self, partition: int) -> None:
+        """Look which builds are to be folded, and how far they are."""
+        opened = []
+        for projection in self._projections:
+            view, live = await builds.to_fold(self._redis, partition, projection)
+            opened.append(Folding(view, await position(self._redis, view), live))
+        self.held[partition] = opened
+
+    def _fronts(self) -> dict[Any, Any]:
+        return {keys.log(partition): _front(foldings) for partition, foldings in self.held.items()}
+
+    async def _grown(self) -> bool:
+        """Whether a log has grown beyond the views; waits for it a while."""
+        with faults():
+            return bool(await self._blocking.xread(self._fronts(), count=1, block=BLOCK_MS))
+
+    async def _tails(self) -> dict[int, list[Recorded | Damaged]]:
+        """What the logs hold beyond the views, up to a batch of each."""
+        with faults():
+            answer: Any = await self._redis.xread(self._fronts(), count=BATCH)
+        rows = dict(answer or ())
+        tails = {}
+        for partition in self.held:
+            found = rows.get(keys.log(partition).encode())
+            if found:
+                tails[partition] = [decode_entry(partition, entry, fields) for entry, fields in found]
+        return tails
+
+    async def fold(self) -> bool:
+        """Bring all views one batch forward; whether there is more."""
+        tails = await self._tails()
+        work: list[tuple[Portion, list[Folding]]] = []
+        for partition, foldings in self.held.items():
+            front = _front(foldings)
+            for checkpoint, level in _levels(foldings).items():
+                if checkpoint == front:
+                    entries = tails.get(partition, [])
+                else:
+                    entries = await self._history.read(partition, checkpoint, BATCH, front)
+                if entries:
+                    work.append((Portion([folding.view for folding in level], checkpoint, entries), level))
+        stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
+        for (portion, level), done in zip(work, stored, strict=True):
+            if done:
+                for folding in level:
+                    folding.checkpoint = portion.entries[-1].entry
+            else:
+                _log.info("another projector was first", partition=portion.views[0].partition)
+                await self._reopen(portion.views[0].partition)
+        for partition in list(self.held):
+            if len(tails.get(partition, ())) < BATCH:
+                await self._switch(partition)
+        return any(len(portion.entries) == BATCH for portion, _ in work) or any(map(_behind, self.held.values()))
+
+    async def _switch(self, partition: int) -> None:
+        """Views that have caught up take the place of those of another version."""
+        front = _front(self.held[partition])
+        for folding in self.held[partition]:
+            if folding.live or folding.checkpoint != front:
+                continue
+            view = folding.view
+            live = await builds.live(self._redis, partition, view.projection)
+            if live is None or not await builds.switch(
+                self._redis, live[0], view, old_version=live[1], caught_up=False
+            ):
+                await self._reopen(partition)
+                return
+            folding.live = True
+            _log.info("view rebuilt", view=view.projection.name, partition=partition, version=view.projection.version)
+            await builds.drop(self._redis, live[0])
+
+
+def _front(foldings: Sequence[Folding]) -> str:
+    """The furthest checkpoint, where all views of a partition are but those that catch up."""
+    return max((folding.checkpoint for folding in foldings), key=order)
+
+
+def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
+    levels: dict[str, list[Folding]] = {}
+    for folding in foldings:
+        levels.setdefault(folding.checkpoint, []).append(folding)
+    return levels
+
+
+def _behind(foldings: Sequence[Folding]) -> bool:
+    """Whether some view has something to do that does not need a new event."""
+    front = _front(foldings)
+    return any(folding.checkpoint != front or not folding.live for folding in foldings)
+
+
+async def _pause(stop: asyncio.Event, seconds: float) -> None:
+    with suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), seconds)
+
+
+async def run(
+    redis: Client,
+    blocking: Client,
+    history: History,
+    stop: asyncio.Event,
+    *,
+    partitions: int,
+    projections: Sequence[Projection],
+) -> None:
+    """Fold until `stop`. `partitions`: how many the store has."""
+    await Projector(redis, blocking, history, range(partitions), projections).run(stop)

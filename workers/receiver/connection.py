@@ -1,0 +1,307 @@
+"""One connection: what comes in, what goes out, and when it ends. No SMTP here.
+
+aiosmtpd reads commands and data line by line through a StreamReader, which costs ten times what everything else in a
+receiver costs. Here the transport's chunks are taken whole:
+
+- A task per connection takes complete lines and sleeps only when there is none. Replies are collected and leave in one
+  write when it goes to sleep (RFC 2920 3.2).
+- While a message comes in, chunks go from the transport straight into it; the task is woken once, by the end.
+- A client that sends ahead of our answers is read no further than READ_AHEAD, and the task waits for one that does not
+  take them.
+- One timer, which looks at when something last came, and is never re-armed by a command.
+- A client may vanish in any state: the draft goes with it, and what the task is doing is not interrupted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol, cast
+
+from aiosmtpd.smtp import SMTP
+
+from pipeline import replies
+from pipeline.bodies import Draft
+from pipeline.replies import Reply
+from workers.receiver.incoming import Incoming
+from workers.receiver.session import ReceiverSession, Transaction
+from workers.receiver.tls import Certificates
+
+MAX_LINE: Final = 2048
+"""Octets of a command line with its CRLF: 512 (RFC 5321 4.5.3.1.4), 500 and 528 for the DSN parameters (RFC 3461 5.4), and
+room for a long sender; the same for all commands."""
+READ_AHEAD: Final = 64 << 10
+"""Octets of input that may wait for the task. With one chunk of the transport (256 KB) all that a client can occupy."""
+LINGER: Final = 5.0
+"""Seconds for the last reply to leave before the connection is cut."""
+
+
+class Drafts(Protocol):
+    """Where a message is kept while it comes in (`pipeline.bodies.Bodies`)."""
+
+    def draft(self) -> Draft: ...
+
+
+_OWN: Final = frozenset({"_smtp_methods", "_auth_methods", "_closed", "_stream_reader_wr", "_strong_reader"})
+"""What of a prototype belongs to it alone: bound methods, its own streams."""
+
+
+class Common:
+    """What all connections of a receiver share."""
+
+    def __init__(
+        self,
+        handler: object,
+        drafts: Drafts,
+        certificates: Certificates,
+        *,
+        hostname: str,
+        max_size: int,
+        max_sessions: int,
+        timeout: float,
+        normalise: bool,
+    ) -> None:
+        """`max_size` in octets, `timeout` in seconds. Needs the running loop."""
+        self.drafts = drafts
+        self.certificates = certificates
+        self.greeting = replies.greeting(hostname)
+        self.max_size = max_size
+        self.max_sessions = max_sessions
+        self.timeout = timeout
+        self.normalise = normalise
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
+        # aiosmtpd's constructor inspects every member of itself and of the handler: 0.25 ms, more than a message costs.
+        # It runs once, and every connection starts from what it found.
+        prototype = SMTP(
+            handler,
+            data_size_limit=max_size,
+            enable_SMTPUTF8=True,
+            hostname=hostname,
+            timeout=timeout,
+            loop=asyncio.get_running_loop(),
+        )
+        self.prototype = {name: value for name, value in vars(prototype).items() if name not in _OWN}
+
+
+class Connection(SMTP):
+    """The transport's side of a session. The commands are in `protocol.ReceiverProtocol`."""
+
+    session: ReceiverSession
+    envelope: Transaction
+    transport: asyncio.Transport
+
+    def __init__(self, common: Common) -> None:
+        self.__dict__.update(common.prototype)
+        # Every EHLO adds to it: on the class, as aiosmtpd has it, it would grow for ever.
+        self.command_size_limits = {"MAIL": MAX_LINE}
+        self._common = common
+        self._input = bytearray()
+        self._output: list[bytes] = []
+        self._incoming: Incoming | None = None
+        self._wakeup: asyncio.Future[None] | None = None
+        self._writable: asyncio.Future[None] | None = None
+        self._skipping = False
+        self._held = False
+        self._secure = False
+        self._half_closed = False
+        self._ended = False
+        self._lost = False
+        self._heard = 0.0
+
+    def _set_post_data_state(self) -> None:
+        self.envelope = Transaction()
+
+    # What the transport calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)
+        common = self._common
+        if common.closing or len(common.connections) >= common.max_sessions:
+            self._ended = True
+            self.transport.write((replies.SHUTTING_DOWN if common.closing else replies.TOO_MANY_SESSIONS).wire)
+            self.transport.close()
+            return
+        self.session = ReceiverSession(self.loop, transport.get_extra_info("peername"))
+        self._set_post_data_state()
+        self._heard = self.loop.time()
+        self._timeout_handle = self.loop.call_later(common.timeout, self._look_at_the_clock)
+        common.connections.add(self)
+        task = self.loop.create_task(self._handle_client())
+        self._handler_coroutine = task
+        common.tasks.add(task)
+        task.add_done_callback(common.tasks.discard)
+
+    def data_received(self, data: bytes) -> None:
+        self._heard = self.loop.time()
+        if self._incoming is not None:
+            self._take_data(data)
+        elif not self._ended:
+            self._input += data
+            if len(self._input) > READ_AHEAD:
+                self._hold()
+            if b"\n" in data or len(self._input) > MAX_LINE:
+                self._wake()
+
+    def eof_received(self) -> bool:
+        """Answers still go out to a client that has only finished sending; TLS knows no half-closed connection."""
+        self._half_closed = True
+        self._wake()
+        return not self._ended and not self._secure
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._lost = self._ended = True
+        self._common.connections.discard(self)
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        if self._incoming is not None:
+            self._incoming.discard()
+        self.resume_writing()
+        self._wake()
+
+    def pause_writing(self) -> None:
+        if self._writable is None:
+            self._writable = self.loop.create_future()
+
+    def resume_writing(self) -> None:
+        writable, self._writable = self._writable, None
+        if writable is not None and not writable.done():
+            writable.set_result(None)
+
+    # Input
+
+    def _hold(self) -> None:
+        if not self._held:
+            self._held = True
+            self.transport.pause_reading()
+
+    def _release(self) -> None:
+        if self._held and not self._ended:
+            self._held = False
+            self.transport.resume_reading()
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def _more(self) -> None:
+        """Sleep until something may have come. Only here does the client keep us waiting."""
+        self._flush()
+        if self._writable is not None:
+            await self._writable
+            return
+        self._release()
+        self._wakeup = self.loop.create_future()
+        try:
+            await self._wakeup
+        finally:
+            self._wakeup = None
+
+    async def _yield(self) -> None:
+        """Let the answers so far go out, and the other connections have their turn."""
+        self._flush()
+        if self._writable is not None:
+            await self._writable
+        else:
+            await asyncio.sleep(0)
+
+    def _take_line(self) -> bytes | None:
+        """The next complete line with its LF, None when there is none, b"" for one that was too long."""
+        index = self._input.find(b"\n") + 1
+        if index == 0:
+            if len(self._input) > MAX_LINE:
+                self._input.clear()
+                self._skipping = True
+            return None
+        line = bytes(self._input[:index])
+        del self._input[:index]
+        if self._skipping or index > MAX_LINE:
+            self._skipping = False
+            return b""
+        return line
+
+    async def _receive(self, incoming: Incoming) -> bool:
+        """Feed everything to `incoming` until its end. False when the connection ends before that; the draft is gone then."""
+        self._incoming = incoming
+        ahead = bytes(self._input)
+        self._input.clear()
+        if ahead:
+            self._take_data(ahead)
+        while self._incoming is not None and not self._ended:
+            if self._half_closed:
+                self._end()
+            else:
+                await self._more()
+        if self._ended:
+            incoming.discard()
+        return not self._ended
+
+    def _take_data(self, data: bytes) -> None:
+        incoming = self._incoming
+        assert incoming is not None
+        rest = incoming.feed(data)
+        if rest is not None:
+            self._incoming = None
+            self._input += rest
+            self._wake()
+        elif incoming.endless:
+            self._say_and_end(replies.FLOODED)
+
+    # Output
+
+    def _send(self, reply: Reply) -> None:
+        self._output.append(reply.wire)
+
+    async def push(self, status: Reply | str | bytes) -> None:
+        """What aiosmtpd's command handlers answer with."""
+        if isinstance(status, Reply):
+            self._output.append(status.wire)
+        else:
+            self._output.append((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
+
+    def _flush(self) -> None:
+        if self._output:
+            if not self._lost and not self.transport.is_closing():
+                self.transport.write(b"".join(self._output))
+                self._heard = self.loop.time()
+            self._output.clear()
+
+    def _say_and_end(self, reply: Reply) -> None:
+        """The last words, also from outside the task."""
+        if not self._ended:
+            self._send(reply)
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing is read any more; what was answered still leaves, if the client takes it within LINGER."""
+        self._ended = True
+        self._flush()
+        if self._incoming is not None:
+            self._incoming.discard()
+        if not self._lost and not self.transport.is_closing():
+            self.transport.close()
+            if self._timeout_handle is not None:
+                self._timeout_handle.cancel()
+            self._timeout_handle = self.loop.call_later(LINGER, self.transport.abort)
+        self._wake()
+
+    # Time, and the end of the process
+
+    def _look_at_the_clock(self) -> None:
+        waits_for_client = self._wakeup is not None or self._writable is not None
+        left = self._heard + self._common.timeout - self.loop.time() if waits_for_client else self._common.timeout
+        if left > 0:
+            self._timeout_handle = self.loop.call_later(left, self._look_at_the_clock)
+        else:
+            self._say_and_end(replies.IDLE)
+
+    def wind_down(self) -> None:
+        """Say 421: now when nothing is under way, else the task does at the end of the transaction."""
+        if self._wakeup is not None and self.envelope.mail_from is None:
+            self._say_and_end(replies.SHUTTING_DOWN)
+
+    def cut(self) -> None:
+        """Time is up."""
+        self._say_and_end(replies.SHUTTING_DOWN)
+        if not self._lost:
+            self.transport.abort()

@@ -1,0 +1,219 @@
+"""The SMTP session: lines become commands, commands become replies.
+
+Kept of aiosmtpd: its session and envelope, its handler hooks, its command handlers wherever their answers are ours, its
+reset rules. Changed: what reads (see `connection`), what a null sender is, what is refused, and every text.
+
+Only the intake, once called, is never interrupted by what the client does: whether a message was kept must not depend on
+its sender's patience.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final
+
+from pipeline import replies
+from pipeline.address import AddressError, forward_path, reverse_path
+from pipeline.replies import Reply
+from workers.receiver.connection import Connection
+from workers.receiver.incoming import Incoming
+from workers.receiver.parameters import mail_options, rcpt_options
+from workers.receiver.report import unforeseen
+from workers.receiver.session import ReceiverSession
+
+BURST: Final = 100
+"""Pipelined commands answered before other connections get their turn."""
+MAX_JUNK: Final = 20
+"""Lines that are no command of ours; the next one ends the connection."""
+TLS_HANDSHAKE: Final = 30.0
+"""Seconds."""
+
+_HELO_ARGUMENT: Final = re.compile(r"[!-~]{1,255}")
+_METHODS: Final = {
+    verb.encode(): f"smtp_{verb}"
+    for verb in ("HELO", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT")
+}
+_WITHOUT_ARGUMENT: Final = frozenset({b"STARTTLS", b"DATA", b"RSET", b"QUIT"})
+_NOT_OFFERED: Final = frozenset({b"EXPN", b"AUTH", b"BDAT", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"})
+
+
+class ReceiverProtocol(Connection):
+    _junk = 0
+
+    async def _handle_client(self) -> None:
+        try:
+            self._send(self._common.greeting)
+            await self._converse()
+        except Exception as error:  # noqa: BLE001 - one connection must not take others with it
+            unforeseen(error)
+        finally:
+            self._end()
+
+    async def _converse(self) -> None:
+        answered = 0
+        while not self._ended:
+            line = self._take_line()
+            if line is not None:
+                await self._execute(line)
+                answered += 1
+                if answered % BURST == 0:
+                    await self._yield()
+            elif self._half_closed:
+                return
+            else:
+                await self._more()
+            if self._common.closing and self.envelope.mail_from is None:
+                self._say_and_end(replies.SHUTTING_DOWN)
+
+    async def _execute(self, line: bytes) -> None:
+        verb, argument = self._parse(line)
+        if isinstance(verb, Reply):
+            self._junk += 1
+            if self._junk > MAX_JUNK:
+                self._say_and_end(replies.TOO_MANY_ERRORS)
+            else:
+                self._send(verb)
+            return
+        if argument and verb in _WITHOUT_ARGUMENT:
+            self._send(replies.NO_ARGUMENT_ALLOWED)
+            return
+        command: Callable[[str], Any] = getattr(self, _METHODS[verb])
+        try:
+            await command(argument)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a 4xx with a fixed text
+            self._send(await self.event_handler.handle_exception(error))
+
+    def _parse(self, line: bytes) -> tuple[bytes | Reply, str]:
+        """The verb and its argument, or what to say to a line that is no command."""
+        if not line:
+            return replies.LINE_TOO_LONG, ""
+        if line.endswith(b"\r\n"):
+            text = line[:-2]
+        elif self._common.normalise:
+            text = line[:-1]
+        else:
+            return replies.BAD_LINE_END, ""
+        if b"\r" in text or b"\0" in text:
+            return replies.BAD_SYNTAX, ""
+        word, _, rest = text.partition(b" ")
+        verb = word.upper()
+        if verb not in _METHODS:
+            return (replies.NOT_IMPLEMENTED if verb in _NOT_OFFERED else replies.UNKNOWN_COMMAND), ""
+        try:
+            return verb, rest.decode().strip(" \t")
+        except UnicodeDecodeError:
+            return replies.BAD_SYNTAX, ""
+
+    # Commands. NOOP and RSET are aiosmtpd's own, and so are HELO and EHLO once their argument is a name.
+
+    async def smtp_HELO(self, hostname: str) -> None:
+        if _HELO_ARGUMENT.fullmatch(hostname):
+            await super().smtp_HELO(hostname)
+        else:
+            self._send(replies.HELO_SYNTAX)
+
+    async def smtp_EHLO(self, hostname: str) -> None:
+        if _HELO_ARGUMENT.fullmatch(hostname):
+            await super().smtp_EHLO(hostname)
+        else:
+            self._send(replies.HELO_SYNTAX)
+
+    async def smtp_MAIL(self, arg: str | None) -> None:
+        self._send(await self._mail(arg or ""))
+
+    async def _mail(self, argument: str) -> Reply:
+        if not self.session.host_name:
+            return replies.HELO_FIRST
+        if self.envelope.mail_from is not None:
+            return replies.NESTED_MAIL
+        text = self._strip_command_keyword("FROM:", argument)
+        if not text or text[0] != "<":
+            return replies.MAIL_SYNTAX
+        try:
+            sender, rest = reverse_path(text)
+        except AddressError:
+            return replies.BAD_SENDER
+        options = mail_options(rest)
+        if isinstance(options, Reply):
+            return options
+        if not options.smtputf8 and not argument.isascii():
+            return replies.NEEDS_SMTPUTF8
+        reply: Reply = await self._call_handler_hook("MAIL", sender, options)
+        return reply
+
+    async def smtp_RCPT(self, arg: str | None) -> None:
+        self._send(await self._rcpt(arg or ""))
+
+    async def _rcpt(self, argument: str) -> Reply:
+        if self.envelope.mail_from is None:
+            return replies.MAIL_FIRST
+        text = self._strip_command_keyword("TO:", argument)
+        if not text or text[0] != "<":
+            return replies.RCPT_SYNTAX
+        try:
+            recipient, rest = forward_path(text)
+        except AddressError:
+            return replies.BAD_RECIPIENT
+        options = rcpt_options(rest)
+        if isinstance(options, Reply):
+            return options
+        if not self.envelope.smtp_utf8 and not argument.isascii():
+            return replies.NEEDS_SMTPUTF8
+        reply: Reply = await self._call_handler_hook("RCPT", recipient, options)
+        return reply
+
+    async def smtp_DATA(self, arg: str) -> None:
+        envelope = self.envelope
+        if envelope.mail_from is None:
+            self._send(replies.MAIL_FIRST)
+        elif not envelope.recipients:
+            self._send(replies.NO_VALID_RECIPIENTS if envelope.refused else replies.RCPT_FIRST)
+        else:
+            common = self._common
+            envelope.draft = common.drafts.draft()
+            incoming = Incoming(envelope.draft, common.max_size, normalise=common.normalise)
+            self._send(replies.START_DATA)
+            try:
+                if await self._receive(incoming):
+                    self._send(incoming.refusal or await self._call_handler_hook("DATA"))
+            finally:
+                self._set_post_data_state()
+
+    async def smtp_STARTTLS(self, arg: str) -> None:
+        """With the loop's own TLS: aiosmtpd's builds on private parts of asyncio and bypasses uvloop's."""
+        if self._secure:
+            self._send(replies.TLS_ALREADY)
+            return
+        self._send(replies.READY_FOR_TLS)
+        self._flush()
+        # What came in the clear behind STARTTLS may be somebody else's (RFC 3207 6): it is never executed.
+        self._input.clear()
+        self._release()
+        self._secure = True
+        context = self._common.certificates.context
+        try:
+            transport = await self.loop.start_tls(
+                self.transport, self, context, server_side=True, ssl_handshake_timeout=TLS_HANDSHAKE
+            )
+        except (OSError, EOFError):
+            transport = None
+        if transport is None or self._lost:
+            self._end()
+            self.connection_lost(None)
+            return
+        self.transport = transport
+        tls = transport.get_extra_info("ssl_object")
+        # Nothing said in the clear is remembered (RFC 3207 4.2).
+        self.session = ReceiverSession(self.loop, self.session.peer)
+        self.session.ssl = {"name": f"{tls.version()} {tls.cipher()[0]}"}
+        self._set_post_data_state()
+
+    async def smtp_VRFY(self, arg: str) -> None:
+        self._send(replies.CANNOT_VERIFY)
+
+    async def smtp_HELP(self, arg: str) -> None:
+        self._send(replies.HELP)
+
+    async def smtp_QUIT(self, arg: str) -> None:
+        self._say_and_end(replies.BYE)

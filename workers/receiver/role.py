@@ -1,0 +1,33 @@
+"""A receiver process: one listener on the shared port."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from typing import Final
+
+from pipeline.faults import StoreError
+from workers.notify import notify
+from workers.pressure import Pressure
+from workers.receiver.server import serve
+from workers.wiring import Wiring
+
+GRACE: Final = 20.0
+"""Seconds for transactions under way when we are told to stop."""
+
+
+async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    pressure = Pressure(wiring.store.redis, wiring.settings)
+    with contextlib.suppress(StoreError):
+        await pressure.look()
+    watcher = asyncio.create_task(pressure.watch())
+    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+    try:
+        notify("READY=1")
+        await stop.wait()
+        await server.close(GRACE)
+    finally:
+        watcher.cancel()
+        await asyncio.gather(watcher, return_exceptions=True)

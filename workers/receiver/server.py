@@ -1,0 +1,131 @@
+"""Listening, and ending well.
+
+Several processes listen on one port (SO_REUSEPORT) and know nothing of each other. Ending: no new connections, 421 to
+those that are between transactions, transactions under way may finish within the grace, and the rest is cut off. A
+message whose dot had come is never given up: its intake is waited for, answered or not.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import socket
+import time
+from typing import Final
+
+import structlog
+
+from pipeline.faults import ConfigurationError
+from pipeline.settings import Settings
+from workers.receiver.connection import Common, Drafts
+from workers.receiver.handler import Directory, Handler, Intake, Pressure
+from workers.receiver.protocol import ReceiverProtocol
+from workers.receiver.tls import Certificates
+
+BACKLOG: Final = 1024
+"""Connections that may wait for a busy process."""
+LAST_WAIT: Final = 1.0
+"""Seconds for tasks to notice that their connection was cut."""
+
+log = structlog.get_logger()
+
+
+class Server:
+    """A receiver that listens. Made by `serve`."""
+
+    def __init__(self, listener: asyncio.Server, common: Common) -> None:
+        self._listener = listener
+        self._common = common
+        self.port: int = listener.sockets[0].getsockname()[1]
+
+    @property
+    def sessions(self) -> int:
+        return len(self._common.connections)
+
+    def reload(self) -> None:
+        """Read the certificate again; a bad one is reported, and the old one stays."""
+        try:
+            self._common.certificates.reload()
+        except ConfigurationError as error:
+            log.error(  # noqa: TRY400 - the operator's mistake, not a traceback's
+                "certificate_not_reloaded", reason=str(error), remedy=error.remedy
+            )
+
+    async def close(self, grace: float) -> None:
+        """Take no more mail; give transactions under way `grace` seconds."""
+        common = self._common
+        common.closing = True
+        self._listener.close()
+        for connection in tuple(common.connections):
+            connection.wind_down()
+        if common.tasks:
+            await asyncio.wait(common.tasks, timeout=grace)
+        for connection in tuple(common.connections):
+            connection.cut()
+        if common.tasks:
+            await asyncio.wait(common.tasks, timeout=LAST_WAIT)
+        for task in tuple(common.tasks):
+            task.cancel()
+        if common.tasks:
+            await asyncio.wait(common.tasks)
+        await self._listener.wait_closed()
+
+
+async def serve(
+    settings: Settings,
+    directory: Directory,
+    intake: Intake,
+    bodies: Drafts,
+    pressure: Pressure,
+    *,
+    port: int | None = None,
+    sock: socket.socket | None = None,
+) -> Server:
+    """Listen where `settings.smtp` says, on another `port`, or on `sock`, and accept mail from now on.
+
+    Raises ConfigurationError: an address or port that cannot be had, a certificate that cannot be used.
+    """
+    hostname = settings.hostname or socket.getfqdn()
+    handler = Handler(
+        directory,
+        intake,
+        pressure,
+        hostname=hostname,
+        max_size=settings.max_message_size,
+        max_recipients=settings.max_recipients,
+        max_received=settings.max_received,
+    )
+    common = Common(
+        handler,
+        bodies,
+        Certificates(settings, hostname, time.time_ns()),
+        hostname=hostname,
+        max_size=settings.max_message_size,
+        max_sessions=settings.max_sessions,
+        timeout=settings.command_timeout.seconds,
+        normalise=settings.bare_newlines == "normalise",
+    )
+    return Server(await _listen(settings, common, port, sock), common)
+
+
+async def _listen(settings: Settings, common: Common, port: int | None, sock: socket.socket | None) -> asyncio.Server:
+    loop = asyncio.get_running_loop()
+
+    def session() -> ReceiverProtocol:
+        return ReceiverProtocol(common)
+
+    if sock is not None:
+        return await loop.create_server(session, sock=sock, backlog=BACKLOG)
+    host, port = settings.smtp.host, settings.smtp.port if port is None else port
+    try:
+        return await loop.create_server(session, host or None, port, reuse_port=True, backlog=BACKLOG)
+    except OSError as error:
+        remedies = {
+            errno.EADDRINUSE: "Stop the program that has it (`ss -ltnp` shows it), or set another smtp.",
+            errno.EACCES: "Ports below 1024 need the right CAP_NET_BIND_SERVICE; or set another smtp.",
+        }
+        code = error.errno or 0
+        raise ConfigurationError(
+            f"cannot listen on {host or '*'}:{port}: {errno.errorcode.get(code, 'error')}",
+            remedy=remedies.get(code, "Set smtp to an address of this machine."),
+        ) from None

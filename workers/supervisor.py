@@ -1,0 +1,305 @@
+"""`gatepost up`: the embedded Redis and every role as processes of one parent, which restarts what dies.
+
+    start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
+             roles, say "ready" when all of them said so
+    a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying
+    SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
+    SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from pipeline.faults import ConfigurationError, GatepostError
+from pipeline.settings import Endpoint, Settings
+from pipeline.store import refuse_unsafe
+from workers import logs
+from workers.datadir import DataDirectory
+from workers.embedded import EmbeddedRedis, end_with_parent
+from workers.notify import Notifications, notify
+from workers.wiring import Wiring
+
+log = structlog.get_logger()
+
+STOP_TIMEOUT: Final = 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+STEADY: Final = 60.0
+"""Seconds after which a process that runs is no longer thought to be dying again and again."""
+READY_TIMEOUT: Final = 60.0
+
+
+def plan(settings: Settings) -> list[str]:
+    """The roles to run, one entry per process."""
+    receivers = settings.receivers or min(8, os.cpu_count() or 1)
+    return [
+        *["receiver"] * receivers,
+        *["scanner"] * settings.scanners,
+        *["deliverer"] * settings.deliverers,
+        "projector",
+        "janitor",
+    ]
+
+
+def reserve(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
+    """Make sure that the port is free and keep it ours: bound, never listening, so connections go to the receivers.
+
+    Port 0 becomes a free one. Raises ConfigurationError.
+    """
+    host = endpoint.host or "0.0.0.0"  # noqa: S104 - a mail server listens to the world
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, endpoint.port))
+            probe.listen()
+        holder = socket.socket(family, socket.SOCK_STREAM)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        holder.bind((host, endpoint.port))
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot listen on {endpoint}: {error.strerror}",
+            remedy="Choose another address with --smtp HOST:PORT, or stop the program that uses it"
+            + (" (ports below 1024 need root or CAP_NET_BIND_SERVICE)." if endpoint.port < 1024 else "."),
+        ) from None
+    written = f"[{host}]" if family == socket.AF_INET6 else host
+    return holder, Endpoint(f"{written}:{holder.getsockname()[1]}")
+
+
+class Worker:
+    """One place to be filled by a process of one role."""
+
+    def __init__(self, role: str) -> None:
+        self.role = role
+        self.process: subprocess.Popen[bytes] | None = None
+        self.ready = asyncio.Event()
+        self.replaced = False
+        self.started = 0.0
+        self.pause = FIRST_PAUSE
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+
+class Supervisor:
+    def __init__(self, settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None]) -> None:
+        self._settings = settings
+        self._reload = reload
+        self._announce = announce
+        self._redis = EmbeddedRedis(settings)
+        self._workers: list[Worker] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._stop = asyncio.Event()
+        self._hangup = asyncio.Event()
+        self._notifications: Notifications | None = None
+
+    async def run(self) -> None:
+        data = DataDirectory(self._settings)
+        data.lock()
+        holder, smtp = reserve(self._settings.smtp)
+        self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
+        self._notifications = Notifications(self._on_ready)
+        try:
+            await self._start_store()
+            self._workers = [Worker(role) for role in plan(self._settings)]
+            self._watch_signals()
+            for worker in self._workers:
+                self._task(self._keep(worker))
+            if not self._settings.redis_url:
+                self._task(self._keep_redis())
+            if await self._until_ready():
+                self._announce(f"gatepost is ready: mail on {smtp}, data in {data.path}")
+                notify("READY=1")
+                await self._until_stopped()
+        finally:
+            await self._shut_down()
+            self._notifications.close()
+            holder.close()
+            data.unlock()
+
+    # Starting
+
+    async def _start_store(self) -> None:
+        if not self._settings.redis_url:
+            await self._redis.take_over()
+            await self._redis.start()
+        wiring = await Wiring.connect(self._settings)
+        try:
+            await refuse_unsafe(wiring.store.redis)
+        finally:
+            await wiring.close()
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
+
+    def _task(self, work: object) -> None:
+        task = asyncio.create_task(work)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _until_ready(self) -> bool:
+        """Whether all are ready, before somebody asked us to stop."""
+        stopped = asyncio.create_task(self._stop.wait())
+        everyone = asyncio.create_task(self._all_ready())
+        try:
+            await asyncio.wait({stopped, everyone}, timeout=READY_TIMEOUT, return_when=asyncio.FIRST_COMPLETED)
+            if not everyone.done() and not stopped.done():
+                late = ", ".join(sorted({worker.role for worker in self._workers if not worker.ready.is_set()}))
+                raise GatepostError(f"not ready after {READY_TIMEOUT:.0f} s: {late}", remedy="See the log above.")
+            return everyone.done() and not stopped.done()
+        finally:
+            stopped.cancel()
+            everyone.cancel()
+
+    async def _all_ready(self) -> None:
+        for worker in self._workers:
+            await worker.ready.wait()
+
+    def _on_ready(self, pid: int) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.pid == pid:
+                worker.ready.set()
+
+    # Running
+
+    def _spawn(self, worker: Worker) -> None:
+        assert self._notifications is not None
+        environment = os.environ | {f"GATEPOST_{name.upper()}": value for name, value in self._handed_down().items()}
+        environment["NOTIFY_SOCKET"] = self._notifications.path
+        worker.ready.clear()
+        worker.started = time.monotonic()
+        worker.process = subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "cli.main", "worker", worker.role],
+            stdin=subprocess.DEVNULL, env=environment, preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
+        )  # fmt: skip
+
+    def _handed_down(self) -> dict[str, str]:
+        """Settings that came from the command line reach the workers through the environment."""
+        return {"data": str(self._settings.data.resolve()), "smtp": str(self._settings.smtp)}
+
+    async def _keep(self, worker: Worker) -> None:
+        """Keep one place filled until we stop."""
+        while not self._stop.is_set():
+            self._spawn(worker)
+            process = worker.process
+            assert process is not None
+            while process.poll() is None:
+                await asyncio.sleep(0.05)
+            if self._stop.is_set() or worker.replaced:
+                return
+            if time.monotonic() - worker.started > STEADY:
+                worker.pause = FIRST_PAUSE
+            log.error("worker died", role=worker.role, how=_how(process.returncode), restart_in=f"{worker.pause:g}s")
+            await self._sleep(worker.pause)
+            worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
+
+    async def _keep_redis(self) -> None:
+        pause = FIRST_PAUSE
+        while not self._stop.is_set():
+            process = self._redis.process
+            assert process is not None
+            if process.poll() is None:
+                await asyncio.sleep(0.05)
+                continue
+            log.error("the embedded Redis died", how=_how(process.returncode), restart_in=f"{pause:g}s")
+            await self._sleep(pause)
+            started = time.monotonic()
+            try:
+                await self._redis.start()
+            except GatepostError as error:
+                log.error("the embedded Redis does not start", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
+            pause = FIRST_PAUSE if time.monotonic() - started > STEADY else min(pause * 2, LONGEST_PAUSE)
+
+    async def _sleep(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._stop.wait(), seconds)
+
+    async def _until_stopped(self) -> None:
+        while not self._stop.is_set():
+            waits = [asyncio.create_task(self._stop.wait()), asyncio.create_task(self._hangup.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
+            if self._hangup.is_set() and not self._stop.is_set():
+                self._hangup.clear()
+                await self._replace_all()
+
+    # SIGHUP
+
+    async def _replace_all(self) -> None:
+        """New settings, new workers: each new one is ready before its predecessor is told to finish."""
+        try:
+            settings = self._reload()
+        except GatepostError as error:
+            log.error("settings not reloaded, the old ones stay in force", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
+            return
+        fixed = ("data", "redis_url", "redis_fsync", "redis_memory", "partitions")
+        changed = [name for name in fixed if getattr(settings, name) != getattr(self._settings, name)]
+        if changed:
+            log.warning("needs a restart, not a reload", settings=", ".join(changed))
+        self._settings = msgspec.structs.replace(settings, smtp=self._settings.smtp, data=self._settings.data)
+        old = self._workers
+        self._workers = [Worker(role) for role in plan(self._settings)]
+        for worker in self._workers:
+            self._task(self._keep(worker))
+        try:
+            if not await self._until_ready():
+                return
+        except GatepostError as error:
+            log.error("new workers did not start, the old ones stay", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
+            old, self._workers = self._workers, old
+        for worker in old:
+            worker.replaced = True
+            self._signal(worker, signal.SIGTERM)
+        log.info("reloaded", workers=len(self._workers))
+
+    # Stopping
+
+    def _signal(self, worker: Worker, number: int) -> None:
+        if worker.alive and worker.process is not None:
+            worker.process.send_signal(number)
+
+    async def _shut_down(self) -> None:
+        self._stop.set()
+        deadline = time.monotonic() + STOP_TIMEOUT
+        # Views last: they should have seen everything the others did.
+        for last in (False, True):
+            group = [worker for worker in self._workers if (worker.role == "projector") is last]
+            for worker in group:
+                self._signal(worker, signal.SIGTERM)
+            while any(worker.alive for worker in group) and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+        for worker in self._workers:
+            if worker.alive:
+                log.warning("did not stop in time", role=worker.role)
+                self._signal(worker, signal.SIGKILL)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._redis.stop()
+
+
+def _how(returncode: int) -> str:
+    return f"signal {signal.Signals(-returncode).name}" if returncode < 0 else f"exit code {returncode}"
+
+
+def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None] = print) -> int:
+    """Run everything until SIGTERM or SIGINT. `announce` gets one line when mail is accepted. Raises GatepostError."""
+    logs.configure(settings.log_format, "supervisor")
+    asyncio.run(Supervisor(settings, reload, announce).run())
+    return 0

@@ -1,0 +1,67 @@
+"""The one place that builds clients: from settings to the parts that a worker or a command works with."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import time
+from pathlib import Path
+from typing import Final
+
+from pipeline.bodies import Bodies, ColdStore
+from pipeline.directory import Directory
+from pipeline.intake import Intake
+from pipeline.log import Log
+from pipeline.retry import RetryPolicy
+from pipeline.schedule import Schedule
+from pipeline.settings import Settings
+from pipeline.store import Store
+
+SOCKET_LIMIT: Final = 100
+"""A unix socket's path has at most 107 octets."""
+
+
+def socket_path(data: Path) -> Path:
+    """Where the embedded Redis of a data directory listens: inside it, or under /tmp when that path is too long."""
+    path = data.resolve() / "redis.sock"
+    if len(str(path)) <= SOCKET_LIMIT:
+        return path
+    return Path("/tmp") / f"gatepost-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"  # noqa: S108 - the directory is checked by the server's own permissions (0700 socket)
+
+
+def redis_url(settings: Settings) -> str:
+    return settings.redis_url or f"unix://{socket_path(settings.data)}"
+
+
+def hostname(settings: Settings) -> str:
+    return settings.hostname or socket.getfqdn()
+
+
+class Wiring:
+    """What one process works with. `clock` gives ns since 1970."""
+
+    clock = staticmethod(time.time_ns)
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self.settings = settings
+        self.store = store
+        self.hostname = hostname(settings)
+        self.retry = RetryPolicy.of(settings)
+        self.log = Log(store.redis, replicas=settings.redis_replicas)
+        self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
+        self.directory = Directory(store, self.log)
+        self.schedule = Schedule(store, settings)
+        self.intake = Intake(
+            self.log, self.bodies, partitions=store.partitions, lifetime=int(settings.queue_lifetime), clock=self.clock
+        )
+
+    @classmethod
+    async def connect(cls, settings: Settings) -> Wiring:
+        """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""
+        return cls(settings, await Store.connect(redis_url(settings), settings.partitions))
+
+    async def close(self) -> None:
+        while not self.log.idle:
+            await asyncio.sleep(0.01)
+        await self.store.close()
