@@ -9,12 +9,14 @@ import subprocess
 import time
 from email.utils import formatdate, make_msgid
 from pathlib import Path
-from typing import Final
+from typing import Final, Self, cast
 
 from bench.systems import LOAD_DOMAIN, LONE_DOMAIN, BenchError, free_port, program, wait_for
 
 SESSIONS: Final = 20
 CHUNK: Final = 256 << 10
+PATIENCE: Final = 120
+"""Seconds to wait for a reply or an arrival."""
 
 
 class Sink:
@@ -49,7 +51,7 @@ class Sink:
             counter.seek(max(0, self._counter.stat().st_size - 200))
             return counter.read().decode("ascii", "replace")
 
-    def __enter__(self) -> Sink:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -101,9 +103,8 @@ class LoneServer(asyncio.Protocol):
         self._pending = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.WriteTransport)
-        self._transport = transport
-        transport.write(b"220 lone.example ESMTP\r\n")
+        self._transport = cast("asyncio.WriteTransport", transport)
+        self._transport.write(b"220 lone.example ESMTP\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._pending += data
@@ -172,8 +173,11 @@ class Lone:
             dot = time.perf_counter()
             writer.write(b".\r\n")
             await _expect(reader, b"250")
-            async with asyncio.timeout(120):
-                arrived = await self._arrivals.get()
+            try:
+                async with asyncio.timeout(PATIENCE):
+                    arrived = await self._arrivals.get()
+            except TimeoutError:
+                raise BenchError(f"a lone message did not arrive within {PATIENCE} s") from None
             writer.write(b"QUIT\r\n")
             await _expect(reader, b"221")
         finally:
@@ -182,7 +186,7 @@ class Lone:
 
 
 async def _expect(reader: asyncio.StreamReader, code: bytes) -> None:
-    async with asyncio.timeout(120):
+    async with asyncio.timeout(PATIENCE):
         while (line := await reader.readline())[3:4] == b"-":
             pass
     if not line.startswith(code):

@@ -74,9 +74,10 @@ def loads(messages: int) -> list[Load]:
 def measure_loads(
     systems: Sequence[System], sinks: Mapping[str, Sink], figures: Figures, rounds: int, messages: int
 ) -> None:
+    warm = Load("warming up", max(messages // 5, 20), 4 << 10, reuse=False)
     for system in systems:
-        say(f"{system.name}: warming up")
-        run_load(system, sinks[system.name], Load("", max(messages // 5, 20), 4 << 10, reuse=False))
+        say(f"{warm.title}: {system.name}")
+        run_load(system, sinks[system.name], warm)
     for turn in range(rounds):
         for load in loads(messages):
             for system in in_turn(systems, turn):
@@ -86,6 +87,11 @@ def measure_loads(
                 figures.add(load.title, "end to end", "messages/s", system.name, rates.end_to_end)
                 figures.add(load.title, "CPU for 1,000 messages", "s", system.name, rates.cpu)
                 figures.add(load.title, "memory afterwards", "MiB", system.name, rates.memory)
+    sent = warm.count + rounds * sum(load.count for load in loads(messages))
+    for system in systems:
+        if (arrived := sinks[system.name].count) < sent:
+            raise BenchError(f"{system.name} was given {sent} messages, and {arrived} arrived")
+        figures.add("After all runs", "messages that arrived twice", "", system.name, arrived - sent)
 
 
 async def measure_lone(systems: Sequence[System], lone: Lone, figures: Figures, count: int) -> None:
@@ -126,13 +132,13 @@ async def measure_large(systems: Sequence[System], lone: Lone, figures: Figures,
                 figures.add(group, "CPU", "s", system.name, large.cpu)
 
 
-async def measure(given: argparse.Namespace, figures: Figures) -> None:
-    lone = Lone()
+def measure(given: argparse.Namespace, figures: Figures) -> None:
     with contextlib.ExitStack() as stack:
+        runner = stack.enter_context(asyncio.Runner(loop_factory=uvloop.new_event_loop))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gpb-", dir=given.directory)))
         directory.chmod(0o755)  # Postfix's processes have a user of their own
-        server = await lone.listen()
-        stack.callback(server.close)
+        lone = Lone()
+        runner.run(lone.listen())
         systems, sinks = [], {}
         for name in given.systems.split(","):
             kind = KINDS[name]
@@ -143,8 +149,8 @@ async def measure(given: argparse.Namespace, figures: Figures) -> None:
         for system in systems:
             settle(system)
             figures.add("At rest", "memory", "MiB", system.name, memory(system.processes()))
-        await measure_lone(systems, lone, figures, given.lone)
-        await measure_large(systems, lone, figures, given.rounds)
+        runner.run(measure_lone(systems, lone, figures, given.lone))
+        runner.run(measure_large(systems, lone, figures, given.rounds))
         measure_loads(systems, sinks, figures, given.rounds, given.messages)
 
 
@@ -153,8 +159,7 @@ def main() -> int:
     figures = Figures()
     about = machine(given.directory)
     try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(measure(given, figures))
+        measure(given, figures)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2

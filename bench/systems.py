@@ -19,8 +19,9 @@ import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import psutil
 
@@ -82,14 +83,12 @@ class System(ABC):
     def start(self) -> None:
         """Returns when it takes mail for every domain of `routes`."""
 
-    def __enter__(self) -> System:
+    def __enter__(self) -> Self:
         self.directory.mkdir(mode=0o755)
         try:
             self.start()
             for domain in self.routes:
-                wait_for(
-                    lambda domain=domain: self._alive() and takes_mail(self.port, domain), f"{self.name} to take mail"
-                )
+                wait_for(partial(self._takes_mail, domain), f"{self.name} to take mail")
         except BaseException:
             self.stop()
             raise
@@ -111,7 +110,7 @@ class System(ABC):
         if self.process is None:
             return
         family = self.processes()
-        self.process.terminate()
+        self._ask_to_stop()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(40)
         _, left = psutil.wait_procs(family, timeout=5)
@@ -120,24 +119,33 @@ class System(ABC):
                 process.send_signal(signal.SIGKILL)
         self.process.wait(5)
 
-    def _spawn(self, arguments: Sequence[str], environ: Mapping[str, str], stdout: int | None = None) -> None:
-        with (self.directory / "output.log").open("wb") as log:
+    def _ask_to_stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+
+    def _spawn(self, arguments: Sequence[str], environ: Mapping[str, str]) -> None:
+        # Files, not pipes: nobody reads them while it runs.
+        with (self.directory / "stdout.log").open("wb") as output, (self.directory / "stderr.log").open("wb") as log:
             self.process = subprocess.Popen(
                 arguments,
                 stdin=subprocess.DEVNULL,
-                stdout=stdout or log,
+                stdout=output,
                 stderr=log,
                 env={**os.environ, **environ},
                 start_new_session=True,
             )
 
-    def _alive(self) -> bool:
+    def _check_running(self) -> None:
         if self.process is None or self.process.poll() is not None:
             raise BenchError(f"{self.name} did not start:\n{self._last_words()}")
-        return True
+
+    def _takes_mail(self, domain: str) -> bool:
+        self._check_running()
+        return takes_mail(self.port, domain)
 
     def _last_words(self) -> str:
-        return (self.directory / "output.log").read_text("utf-8", errors="replace")[-2000:]
+        logs = (self.directory / "stdout.log", self.directory / "stderr.log")
+        return "\n".join(log.read_text("utf-8", errors="replace")[-2000:] for log in logs)
 
 
 class Gatepost(System):
@@ -145,17 +153,21 @@ class Gatepost(System):
 
     def start(self) -> None:
         command = str(Path(sys.executable).parent / "gatepost")
+        if not os.access(command, os.X_OK):
+            raise BenchError("there is no gatepost command beside this Python; ./run bench installs it")
         data = str(self.directory / "data")
         environ = {"GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8"}
         up = [command, "up", "--data", data, "--smtp", f"127.0.0.1:{self.port}"]
-        self._spawn(up, environ, stdout=subprocess.PIPE)
-        assert self.process
-        assert self.process.stdout
-        if not self.process.stdout.readline():
-            raise BenchError(f"Gatepost did not become ready:\n{self._last_words()}")
+        self._spawn(up, environ)
+        wait_for(self._is_ready, "Gatepost's ready line")
         for domain, port in self.routes.items():
             self._command(environ, command, "domain", "add", domain, "--route", f"127.0.0.1:{port}", "--data", data)
             self._command(environ, command, "address", "add", f"user@{domain}", "--data", data)
+
+    def _is_ready(self) -> bool:
+        """It prints one line when it is ready to accept mail."""
+        self._check_running()
+        return "\n" in (self.directory / "stdout.log").read_text("utf-8", errors="replace")
 
     def _command(self, environ: Mapping[str, str], *arguments: str) -> None:
         done = subprocess.run(arguments, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
@@ -229,3 +241,8 @@ class Postfix(System):
         (config / "main.cf").write_text(MAIN_CF.format(recipients=recipients, transports=transports, **domains))
         (config / "master.cf").write_text(MASTER_CF.format(port=self.port))
         self._spawn([program("postfix"), "-c", str(config), "start-fg"], {})
+
+    def _ask_to_stop(self) -> None:
+        # What was started is a shell around the master, and a signal would end the shell alone.
+        stop = [program("postfix"), "-c", str(self.directory / "etc"), "stop"]
+        subprocess.run(stop, capture_output=True, timeout=60, check=False)

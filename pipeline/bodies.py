@@ -94,7 +94,7 @@ class Draft:
             with contextlib.suppress(OSError):
                 self._file.close()
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(self._name)
+                Path(self._name).unlink()
 
 
 def _sync_directory(path: Path) -> None:
@@ -115,7 +115,8 @@ class ColdStore:
             self.drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise ConfigurationError(
-                f"cannot write to {root}: {error.strerror}", remedy="Choose another --data, or give this user the right to write there."
+                f"cannot write to {root}: {error.strerror}",
+                remedy="Choose another --data, or give this user the right to write there.",
             ) from None
 
     def path(self, message_id: str) -> Path:
@@ -137,7 +138,7 @@ class ColdStore:
             for directory in {self._place(source, message_id) for message_id in message_ids}:
                 _sync_directory(directory)
                 _sync_directory(directory.parent)
-            os.unlink(source)
+            Path(source).unlink()
 
     def put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
         """Bodies that leave Redis: all written, then all forced to disk, so that the disk can work on them together."""
@@ -159,7 +160,7 @@ class ColdStore:
                 _sync_directory(directory)
                 _sync_directory(directory.parent)
             for name, _ in names:
-                os.unlink(name)
+                Path(name).unlink()
 
     def get(self, message_id: str) -> Buffer:
         """Raises CorruptError when there is none."""
@@ -213,7 +214,9 @@ class Bodies:
             pipe = self._redis.pipeline(transaction=False)
             for name in names:
                 pipe.get(name)
-            found = [(message_id, body) for message_id, body in zip(message_ids, await pipe.execute(), strict=True) if body]
+            found = [
+                (message_id, body) for message_id, body in zip(message_ids, await pipe.execute(), strict=True) if body
+            ]
             if found:
                 await asyncio.to_thread(self.cold.put_many, found)
                 pipe = self._redis.pipeline(transaction=False)

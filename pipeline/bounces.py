@@ -9,10 +9,9 @@ from pipeline import dsn
 from pipeline.bodies import Buffer
 from pipeline.decide import bounce_received, bounced
 from pipeline.events import Failed, MessageEvent
-from pipeline.ids import partition_for
+from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Recipient
 from pipeline.steps import Effect, promised_bounce
-from pipeline.ids import partition_of
 
 HEADER: Final = 64 << 10
 

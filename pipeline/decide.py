@@ -7,7 +7,7 @@ piece of work, a second worker and a double click all become harmless. Nothing h
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from pipeline.events import (
     Attempt,
@@ -74,7 +74,7 @@ def answered(
             group.append(recipient.address)
     events: list[MessageEvent] = []
     for (kind, attempt, tries, why), addresses in groups.items():
-        common = {
+        common: dict[str, Any] = {
             "at": now, "domain": message.domain, "recipients": tuple(addresses), "sender": message.sender,
             "size": message.size, "tries": tries, "attempt": attempt,
         }  # fmt: skip
@@ -107,9 +107,7 @@ def expired(
             )  # fmt: skip
     kept = message.addresses(Stage.QUARANTINED)
     if kept:
-        events.append(
-            Discarded(at=now, domain=message.domain, recipients=kept, reason="retention", size=message.size)
-        )
+        events.append(Discarded(at=now, domain=message.domain, recipients=kept, reason="retention", size=message.size))
     return tuple(events)
 
 
@@ -122,11 +120,7 @@ def released(
         if message.addresses(Stage.QUEUED):
             return ()
         raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
-    return (
-        Released(
-            at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size
-        ),
-    )
+    return (Released(at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size),)
 
 
 def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
@@ -134,9 +128,7 @@ def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
     kept = message.addresses(Stage.QUARANTINED)
     if not kept:
         raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
-    return (
-        Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),
-    )
+    return (Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),)
 
 
 def bounce_id(message: Message, now: int, partition: int) -> str:

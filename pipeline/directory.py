@@ -153,7 +153,9 @@ class Directory:
     async def add_addresses(self, domain: str, addresses: Sequence[Address], *, by: str, now: int) -> int:
         """How many were new."""
         with faults():
-            there = await self._store.redis.hmget(keys.addresses(domain), [a.local.casefold() for a in addresses] or [""])
+            there = await self._store.redis.hmget(
+                keys.addresses(domain), [a.local.casefold() for a in addresses] or [""]
+            )
         new = [address for address, found in zip(addresses, there, strict=False) if found is None]
         for start in range(0, len(new), CHUNK):
             chunk = new[start : start + CHUNK]
@@ -203,8 +205,9 @@ class Directory:
             events, effects = change()
             try:
                 await self._log.commit(directory_step(max(0, self._version), events, effects), patience=5)
-                await self.refresh()
-                return
             except ConflictError:
                 if last:
                     raise
+            else:
+                await self.refresh()
+                return

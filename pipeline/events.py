@@ -73,7 +73,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_f
     domain: str
 
 
-class Received(Event, tag="received"):
+class Received(Event, frozen=True, kw_only=True, tag="received"):
     """We said 250: from now on the message is ours."""
 
     sender: str
@@ -92,7 +92,7 @@ class Received(Event, tag="received"):
     ret: str = ""
 
 
-class Scanned(Event, tag="scanned"):
+class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
     verdict: str
     """clean, spam, phishing, virus, content, spoof."""
     score: float
@@ -104,18 +104,18 @@ class Scanned(Event, tag="scanned"):
     took: int = 0
 
 
-class Quarantined(Event, tag="quarantined"):
+class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):
     recipients: tuple[str, ...]
     reason: str
     expires: int
 
 
-class Queued(Event, tag="queued"):
+class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     recipients: tuple[str, ...]
     size: int = 0
 
 
-class Released(Event, tag="released"):
+class Released(Event, frozen=True, kw_only=True, tag="released"):
     """Out of the quarantine, straight to the queue."""
 
     recipients: tuple[str, ...]
@@ -124,7 +124,7 @@ class Released(Event, tag="released"):
     size: int = 0
 
 
-class Discarded(Event, tag="discarded"):
+class Discarded(Event, frozen=True, kw_only=True, tag="discarded"):
     recipients: tuple[str, ...]
     reason: str
     """policy, retention, deleted."""
@@ -132,8 +132,8 @@ class Discarded(Event, tag="discarded"):
     size: int = 0
 
 
-class Deferred(Event, tag="deferred"):
-    """This message has to wait (greylisting, mailbox full); the others of its domain do not."""
+class Deferred(Event, frozen=True, kw_only=True, tag="deferred"):
+    """One message has to wait (greylisting, mailbox full); the others of its domain do not."""
 
     recipients: tuple[str, ...]
     sender: str
@@ -143,7 +143,7 @@ class Deferred(Event, tag="deferred"):
     next_try: int
 
 
-class Delivered(Event, tag="delivered"):
+class Delivered(Event, frozen=True, kw_only=True, tag="delivered"):
     recipients: tuple[str, ...]
     sender: str
     size: int
@@ -153,7 +153,7 @@ class Delivered(Event, tag="delivered"):
     """ns from received to delivered."""
 
 
-class Failed(Event, tag="failed"):
+class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     recipients: tuple[str, ...]
     sender: str
     size: int
@@ -167,7 +167,7 @@ class Failed(Event, tag="failed"):
     """Why no bounce was sent: null sender, ..."""
 
 
-class RouteDeferred(Event, tag="route_deferred"):
+class RouteDeferred(Event, frozen=True, kw_only=True, tag="route_deferred"):
     """No server of the domain could be used. One event, however many messages wait behind it."""
 
     tries: int
@@ -176,14 +176,14 @@ class RouteDeferred(Event, tag="route_deferred"):
     attempts: tuple[Attempt, ...]
 
 
-class RouteOpened(Event, tag="route_opened"):
+class RouteOpened(Event, frozen=True, kw_only=True, tag="route_opened"):
     """The first success after an outage."""
 
     server: str
     since: int
 
 
-class DomainSet(Event, tag="domain_set"):
+class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):
     """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`."""
 
     by: str
@@ -191,12 +191,12 @@ class DomainSet(Event, tag="domain_set"):
     after: bytes = b""
 
 
-class DomainRemoved(Event, tag="domain_removed"):
+class DomainRemoved(Event, frozen=True, kw_only=True, tag="domain_removed"):
     by: str
     before: bytes = b""
 
 
-class AddressesSet(Event, tag="addresses_set"):
+class AddressesSet(Event, frozen=True, kw_only=True, tag="addresses_set"):
     """Local parts that were added."""
 
     by: str
@@ -204,7 +204,7 @@ class AddressesSet(Event, tag="addresses_set"):
     kind: str = "mailbox"
 
 
-class AddressesRemoved(Event, tag="addresses_removed"):
+class AddressesRemoved(Event, frozen=True, kw_only=True, tag="addresses_removed"):
     by: str
     locals: tuple[str, ...]
 
@@ -216,7 +216,7 @@ RouteEvent: TypeAlias = RouteDeferred | RouteOpened
 DirectoryEvent: TypeAlias = DomainSet | DomainRemoved | AddressesSet | AddressesRemoved
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | DirectoryEvent
 
-MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__  # type: ignore[attr-defined]
+MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
     *MESSAGE_EVENTS, RouteDeferred, RouteOpened, DomainSet, DomainRemoved, AddressesSet, AddressesRemoved,
 )  # fmt: skip

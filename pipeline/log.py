@@ -29,6 +29,7 @@ MAX_STEPS: Final = 128
 """Steps in one call: about 10 ms of the server's time, so nobody else waits longer than that."""
 MAX_WEIGHT: Final = 2 << 20
 """Octets in one call: eight of the largest hot bodies."""
+REPLICATION_MS: Final = 5000
 RECONNECT: Final = 0.1
 """Seconds between two looks whether Redis is back."""
 
@@ -111,7 +112,9 @@ class Log:
                 except BaseException as error:
                     for waiting in batch:
                         if not waiting.done.done():
-                            waiting.done.set_exception(error if isinstance(error, StoreError) else StoreAwayError(str(error)))
+                            waiting.done.set_exception(
+                                error if isinstance(error, StoreError) else StoreAwayError(str(error))
+                            )
                     if not isinstance(error, Exception):
                         raise
         finally:
@@ -123,9 +126,7 @@ class Log:
                 self._server_ms = await self._time()
             answer = await _append(self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch]))
             if self._replicas:
-                reached = await self._redis.execute_command("WAIT", self._replicas, 5000)
-                if reached < self._replicas:
-                    raise StoreAwayError(f"only {reached} of {self._replicas} replicas have the step")
+                await self._replicated()
         except (RedisError, OSError, StoreAwayError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):
@@ -135,6 +136,12 @@ class Log:
         self._server_ms = answer[0]
         for waiting, result in zip(batch, answer[1:], strict=True):
             _resolve(waiting, result)
+
+    async def _replicated(self) -> None:
+        """Wait until the replicas have what was sent so far."""
+        reached = await self._redis.execute_command("WAIT", self._replicas, REPLICATION_MS)
+        if reached < self._replicas:
+            raise StoreAwayError(f"only {reached} of {self._replicas} replicas have the step")
 
     async def _settle(self, batch: list[_Waiting], fault: StoreAwayError) -> None:
         """The reply was lost: wait for Redis, find in the log what happened, and send the rest again."""
@@ -174,9 +181,7 @@ class Log:
         seconds, micros = await self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
 
-    async def read(
-        self, partition: int, after: str, count: int, until: str | None = None
-    ) -> list[Recorded | Damaged]:
+    async def read(self, partition: int, after: str, count: int, until: str | None = None) -> list[Recorded | Damaged]:
         """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`."""
         with faults():
             rows = await self._redis.xrange(
@@ -239,7 +244,16 @@ def arguments(steps: Sequence[Step]) -> list[bytes | str | int]:
     """ARGV of append.lua."""
     words: list[bytes | str | int] = []
     for step in steps:
-        words += (step.head, step.log, step.subject, step.expected, step.state, step.fence, step.token, len(step.events))
+        words += (
+            step.head,
+            step.log,
+            step.subject,
+            step.expected,
+            step.state,
+            step.fence,
+            step.token,
+            len(step.events),
+        )
         words += step.events
         words.append(len(step.effects))
         for effect in step.effects:

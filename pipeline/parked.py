@@ -35,7 +35,15 @@ _STREAMS: Final = {"scan": keys.scan, "outbox": keys.outbox}
 
 
 async def park_entry(
-    store: Store, partition: int, kind: str, entry: str, fields: dict[bytes, bytes], reason: str, *, tries: int, now: int
+    store: Store,
+    partition: int,
+    kind: str,
+    entry: str,
+    fields: dict[bytes, bytes],
+    reason: str,
+    *,
+    tries: int,
+    now: int,
 ) -> None:
     """A stream entry leaves its stream and is kept aside, in one transaction."""
     stream, group = _STREAMS[kind](partition), _GROUPS[kind]
@@ -75,7 +83,16 @@ async def listed(store: Store) -> list[Parked]:
                     found.append(_decode(data))
                 except msgspec.DecodeError as error:
                     name = reference.decode("utf-8", "replace")
-                    found.append(Parked(reference=name, kind="unreadable", message_id="", reason=str(error), at=0, partition=partition))
+                    found.append(
+                        Parked(
+                            reference=name,
+                            kind="unreadable",
+                            message_id="",
+                            reason=str(error),
+                            at=0,
+                            partition=partition,
+                        )
+                    )
     return sorted(found, key=lambda item: item.at)
 
 

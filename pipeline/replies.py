@@ -8,26 +8,25 @@ client sent. The enhanced status code (RFC 3463, RFC 2034) has the class of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final
 
 
-@dataclass(frozen=True, slots=True)
 class Reply:
-    code: int
-    enhanced: str
-    text: str
-    wire: bytes = field(init=False, repr=False, compare=False)
-    """The line as it is sent, made once."""
+    """Never changed after it was made."""
 
-    def __post_init__(self) -> None:
-        parts = (str(self.code), self.enhanced, self.text)
-        object.__setattr__(self, "wire", (" ".join(part for part in parts if part) + "\r\n").encode("ascii"))
+    __slots__ = ("code", "enhanced", "text", "wire")
 
-    @property
-    def closing(self) -> bool:
-        """The channel is closed after it (RFC 5321 3.8)."""
-        return self.code in (221, 421)
+    def __init__(self, code: int, enhanced: str, text: str) -> None:
+        self.code = code
+        self.enhanced = enhanced
+        self.text = text
+        self.wire = (
+            f"{code} {enhanced} {text}\r\n".encode("ascii") if enhanced else f"{code} {text}\r\n".encode("ascii")
+        )
+        """The line as it is sent, made once."""
+
+    def __repr__(self) -> str:
+        return f"Reply({self.code}, {self.enhanced!r}, {self.text!r})"
 
 
 # What went well.

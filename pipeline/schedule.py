@@ -102,7 +102,9 @@ class Schedule:
         """Keep a slot and its messages for another lease; False when they were given to somebody else."""
         return await self._hold_call("renew", partition, domain, token, held, now, now // MS + self._lease)
 
-    async def release(self, partition: int, domain: str, token: str, held: Sequence[str], now: int, at: int = 0) -> None:
+    async def release(
+        self, partition: int, domain: str, token: str, held: Sequence[str], now: int, at: int = 0
+    ) -> None:
         """Give a slot back, its untouched messages to be tried from `at` (ns; now when 0)."""
         await self._hold_call("release", partition, domain, token, held, now, (at or now) // MS)
 
@@ -133,7 +135,7 @@ class Schedule:
             later = await self._store.redis.zrangebyscore(queue, f"({now // MS + self._lease}", "+inf")
             pipe = self._store.redis.pipeline(transaction=False)
             for start in range(0, len(later), 1000):
-                pipe.zadd(queue, {name: now // MS for name in later[start : start + 1000]}, xx=True)
+                pipe.zadd(queue, dict.fromkeys(later[start:start + 1000], now // MS), xx=True)
             for server in servers:
                 pipe.delete(keys.server(server))
             pipe.hdel(keys.route(partition, domain), "until")
@@ -148,7 +150,9 @@ class Schedule:
         """A connection slot at one server; limits hold over all workers and all domains that share it."""
         names = [keys.server(server), keys.server_slots(server)]
         with faults():
-            word, until, why = await _server(self._store.redis, names, [now // MS, now // MS + self._lease, token, limit])
+            word, until, why = await _server(
+                self._store.redis, names, [now // MS, now // MS + self._lease, token, limit]
+            )
         return ServerSlot(word.decode(), int(float(until)), why.decode("utf-8", "replace"))
 
     async def renew_server(self, server: str, token: str, now: int) -> None:

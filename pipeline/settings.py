@@ -91,46 +91,146 @@ def _doc(text: str) -> msgspec.Meta:
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    data: Annotated[Path, _doc("Directory for everything that must survive: the embedded Redis, large and waiting bodies, the self-signed certificate.")] = Path("gatepost-data")
-    redis_url: Annotated[str, _doc("An outside Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock. Empty: start the embedded one.")] = ""
-    redis_binary: Annotated[str, _doc("Server program for the embedded Redis. Empty: the one that comes with the package, else valkey-server or redis-server on PATH.")] = ""
-    redis_memory: Annotated[Size, _doc("maxmemory of the embedded Redis. Near it, senders get 452 4.3.1 and keep their mail.")] = Size(2 << 30)
-    redis_fsync: Annotated[str, _doc("always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies.")] = "always"
-    redis_replicas: Annotated[int, _doc("Wait for this many replicas to have a message before saying 250 (WAIT). Outside Redis only.")] = 0
+    data: Annotated[
+        Path,
+        _doc(
+            "Directory for everything that must survive: the embedded Redis, large and waiting bodies, the self-signed certificate."
+        ),
+    ] = Path("gatepost-data")
+    redis_url: Annotated[
+        str,
+        _doc(
+            "An outside Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock. Empty: start the embedded one."
+        ),
+    ] = ""
+    redis_binary: Annotated[
+        str,
+        _doc(
+            "Server program for the embedded Redis. Empty: the one that comes with the package, else valkey-server or redis-server on PATH."
+        ),
+    ] = ""
+    redis_memory: Annotated[
+        Size, _doc("maxmemory of the embedded Redis. Near it, senders get 452 4.3.1 and keep their mail.")
+    ] = Size(2 << 30)
+    redis_fsync: Annotated[
+        str,
+        _doc(
+            "always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies."
+        ),
+    ] = "always"
+    redis_replicas: Annotated[
+        int, _doc("Wait for this many replicas to have a message before saying 250 (WAIT). Outside Redis only.")
+    ] = 0
     partitions: Annotated[int, _doc("Number of partitions; fixed when the store is created.")] = 8
 
     smtp: Annotated[Endpoint, _doc("Where to accept mail. Port 25 in production.")] = Endpoint("0.0.0.0:2525")
-    hostname: Annotated[str, _doc("Our name in the greeting, in EHLO and in Received. Empty: this machine's name.")] = ""
+    hostname: Annotated[str, _doc("Our name in the greeting, in EHLO and in Received. Empty: this machine's name.")] = (
+        ""
+    )
     receivers: Annotated[int, _doc("Receiver processes on the port. 0: one per processor, at most 8.")] = 0
     scanners: Annotated[int, _doc("Scanner processes.")] = 1
     deliverers: Annotated[int, _doc("Deliverer processes.")] = 1
-    max_message_size: Annotated[Size, _doc("Announced as SIZE; a larger message is refused with 552 5.3.4.")] = Size(35_883_008)
+    max_message_size: Annotated[Size, _doc("Announced as SIZE; a larger message is refused with 552 5.3.4.")] = Size(
+        35_883_008
+    )
     max_recipients: Annotated[int, _doc("Recipients of one message; more get 452 4.5.3.")] = 1000
     max_received: Annotated[int, _doc("Received lines of a message; more means a loop: 554 5.4.6.")] = 50
-    bare_newlines: Annotated[str, _doc("What to do with a bare CR or LF in a message: refuse (550 5.6.0) or normalise (make it CRLF).")] = "refuse"
-    command_timeout: Annotated[Duration, _doc("How long a client may be silent between commands and within the data (RFC 5321 4.5.3.2.7).")] = Duration(300 * SECOND)
+    bare_newlines: Annotated[
+        str, _doc("What to do with a bare CR or LF in a message: refuse (550 5.6.0) or normalise (make it CRLF).")
+    ] = "refuse"
+    command_timeout: Annotated[
+        Duration, _doc("How long a client may be silent between commands and within the data (RFC 5321 4.5.3.2.7).")
+    ] = Duration(300 * SECOND)
     max_sessions: Annotated[int, _doc("Sessions at once per receiver; more get 421 4.7.0.")] = 1000
-    tls_certificate: Annotated[str, _doc("PEM file with our certificate and its chain. Empty: a self-signed one is made in the data directory.")] = ""
+    tls_certificate: Annotated[
+        str,
+        _doc("PEM file with our certificate and its chain. Empty: a self-signed one is made in the data directory."),
+    ] = ""
     tls_key: Annotated[str, _doc("PEM file with the private key of tls_certificate.")] = ""
 
-    scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(2 * SECOND)
+    scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(
+        2 * SECOND
+    )
     spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
-    quarantine_retention: Annotated[Duration, _doc("How long a quarantined message is kept before it is discarded.")] = Duration(30 * 86400 * SECOND)
-    blocked_extensions: Annotated[tuple[str, ...], _doc("File name endings of attachments that are quarantined.")] = ("ade", "adp", "apk", "appx", "bat", "cab", "chm", "cmd", "com", "cpl", "dll", "exe", "hta", "img", "ins", "iso", "isp", "jar", "js", "jse", "lib", "lnk", "mde", "msc", "msi", "msp", "mst", "nsh", "pif", "ps1", "reg", "scr", "sct", "shb", "sys", "vb", "vbe", "vbs", "vhd", "vxd", "wsc", "wsf", "wsh", "xll")
+    quarantine_retention: Annotated[
+        Duration, _doc("How long a quarantined message is kept before it is discarded.")
+    ] = Duration(30 * 86400 * SECOND)
+    blocked_extensions: Annotated[tuple[str, ...], _doc("File name endings of attachments that are quarantined.")] = (
+        "ade",
+        "adp",
+        "apk",
+        "appx",
+        "bat",
+        "cab",
+        "chm",
+        "cmd",
+        "com",
+        "cpl",
+        "dll",
+        "exe",
+        "hta",
+        "img",
+        "ins",
+        "iso",
+        "isp",
+        "jar",
+        "js",
+        "jse",
+        "lib",
+        "lnk",
+        "mde",
+        "msc",
+        "msi",
+        "msp",
+        "mst",
+        "nsh",
+        "pif",
+        "ps1",
+        "reg",
+        "scr",
+        "sct",
+        "shb",
+        "sys",
+        "vb",
+        "vbe",
+        "vbs",
+        "vhd",
+        "vxd",
+        "wsc",
+        "wsf",
+        "wsh",
+        "xll",
+    )
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
-    queue_lifetime: Annotated[Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")] = Duration(7 * 86400 * SECOND)
-    allow_networks: Annotated[tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")] = ()
+    queue_lifetime: Annotated[
+        Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")
+    ] = Duration(7 * 86400 * SECOND)
+    allow_networks: Annotated[
+        tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
+    ] = ()
     resolver: Annotated[str, _doc("DNS server for routes, host or host:port. Empty: the system's.")] = ""
     connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
-    keep_connection: Annotated[Duration, _doc("How long an idle connection to a server is kept for the next message.")] = Duration(2 * SECOND)
-    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server, and for its greeting each.")] = Duration(30 * SECOND)
-    reply_timeout: Annotated[Duration, _doc("Time for a server's reply to a command (RFC 5321 4.5.3.2).")] = Duration(300 * SECOND)
-    dot_timeout: Annotated[Duration, _doc("Time for a server's reply to the final dot (RFC 5321 4.5.3.2.6).")] = Duration(600 * SECOND)
+    keep_connection: Annotated[
+        Duration, _doc("How long an idle connection to a server is kept for the next message.")
+    ] = Duration(2 * SECOND)
+    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server, and for its greeting each.")] = (
+        Duration(30 * SECOND)
+    )
+    reply_timeout: Annotated[Duration, _doc("Time for a server's reply to a command (RFC 5321 4.5.3.2).")] = Duration(
+        300 * SECOND
+    )
+    dot_timeout: Annotated[Duration, _doc("Time for a server's reply to the final dot (RFC 5321 4.5.3.2.6).")] = (
+        Duration(600 * SECOND)
+    )
 
-    lease: Annotated[Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")] = Duration(60 * SECOND)
-    max_tries_before_parked: Annotated[int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")] = 5
+    lease: Annotated[
+        Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
+    ] = Duration(60 * SECOND)
+    max_tries_before_parked: Annotated[
+        int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")
+    ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
     failures_kept: Annotated[int, _doc("Delivery errors shown per domain.")] = 50
     log_format: Annotated[str, _doc("console or json.")] = "console"
@@ -189,6 +289,25 @@ def _coerce(name: str, kind: Any, value: object, source: str) -> Any:
         raise ConfigurationError(f"{source}: {name} = {value!r}: {error}") from None
 
 
+def _read_file(path: Path, types: Mapping[str, Any], *, required: bool) -> dict[str, Any]:
+    try:
+        table = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        if required:
+            raise ConfigurationError(f"{path}: no such file", remedy="Give --config an existing file.") from None
+        return {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
+        raise ConfigurationError(f"{path}: {error}", remedy="Mend the file, or see docs/settings.md.") from None
+    values: dict[str, Any] = {}
+    for name, value in table.items():
+        if name not in types:
+            raise ConfigurationError(
+                f"{path}: unknown key {name!r}{_nearest(name, types)}", remedy="See docs/settings.md for all keys."
+            )
+        values[name] = _coerce(name, types[name], value, str(path))
+    return values
+
+
 def load(
     file: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
 ) -> Settings:
@@ -198,21 +317,8 @@ def load(
     """
     environ = os.environ if environ is None else environ
     types = _field_types()
-    values: dict[str, Any] = {}
     named = file or (Path(environ["GATEPOST_CONFIG"]) if environ.get("GATEPOST_CONFIG") else None)
-    path = named or Path("gatepost.toml")
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if named:
-            raise ConfigurationError(f"{path}: no such file", remedy="Give --config an existing file.") from None
-        table = {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path}: {error}", remedy="Mend the file, or see docs/settings.md.") from None
-    for name, value in table.items():
-        if name not in types:
-            raise ConfigurationError(f"{path}: unknown key {name!r}{_nearest(name, types)}", remedy="See docs/settings.md for all keys.")
-        values[name] = _coerce(name, types[name], value, str(path))
+    values = _read_file(named or Path("gatepost.toml"), types, required=named is not None)
     for variable, text in environ.items():
         name = variable.removeprefix("GATEPOST_").lower()
         if variable.startswith("GATEPOST_") and name in types:

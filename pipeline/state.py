@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Iterable, Mapping
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
@@ -184,7 +184,7 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
     elif isinstance(event, Deferred):
         changes |= {"next_try": event.next_try}
     changes["recipients"] = tuple(_move(recipient, event, named) for recipient in message.recipients)
-    return cast(Message, msgspec.structs.replace(message, **changes))
+    return msgspec.structs.replace(message, **changes)
 
 
 def replay(events: Iterable[tuple[str, MessageEvent]]) -> Message | None:

@@ -13,7 +13,16 @@ from typing import Final, TypeAlias
 import msgspec
 
 from pipeline import keys
-from pipeline.events import Attempt, DirectoryEvent, MessageEvent, Received, RouteDeferred, RouteEvent, RouteOpened, encode
+from pipeline.events import (
+    Attempt,
+    DirectoryEvent,
+    MessageEvent,
+    Received,
+    RouteDeferred,
+    RouteEvent,
+    RouteOpened,
+    encode,
+)
 from pipeline.ids import partition_of
 from pipeline.state import Message, Stage, encode_head, evolve
 
@@ -83,7 +92,7 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
         effects.append(("ZREM", keys.expiry(partition), after.id))
         effects.append(("DROP", keys.body(partition, after.id)))
     if Stage.QUEUED in stages:
-        waits_until = after.next_try if after.next_try > now else now
+        waits_until = max(now, after.next_try)
         if not was_queued or waits_until > now:
             effects.append(("ZADD", queue, waits_until // MS, after.id))
             hint = keys.hint(partition) if waits_until == now else ""
@@ -142,9 +151,7 @@ def promised_bounce(partition: int, message_id: str, bounce_id: str, event: Rece
     return ("XADD", keys.outbox(partition), "*", "id", bounce_id, "m", message_id, "e", encode(event), "b", body)
 
 
-def _route_step(
-    partition: int, route: Route, event: RouteEvent, effects: tuple[Effect, ...], token: str
-) -> Step:
+def _route_step(partition: int, route: Route, event: RouteEvent, effects: tuple[Effect, ...], token: str) -> Step:
     return Step(
         head=keys.route(partition, event.domain),
         log=keys.log(partition),

@@ -38,7 +38,9 @@ BLOCK_MS: Final = 2_000
 """How long a blocking read waits; well under the socket timeout, or the client takes the silence for a fault."""
 SOCKET_TIMEOUT: Final = 10.0
 
-Client: TypeAlias = "Redis"
+Client: TypeAlias = Any
+"""A `redis.asyncio.Redis` that answers in bytes. The library types every reply as bytes or text or more, whichever way the
+client was made, so replies are checked where they are decoded."""
 _AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, OSError)
 
 
@@ -87,7 +89,7 @@ class Script:
 def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
     """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
     try:
-        client: Client = Redis.from_url(
+        client = Redis.from_url(
             url, socket_timeout=timeout, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), health_check_interval=0
         )
     except (ValueError, RedisError) as error:
@@ -145,21 +147,40 @@ async def dangers(redis: Client) -> list[Danger]:
             fsync = ""
     found = []
     version = str(info.get("redis_version", "0"))
-    if int(version.split(".")[0]) < 7:
+    if int(version.partition(".")[0]) < 7:
         found.append(Danger(f"Redis is version {version}", "Run Redis or Valkey 7 or later."))
     if not int(info.get("aof_enabled", 0)):
         found.append(Danger("Redis keeps no append-only file", "Set `appendonly yes`."))
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":
-        found.append(Danger(f"Redis deletes keys when memory is short (maxmemory-policy {policy})", "Set `maxmemory-policy noeviction`."))
+        found.append(
+            Danger(
+                f"Redis deletes keys when memory is short (maxmemory-policy {policy})",
+                "Set `maxmemory-policy noeviction`.",
+            )
+        )
     if fsync == "no":
         found.append(Danger("Redis never forces its file to disk (appendfsync no)", "Set `appendfsync always`."))
     elif fsync == "everysec":
-        found.append(Danger("appendfsync everysec: up to a second of accepted mail is lost when the machine dies", "Set `appendfsync always`, unless that is your choice.", fatal=False))
+        found.append(
+            Danger(
+                "appendfsync everysec: up to a second of accepted mail is lost when the machine dies",
+                "Set `appendfsync always`, unless that is your choice.",
+                fatal=False,
+            )
+        )
     elif not fsync:
-        found.append(Danger("cannot see appendfsync (CONFIG is not allowed)", "Make sure that it is `always`.", fatal=False))
+        found.append(
+            Danger("cannot see appendfsync (CONFIG is not allowed)", "Make sure that it is `always`.", fatal=False)
+        )
     if not int(info.get("maxmemory", 0)):
-        found.append(Danger("Redis has no maxmemory: a flood of mail could take all memory of its machine", "Set `maxmemory`.", fatal=False))
+        found.append(
+            Danger(
+                "Redis has no maxmemory: a flood of mail could take all memory of its machine",
+                "Set `maxmemory`.",
+                fatal=False,
+            )
+        )
     return found
 
 
@@ -167,4 +188,6 @@ async def refuse_unsafe(redis: Client) -> None:
     """Raises UnsafeStoreError naming all that would lose mail."""
     fatal = [danger for danger in await dangers(redis) if danger.fatal]
     if fatal:
-        raise UnsafeStoreError("; ".join(danger.found for danger in fatal), remedy=" ".join(danger.remedy for danger in fatal))
+        raise UnsafeStoreError(
+            "; ".join(danger.found for danger in fatal), remedy=" ".join(danger.remedy for danger in fatal)
+        )

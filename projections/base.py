@@ -107,22 +107,29 @@ class DamagedEntry(msgspec.Struct, frozen=True, array_like=True):
     reason: str
 
 
-class Tally:
-    """Counters that change within a batch; what cancels out is not written."""
+class Counters:
+    """What a batch adds to the counters of each domain, the hashes `d:<domain>`; what cancels out is not written."""
 
-    def __init__(self) -> None:
-        self._counts: dict[str, dict[str, int]] = {}
+    def __init__(self, fields: Sequence[str]) -> None:
+        self._fields = fields
+        self._domains: dict[str, list[int]] = {}
 
-    def add(self, key: str, field: str, amount: int) -> None:
-        counts = self._counts.get(key)
+    def of(self, domain: str) -> list[int]:
+        """One number per field, in their order, to be added to in place."""
+        counts = self._domains.get(domain)
         if counts is None:
-            counts = self._counts[key] = {}
-        counts[field] = counts.get(field, 0) + amount
+            counts = self._domains[domain] = [0] * len(self._fields)
+        return counts
 
     def writes(self) -> Iterator[Command]:
-        for key, counts in self._counts.items():
-            words = [word for field, amount in counts.items() if amount for word in (field, str(amount))]
-            yield from bulk("ADD", key, words)
+        for domain, counts in self._domains.items():
+            words = [
+                word
+                for field, amount in zip(self._fields, counts, strict=True)
+                if amount
+                for word in (field, str(amount))
+            ]
+            yield from bulk("ADD", "d:" + domain, words)
 
 
 def bulk(verb: str, key: str, words: Sequence[Word]) -> Iterator[Command]:

@@ -28,13 +28,17 @@ from pipeline.events import (
     Recorded,
     Released,
 )
-from projections.base import Command, Tally, Word, Writes, bounded, bulk
+from projections.base import Command, Counters, Word, Writes, bounded, bulk
 
 NAME: Final = "books"
 LIVE: Final = "live"
 WAITING: Final = "w"
 QUARANTINED: Final = "q"
-_PLACES: Final = {WAITING: "waiting", QUARANTINED: "quarantined"}
+FIELDS: Final = (
+    "received", "delivered", "failed", "discarded", "waiting", "quarantined", "messages", "bytes", "odd",
+)  # fmt: skip
+RECEIVED, DELIVERED, FAILED, DISCARDED, IN_QUEUE, IN_QUARANTINE, MESSAGES, BYTES, ODD = range(9)
+_PLACES: Final = {WAITING: IN_QUEUE, QUARANTINED: IN_QUARANTINE}
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -67,32 +71,32 @@ class _Work:
     """A batch under way: the rows it touches as they were and as they are, and what it counted."""
 
     def __init__(self, rows: Mapping[str, bytes]) -> None:
-        self.stored = rows
+        self._stored = rows
         self.live: dict[str, Row | None] = {}
-        self.tally = Tally()
+        self.counters = Counters(FIELDS)
 
     def row(self, subject: str) -> Row | None:
         try:
             return self.live[subject]
         except KeyError:
-            row = self.live[subject] = _stored(self.stored.get(subject))
+            row = self.live[subject] = _decoded(self._stored.get(subject))
             return row
 
-    def count(self, domain: str, field: str, amount: int) -> None:
-        self.tally.add("d:" + domain, field, amount)
+    def odd(self, event: Event, recipients: int) -> None:
+        self.counters.of(event.domain)[ODD] += recipients
 
     def writes(self) -> Writes:
-        return [*self._rows(), *self.tally.writes()]
+        return [*self._rows(), *self.counters.writes()]
 
     def _rows(self) -> Iterator[Command]:
         rows: list[Word] = []
         gone: list[Word] = []
         for subject, row in self.live.items():
-            data = self.stored.get(subject)
+            data = self._stored.get(subject)
             encoded = None if row is None else _encode(row)
             if encoded == data:
                 continue
-            before = _stored(data)
+            before = _decoded(data)
             if before is not None:
                 self._stand(before, -1)
             if row is None or encoded is None:
@@ -104,11 +108,12 @@ class _Work:
         yield from bulk("HDEL", LIVE, gone)
 
     def _stand(self, row: Row, sign: int) -> None:
+        counts = self.counters.of(row.domain)
         for place in row.places.values():
-            self.count(row.domain, _PLACES.get(place, "odd"), sign)
+            counts[_PLACES.get(place, ODD)] += sign
 
 
-def _stored(data: bytes | None) -> Row | None:
+def _decoded(data: bytes | None) -> Row | None:
     """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
     if data is None:
         return None
@@ -125,11 +130,12 @@ def _distinct(recipients: Sequence[str]) -> int:
 
 def _received(work: _Work, subject: str, event: Received) -> None:
     places = dict.fromkeys([spec.address for spec in event.recipients], WAITING)
-    work.count(event.domain, "received", len(places))
-    work.count(event.domain, "messages", 1)
-    work.count(event.domain, "bytes", bounded(event.size))
+    counts = work.counters.of(event.domain)
+    counts[RECEIVED] += len(places)
+    counts[MESSAGES] += 1
+    counts[BYTES] += bounded(event.size)
     if work.row(subject) is not None:
-        work.count(event.domain, "odd", len(places))
+        counts[ODD] += len(places)
     elif places:
         work.live[subject] = Row(event.domain, places)
 
@@ -141,7 +147,7 @@ def _moved(work: _Work, subject: str, event: Quarantined | Released, start: str,
         if places.get(address) == start:
             places[address] = end
         else:
-            work.count(event.domain, "odd", 1)
+            work.odd(event, 1)
 
 
 def _quarantined(work: _Work, subject: str, event: Quarantined) -> None:
@@ -152,30 +158,30 @@ def _released(work: _Work, subject: str, event: Released) -> None:
     _moved(work, subject, event, QUARANTINED, WAITING)
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded, field: str) -> None:
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded, field: int) -> None:
     """The outcome is a fact and counts, also when nobody knew of the recipient: then the books do not balance, and say so."""
-    work.count(event.domain, field, _distinct(event.recipients))
+    work.counters.of(event.domain)[field] += _distinct(event.recipients)
     row = work.row(subject)
     places = {} if row is None else row.places
     only_waiting = not isinstance(event, Discarded)
     for address in dict.fromkeys(event.recipients):
         place = places.pop(address, None)
         if place is None or (only_waiting and place != WAITING):
-            work.count(event.domain, "odd", 1)
+            work.odd(event, 1)
     if not places:
         work.live[subject] = None
 
 
 def _delivered(work: _Work, subject: str, event: Delivered) -> None:
-    _ended(work, subject, event, "delivered")
+    _ended(work, subject, event, DELIVERED)
 
 
 def _failed(work: _Work, subject: str, event: Failed) -> None:
-    _ended(work, subject, event, "failed")
+    _ended(work, subject, event, FAILED)
 
 
 def _discarded(work: _Work, subject: str, event: Discarded) -> None:
-    _ended(work, subject, event, "discarded")
+    _ended(work, subject, event, DISCARDED)
 
 
 _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {

@@ -14,7 +14,7 @@ least one of its recipients does, since the moment the first of them began to. K
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -33,10 +33,12 @@ from pipeline.events import (
     RouteDeferred,
     RouteOpened,
 )
-from projections.base import Command, Tally, Word, Writes, bounded, bulk
+from projections.base import Command, Counters, Word, Writes, bounded, bulk
 
 NAME: Final = "queue"
 LIVE: Final = "live"
+FIELDS: Final = ("recipients", "messages", "bytes", "odd")
+RECIPIENTS, MESSAGES, BYTES, ODD = range(4)
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -85,109 +87,100 @@ class Queue:
         return work.writes()
 
 
-def micros(at: int) -> str:
-    """A score: a double holds microseconds since 1970 exactly, nanoseconds not."""
-    return str(at // 1000)
+class _Standing(NamedTuple):
+    """What a row stands for in the counters and sorted sets."""
+
+    domain: str
+    recipients: int
+    size: int
+    since: int
+    next_try: int
 
 
 class _Work:
     """A batch under way: the rows it touches as they were and as they are, and what it learnt of routes."""
 
     def __init__(self, rows: Mapping[str, bytes]) -> None:
-        self.stored = rows
+        self._stored = rows
+        self._before: dict[str, _Standing] = {}
+        self._routes: dict[str, dict[str, bytes | None]] = {}
         self.live: dict[str, Row | None] = {}
-        self.tally = Tally()
-        self.routes: dict[str, dict[str, bytes | None]] = {}
+        self.counters = Counters(FIELDS)
 
     def row(self, subject: str) -> Row | None:
         try:
             return self.live[subject]
         except KeyError:
-            row = self.live[subject] = _stored(self.stored.get(subject))
+            row = self.live[subject] = _decoded(self._stored.get(subject))
+            if row is not None:
+                self._before[subject] = _Standing(row.domain, len(row.waiting), row.size, row.since, row.next_try)
             return row
 
     def odd(self, event: Event, recipients: int) -> None:
-        self.tally.add("d:" + event.domain, "odd", recipients)
+        self.counters.of(event.domain)[ODD] += recipients
 
     def learn(self, domain: str, field: str, value: bytes | None) -> None:
-        fields = self.routes.get(domain)
+        fields = self._routes.get(domain)
         if fields is None:
-            fields = self.routes[domain] = {}
+            fields = self._routes[domain] = {}
         fields[field] = value
 
     def writes(self) -> Writes:
-        return [*self._rows(), *self.tally.writes(), *self._routes()]
+        return [*self._rows(), *self.counters.writes(), *self._learnt()]
 
     def _rows(self) -> Iterator[Command]:
         """The difference between each row before and after the batch."""
         rows: list[Word] = []
         gone: list[Word] = []
-        orders = _Orders()
+        enter: dict[str, list[Word]] = {}
+        leave: dict[str, list[Word]] = {}
         for subject, row in self.live.items():
-            data = self.stored.get(subject)
+            data = self._stored.get(subject)
             encoded = None if row is None else _encode(row)
             if encoded == data:
                 continue
-            before = _stored(data)
+            before = self._before.get(subject)
             if before is not None:
                 self._count(before, -1)
+                for key, _ in _scores(before):
+                    leave.setdefault(key, []).append(subject)
             if row is None or encoded is None:
                 gone.append(subject)
-            else:
-                self._count(row, 1)
-                rows += (subject, encoded)
-            orders.move(subject, before, row)
+                continue
+            rows += (subject, encoded)
+            after = _Standing(row.domain, len(row.waiting), row.size, row.since, row.next_try)
+            self._count(after, 1)
+            for key, score in _scores(after):
+                enter.setdefault(key, []).extend((score, subject))
         yield from bulk("HSET", LIVE, rows)
         yield from bulk("HDEL", LIVE, gone)
-        yield from orders.writes()
+        for key, words in leave.items():
+            yield from bulk("ZREM", key, words)
+        for key, words in enter.items():
+            yield from bulk("ZADD", key, words)
 
-    def _count(self, row: Row, sign: int) -> None:
-        key = "d:" + row.domain
-        self.tally.add(key, "recipients", sign * len(row.waiting))
-        self.tally.add(key, "messages", sign)
-        self.tally.add(key, "bytes", sign * row.size)
+    def _count(self, row: _Standing, sign: int) -> None:
+        counts = self.counters.of(row.domain)
+        counts[RECIPIENTS] += sign * row.recipients
+        counts[MESSAGES] += sign
+        counts[BYTES] += sign * row.size
 
-    def _routes(self) -> Iterator[Command]:
-        for domain, fields in self.routes.items():
+    def _learnt(self) -> Iterator[Command]:
+        for domain, fields in self._routes.items():
             known: list[Word] = [word for name, value in fields.items() if value is not None for word in (name, value)]
             gone: list[Word] = [name for name, value in fields.items() if value is None]
             yield from bulk("HSET", "route:" + domain, known)
             yield from bulk("HDEL", "route:" + domain, gone)
 
 
-class _Orders:
-    """The sorted sets `since` and `retry`: what leaves them and what enters."""
-
-    def __init__(self) -> None:
-        self._enter: dict[str, list[Word]] = {}
-        self._leave: dict[str, list[Word]] = {}
-
-    def move(self, subject: str, before: Row | None, after: Row | None) -> None:
-        was = _places(before)
-        now = _places(after)
-        for key in was.keys() - now.keys():
-            self._leave.setdefault(key, []).append(subject)
-        for key, score in now.items():
-            if was.get(key) != score:
-                self._enter.setdefault(key, []).extend((score, subject))
-
-    def writes(self) -> Iterator[Command]:
-        for key, words in self._leave.items():
-            yield from bulk("ZREM", key, words)
-        for key, words in self._enter.items():
-            yield from bulk("ZADD", key, words)
-
-
-def _places(row: Row | None) -> dict[str, str]:
-    if row is None:
-        return {}
-    places = {"since:" + row.domain: micros(row.since)}
+def _scores(row: _Standing) -> Iterator[tuple[str, str]]:
+    """Where a waiting message stands in the sorted sets, in microseconds: a double holds those exactly, nanoseconds not."""
+    yield "since:" + row.domain, str(row.since // 1000)
     if row.next_try:
-        places["retry:" + row.domain] = micros(row.next_try)
-    return places
+        yield "retry:" + row.domain, str(row.next_try // 1000)
 
 
-def _stored(data: bytes | None) -> Row | None:
+def _decoded(data: bytes | None) -> Row | None:
     """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
     if data is None:
         return None

@@ -98,7 +98,7 @@ class Consumer:
 
     async def _read(self, reader: Client) -> list[Entry]:
         rows: Any = await reader.xreadgroup(
-            self._group, self._name, {stream: ">" for stream in self._streams}, count=BATCH, block=BLOCK_MS
+            self._group, self._name, dict.fromkeys(self._streams, ">"), count=BATCH, block=BLOCK_MS
         )
         pairs = rows.items() if isinstance(rows, dict) else rows or ()
         found = []
@@ -119,7 +119,9 @@ class Consumer:
                 stream, self._group, min=entries[0].id, max=entries[-1].id, count=BATCH * 4, consumername=self._name
             )
             tries = {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
-            worn = [entry for entry in entries if tries.get(entry.id, 0) > self._wiring.settings.max_tries_before_parked]
+            worn = [
+                entry for entry in entries if tries.get(entry.id, 0) > self._wiring.settings.max_tries_before_parked
+            ]
             for entry in worn:
                 await self._park(entry, "its worker died or hung each time", tries[entry.id])
             log.warning("taking over work", role=self._kind, entries=len(entries) - len(worn), stream=stream)
@@ -138,7 +140,9 @@ class Consumer:
             if count >= self._wiring.settings.max_tries_before_parked:
                 await self._park(entry, reason, count)
             else:
-                log.error("work failed, will be tried again", role=self._kind, entry=entry.id, reason=reason, tries=count)
+                log.error(
+                    "work failed, will be tried again", role=self._kind, entry=entry.id, reason=reason, tries=count
+                )
 
     async def _park(self, entry: Entry, reason: str, tries: int) -> None:
         await park_entry(

@@ -34,7 +34,9 @@ class DataDirectory:
             file.write_text(f"{FORMAT}\n", "ascii")
             return
         except ValueError:
-            raise ConfigurationError(f"{file} holds no number", remedy="Restore the data directory from a backup.") from None
+            raise ConfigurationError(
+                f"{file} holds no number", remedy="Restore the data directory from a backup."
+            ) from None
         if found > FORMAT:
             raise ConfigurationError(
                 f"the data directory {self.path} was written by a newer Gatepost (format {found}, this one knows {FORMAT})",

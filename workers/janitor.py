@@ -55,7 +55,9 @@ class Janitor:
         for partition in range(self._store.partitions):
             now = self._wiring.clock()
             with faults():
-                ids = await self._store.redis.zrangebyscore(keys.expiry(partition), "-inf", now // MS, start=0, num=BATCH)
+                ids = await self._store.redis.zrangebyscore(
+                    keys.expiry(partition), "-inf", now // MS, start=0, num=BATCH
+                )
             names = [name.decode() for name in ids]
             for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
                 ended += await self._end(partition, message_id, message)
@@ -84,7 +86,12 @@ class Janitor:
             await self._postpone(partition, message_id, now)
             return False
         promise = bounces.promise(
-            message, events, header, hostname=self._wiring.hostname, now=now, lifetime=int(self._wiring.settings.queue_lifetime)
+            message,
+            events,
+            header,
+            hostname=self._wiring.hostname,
+            now=now,
+            lifetime=int(self._wiring.settings.queue_lifetime),
         )
         step, after = message_step(message, events, now=now, also=promise)
         try:

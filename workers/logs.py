@@ -9,13 +9,13 @@ from typing import Any
 
 import structlog
 
-from pipeline.outcome import neutralise
+from pipeline.text import printable
 
 
 def _neutral(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
         if isinstance(value, str) and key != "exception":
-            event[key] = neutralise(value)
+            event[key] = printable(value)
     return event
 
 

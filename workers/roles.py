@@ -105,4 +105,3 @@ def run_worker(role: str, settings: Settings) -> int:
     logs.configure(settings.log_format, role)
     uvloop.run(_work(role, settings))
     return 0
-

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import msgspec
-import structlog
 
 from pipeline import decide, keys
 from pipeline.bodies import Buffer
 from pipeline.events import Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.scanning import policy
-from pipeline.scanning.builtin.engine import Builtin
-from pipeline.scanning.engine import Engine, Mail, Report, run
+from pipeline.scanning.builtin.engine import BuiltIn
+from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
@@ -22,11 +22,12 @@ from workers.consume import Consumer, Entry, streams
 from workers.notify import notify
 from workers.wiring import Wiring
 
-log = structlog.get_logger()
+HEADER_TEXT: Final = 500
+"""Characters of Subject, From and Message-ID that go into the event."""
 
 
 class Scanner:
-    def __init__(self, wiring: Wiring, engines: Sequence[Engine]) -> None:
+    def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine]) -> None:
         self._wiring = wiring
         self._engines = engines
 
@@ -76,17 +77,24 @@ class Scanner:
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
-        now = self._wiring.clock()
         mail = Mail(message, content)
-        report: Report = await run(self._engines, mail, self._wiring.settings.scan_budget)
+        report = await run(self._engines, mail, self._wiring.settings.scan_budget)
         verdict = policy.judge(report, message, self._wiring.settings)
+        now = self._wiring.clock()
         scanned = Scanned(
-            at=now, domain=message.domain, verdict=verdict.verdict, score=verdict.score, findings=tuple(report.findings),
-            subject=mail.subject[:500], header_from=mail.header_from[:500], message_id=mail.message_id[:500],
-            engines=tuple(report.engines), took=report.took,
-        )  # fmt: skip
+            at=now,
+            domain=message.domain,
+            verdict=verdict.verdict,
+            score=verdict.score,
+            findings=verdict.findings,
+            subject=mail.header.subject[:HEADER_TEXT],
+            header_from=mail.header.from_[:HEADER_TEXT],
+            message_id=mail.header.message_id[:HEADER_TEXT],
+            engines=verdict.engines,
+            took=verdict.took,
+        )
         events = decide.judged(
-            message, scanned, verdict.quarantine, now=self._wiring.clock(), retention=int(self._wiring.settings.quarantine_retention)
+            message, scanned, verdict.quarantine, now=now, retention=int(self._wiring.settings.quarantine_retention)
         )
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
@@ -100,7 +108,7 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    scanner = Scanner(wiring, [Builtin(wiring.settings, wiring.hostname)])
+    scanner = Scanner(wiring, [BuiltIn(wiring.settings, wiring.hostname)])
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
     await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop).run()

@@ -1,10 +1,10 @@
 """`gatepost up`: the embedded Redis and every role as processes of one parent, which restarts what dies.
 
-    start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
-             roles, say "ready" when all of them said so
-    a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying
-    SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
-    SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
+start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
+         roles, say "ready" when all of them said so
+a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying
+SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
+SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -149,8 +149,8 @@ class Supervisor:
             loop.add_signal_handler(number, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._hangup.set)
 
-    def _task(self, work: object) -> None:
-        task = asyncio.create_task(work)  # type: ignore[arg-type]
+    def _task(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -102,7 +102,11 @@ async def test_a_conflict_does_not_disturb_the_steps_sent_in_the_same_call(store
     first = await accept(log)
     duplicate = received_step(first, received(), b"other")
     fresh = [new_id(AT, P) for _ in range(10)]
-    steps = [received_step(fresh[0], received(), b"0"), duplicate, *(received_step(i, received(), b"x") for i in fresh[1:])]
+    steps = [
+        received_step(fresh[0], received(), b"0"),
+        duplicate,
+        *(received_step(i, received(), b"x") for i in fresh[1:]),
+    ]
     results = await asyncio.gather(*(log.commit(step) for step in steps), return_exceptions=True)
     assert [index for index, result in enumerate(results) if isinstance(result, ConflictError)] == [1]
     assert await store.redis.get(keys.body(P, first)) == b"hello"

@@ -23,7 +23,12 @@ def test_the_default_schedule_is_a_try_every_15_minutes_for_7_days():
 
 
 def test_another_policy_gives_another_schedule():
-    assert [at // SECOND for at in schedule(5 * SECOND, RetryPolicy(interval=2 * SECOND, lifetime=7 * SECOND))] == [5, 7, 9, 11]
+    assert [at // SECOND for at in schedule(5 * SECOND, RetryPolicy(interval=2 * SECOND, lifetime=7 * SECOND))] == [
+        5,
+        7,
+        9,
+        11,
+    ]
 
 
 @given(jitter=st.floats(0, 1, exclude_max=True), now=st.integers(0, 1 << 62))

@@ -6,7 +6,17 @@ import itertools
 
 import pytest
 
-from pipeline.events import MESSAGE_EVENTS, Deferred, Delivered, Failed, Quarantined, Queued, Received, Released, Scanned
+from pipeline.events import (
+    MESSAGE_EVENTS,
+    Deferred,
+    Delivered,
+    Failed,
+    Quarantined,
+    Queued,
+    Received,
+    Released,
+    Scanned,
+)
 from pipeline.state import (
     NEXT,
     TERMINAL,
@@ -38,7 +48,7 @@ def test_nothing_leaves_a_terminal_stage():
 
 
 def test_every_stage_and_every_event_is_in_the_table():
-    assert {stage for stage in NEXT.values()} == set(Stage)
+    assert set(NEXT.values()) == set(Stage)
     assert {kind for _, kind in NEXT} == set(MESSAGE_EVENTS)
 
 

@@ -59,7 +59,9 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
     tried = {**named, "sender": SENDER, "size": 1234, "tries": 1, "attempt": ATTEMPT}
     made = {
         Received: lambda: received(*recipients, at=at),
-        Scanned: lambda: Scanned(**common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"),
+        Scanned: lambda: Scanned(
+            **common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"
+        ),
         Quarantined: lambda: Quarantined(**named, reason="spam", expires=at + 30 * 86400 * SECOND),
         Queued: lambda: Queued(**named, size=1234),
         Released: lambda: Released(**named, by="cli:root", expires=at + 7 * 86400 * SECOND, size=1234),

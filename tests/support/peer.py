@@ -15,7 +15,7 @@ import contextlib
 import dataclasses
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Self, cast
 
 USUAL = {
     "greeting": b"220 peer.example ESMTP",
@@ -129,7 +129,9 @@ class Peer:
         self.connections += 1
         await self._happened()
         try:
-            with contextlib.suppress(_Over, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError):
+            with contextlib.suppress(
+                _Over, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError
+            ):
                 await self._converse(reader, writer)
         finally:
             writer.close()
@@ -229,7 +231,11 @@ class Peer:
     async def _data(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, transaction: Transaction) -> None:
         if self.early_after:
             await reader.readexactly(self.early_after)
+            # The buffer of the reader is larger than the message: only a paused transport makes the client wait.
+            transport = cast(asyncio.Transport, writer.transport)
+            transport.pause_reading()
             await self._answer("early", writer, b"552 5.3.4 too big")
+            transport.resume_reading()
         try:
             transaction.wire = await reader.readexactly(3)
             if transaction.wire != b".\r\n":

@@ -23,7 +23,7 @@ MAX_HEADER: Final = 64 << 10
 # A mailbox in shape: an atom-like or a quoted local part, then perhaps a domain. Stricter grammar is the receiver's
 # business; here it only matters that the closing bracket of the path is ours.
 _MAILBOX: Final = re.compile(
-    r'(?:[^\x00-\x20\x7f-\x9f\u2028\u2029<>"\\]+|"(?:[^\x00-\x1f\x7f-\x9f\u2028\u2029"\\]|\\[ -~])*")'
+    r'(?:[^\x00-\x20\x7f-\x9f\u2028\u2029<>"\\@]+|"(?:[^\x00-\x1f\x7f-\x9f\u2028\u2029"\\]|\\[ -~])*")'
     r'(?:@[^\x00-\x20\x7f-\x9f\u2028\u2029<>"\\@]+)?'
 )
 _XTEXT: Final = re.compile(r"[!-~]{1,100}")

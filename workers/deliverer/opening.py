@@ -20,13 +20,16 @@ import aiosmtplib
 import msgspec
 
 from pipeline.events import Attempt
-from pipeline.outcome import neutralise, parse_reply
+from pipeline.outcome import nonsense, parse_reply
 from pipeline.route import Target
 from pipeline.settings import Settings
 from workers.deliverer.wire import CLOSED, SessionFailed, Wire, explain
 
 _NO_EHLO: Final = frozenset({500, 501, 502, 503, 504, 550, 554})
 """Answers to EHLO after which HELO is tried (RFC 5321 3.2)."""
+
+_MALFORMED: Final = b"Malformed SMTP response line: "
+"""What aiosmtplib puts before a line that it does not understand."""
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -172,7 +175,9 @@ def _words(error: aiosmtplib.SMTPResponseException) -> tuple[int, str, str]:
     """Code, status and text as the server sent them: aiosmtplib keeps the code and the lines without it."""
     lines = error.message.encode("utf-8", "surrogateescape").split(b"\n")
     if not 200 <= error.code <= 599:
-        return 0, "4.5.0", "\n".join(neutralise(line) for line in lines)[:4096]
+        head = b"%d " % error.code if error.code >= 0 else b""
+        said = [head + line.removeprefix(_MALFORMED).rstrip(b"\r") for line in lines if line]
+        return 0, "4.5.0", nonsense(said)
     head = b"%d" % error.code
     reply = parse_reply([head + b"-" + line for line in lines[:-1]] + [head + b" " + lines[-1]])
     return reply.code, reply.enhanced, reply.text

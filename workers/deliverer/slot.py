@@ -44,7 +44,7 @@ BUSY: Final = 1.0
 ROUTE_STAGES: Final = frozenset({"route", "connect", "greeting", "ehlo", "starttls"})
 
 
-class RouteDown(Exception):  # noqa: N818 - a state, not a fault
+class RouteDown(Exception):
     """No server of the domain can be used just now."""
 
     def __init__(self, attempts: Sequence[Attempt], until: int = 0) -> None:
@@ -53,7 +53,7 @@ class RouteDown(Exception):  # noqa: N818 - a state, not a fault
         self.until = until
 
 
-class ServerBusy(Exception):  # noqa: N818 - a state, not a fault
+class ServerBusy(Exception):
     """All connections that the server is allowed are in use."""
 
 

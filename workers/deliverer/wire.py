@@ -12,6 +12,8 @@ the one in force, and sleeps again. So at any number of messages per second it c
 from __future__ import annotations
 
 import asyncio
+import os
+import ssl
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
@@ -50,8 +52,9 @@ class Broken(Exception):
 
 def explain(error: BaseException) -> str:
     """An operating system's or a library's error in a few printable words, without its class and number."""
-    words = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return neutralise(str(words)[:MAX_TEXT].encode("utf-8", "surrogateescape"))
+    if isinstance(error, OSError) and not isinstance(error, ssl.SSLError) and error.errno:
+        return os.strerror(error.errno)
+    return neutralise((str(error) or type(error).__name__)[:MAX_TEXT].encode("utf-8", "surrogateescape"))
 
 
 class Wire(asyncio.Protocol):
@@ -70,6 +73,8 @@ class Wire(asyncio.Protocol):
         self._patience = 0.0
         self._deadline = _NEVER
         self._timer: asyncio.TimerHandle | None = None
+        self._alarm = _NEVER
+        """When `_timer` fires. Kept here, since uvloop's timers know it only to the millisecond."""
         self._broken: tuple[str, str] | None = None
         self.parting: Reply | None = None
         """What the server said without having been asked, such as 421 before it closes an idle connection."""
@@ -214,18 +219,22 @@ class Wire(asyncio.Protocol):
     def _wait_at_most(self, patience: float) -> None:
         self._patience = patience
         self._deadline = self._loop.time() + patience
-        if self._timer is None:
-            self._timer = self._loop.call_at(self._deadline, self._look)
-        elif self._timer.when() > self._deadline:
+        if self._timer is not None and self._alarm > self._deadline:
             self._timer.cancel()
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            self._timer = None
+        if self._timer is None:
+            self._set_alarm()
+
+    def _set_alarm(self) -> None:
+        self._alarm = self._deadline
+        self._timer = self._loop.call_at(self._alarm, self._look)
 
     def _look(self) -> None:
         self._timer = None
         if self._deadline == _NEVER:
             return
         if self._loop.time() < self._deadline:
-            self._timer = self._loop.call_at(self._deadline, self._look)
+            self._set_alarm()
             return
         what = "The server took no data for" if self._paused else "The server did not answer within"
         self._gone(f"{what} {self._patience:g} seconds.")

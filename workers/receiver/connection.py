@@ -96,7 +96,8 @@ class Connection(SMTP):
         # Every EHLO adds to it: on the class, as aiosmtpd has it, it would grow for ever.
         self.command_size_limits = {"MAIL": MAX_LINE}
         self._common = common
-        self._input = bytearray()
+        self._input = b""
+        self._at = 0
         self._output: list[bytes] = []
         self._incoming: Incoming | None = None
         self._wakeup: asyncio.Future[None] | None = None
@@ -106,6 +107,7 @@ class Connection(SMTP):
         self._secure = False
         self._half_closed = False
         self._ended = False
+        self._shut = False
         self._lost = False
         self._heard = 0.0
 
@@ -137,9 +139,7 @@ class Connection(SMTP):
         if self._incoming is not None:
             self._take_data(data)
         elif not self._ended:
-            self._input += data
-            if len(self._input) > READ_AHEAD:
-                self._hold()
+            self._keep(data)
             if b"\n" in data or len(self._input) > MAX_LINE:
                 self._wake()
 
@@ -150,7 +150,7 @@ class Connection(SMTP):
         return not self._ended and not self._secure
 
     def connection_lost(self, error: Exception | None) -> None:
-        self._lost = self._ended = True
+        self._lost = self._shut = self._ended = True
         self._common.connections.discard(self)
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
@@ -181,21 +181,21 @@ class Connection(SMTP):
             self.transport.resume_reading()
 
     def _wake(self) -> None:
-        if self._wakeup is not None and not self._wakeup.done():
-            self._wakeup.set_result(None)
+        wakeup, self._wakeup = self._wakeup, None
+        if wakeup is not None and not wakeup.done():
+            wakeup.set_result(None)
 
     async def _more(self) -> None:
         """Sleep until something may have come. Only here does the client keep us waiting."""
-        self._flush()
+        if self._output:
+            self._flush()
         if self._writable is not None:
             await self._writable
             return
-        self._release()
-        self._wakeup = self.loop.create_future()
-        try:
-            await self._wakeup
-        finally:
-            self._wakeup = None
+        if self._held:
+            self._release()
+        self._wakeup = wakeup = self.loop.create_future()
+        await wakeup
 
     async def _yield(self) -> None:
         """Let the answers so far go out, and the other connections have their turn."""
@@ -207,26 +207,40 @@ class Connection(SMTP):
 
     def _take_line(self) -> bytes | None:
         """The next complete line with its LF, None when there is none, b"" for one that was too long."""
-        index = self._input.find(b"\n") + 1
-        if index == 0:
-            if len(self._input) > MAX_LINE:
-                self._input.clear()
+        data = self._input
+        start, stop = self._at, data.find(b"\n", self._at) + 1
+        if stop == 0:
+            rest = self._take_rest()
+            if len(rest) > MAX_LINE:
                 self._skipping = True
+            else:
+                self._input = rest
             return None
-        line = bytes(self._input[:index])
-        del self._input[:index]
-        if self._skipping or index > MAX_LINE:
+        if stop == len(data):
+            self._input, self._at = b"", 0
+        else:
+            self._at = stop
+        if self._skipping or stop - start > MAX_LINE:
             self._skipping = False
             return b""
-        return line
+        return data[start:stop]
+
+    def _keep(self, data: bytes) -> None:
+        """Input for the task. What was taken is cut off when no complete line is left, not line by line."""
+        self._input = self._input + data if self._input else data
+        if len(self._input) > READ_AHEAD:
+            self._hold()
+
+    def _take_rest(self) -> bytes:
+        """All that no command has taken."""
+        rest, self._input, self._at = self._input[self._at :], b"", 0
+        return rest
 
     async def _receive(self, incoming: Incoming) -> bool:
         """Feed everything to `incoming` until its end. False when the connection ends before that; the draft is gone then."""
         self._incoming = incoming
-        ahead = bytes(self._input)
-        self._input.clear()
-        if ahead:
-            self._take_data(ahead)
+        if self._input:
+            self._take_data(self._take_rest())
         while self._incoming is not None and not self._ended:
             if self._half_closed:
                 self._end()
@@ -242,7 +256,7 @@ class Connection(SMTP):
         rest = incoming.feed(data)
         if rest is not None:
             self._incoming = None
-            self._input += rest
+            self._input = rest
             self._wake()
         elif incoming.endless:
             self._say_and_end(replies.FLOODED)
@@ -260,11 +274,10 @@ class Connection(SMTP):
             self._output.append((status.encode("ascii") if isinstance(status, str) else status) + b"\r\n")
 
     def _flush(self) -> None:
-        if self._output:
-            if not self._lost and not self.transport.is_closing():
-                self.transport.write(b"".join(self._output))
-                self._heard = self.loop.time()
-            self._output.clear()
+        if self._output and not self._shut:
+            self.transport.write(b"".join(self._output))
+            self._heard = self.loop.time()
+        self._output.clear()
 
     def _say_and_end(self, reply: Reply) -> None:
         """The last words, also from outside the task."""
@@ -278,7 +291,8 @@ class Connection(SMTP):
         self._flush()
         if self._incoming is not None:
             self._incoming.discard()
-        if not self._lost and not self.transport.is_closing():
+        if not self._shut:
+            self._shut = True
             self.transport.close()
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()

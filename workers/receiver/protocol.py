@@ -188,7 +188,7 @@ class ReceiverProtocol(Connection):
         self._send(replies.READY_FOR_TLS)
         self._flush()
         # What came in the clear behind STARTTLS may be somebody else's (RFC 3207 6): it is never executed.
-        self._input.clear()
+        self._take_rest()
         self._release()
         self._secure = True
         context = self._common.certificates.context

@@ -103,9 +103,7 @@ class Attachments:
         if encrypted:
             yield Finding(name="ARCHIVE_ENCRYPTED", text=f"{shown(archive)} is encrypted", kind="content")
         if left == 0:
-            yield Finding(
-                name="ARCHIVE_CUT", text=f"{shown(archive)} has more entries than are looked at", kind="content"
-            )
+            yield _blocked("ARCHIVE_CUT", f"{shown(archive)} has more entries than are looked at")
 
 
 def _blocked(name: str, text: str) -> Finding:

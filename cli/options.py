@@ -1,0 +1,37 @@
+"""The options that every command has, and the settings that follow from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Group, Parameter
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+SHARED = Group("Options of every command", sort_key=100)
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class Common:
+    data: Annotated[
+        Path | None,
+        Parameter(group=SHARED, help="The data directory; or GATEPOST_DATA. Otherwise what the settings say."),
+    ] = None
+    config: Annotated[
+        Path | None,
+        Parameter(group=SHARED, help="The settings file; or GATEPOST_CONFIG. Otherwise gatepost.toml, if it is here."),
+    ] = None
+    json: Annotated[bool, Parameter(group=SHARED, help="Print one JSON document; times are UTC (RFC 3339).")] = False
+
+    def settings(self) -> Settings:
+        """Raises ConfigurationError."""
+        from pipeline.settings import load
+
+        return load(self.config, overrides={"data": str(self.data) if self.data is not None else None})
+
+
+DEFAULT = Common()

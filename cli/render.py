@@ -1,0 +1,188 @@
+"""How things look: one place for times, sizes, tables and colours, so that every command looks the same.
+
+Nothing reaches the terminal as markup, and text of strangers passes `clean` first: a subject, an address or a server's reply
+cannot move the cursor, change a title or reverse the direction of a line. Colours are a help, never the only sign; there
+are none when the output is not a terminal or NO_COLOR is set. A pipe gets whole lines, however long they are.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+Cell: TypeAlias = "str | Text"
+
+GOOD: Final = "green"
+WARN: Final = "yellow"
+BAD: Final = "red"
+QUIET: Final = "dim"
+STRONG: Final = "bold"
+
+_PIPE_WIDTH: Final = 1 << 16
+"""Columns of an output that is not a terminal: nothing is wrapped or cut for whoever reads it."""
+_SECOND: Final = 1_000_000_000
+_AGES: Final = ((86400, "d"), (3600, "h"), (60, "min"), (1, "s"))
+_SIZES: Final = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def clean(text: str) -> str:
+    r"""Text of a stranger for a terminal: letters of any language stay, everything that does something becomes `\x1b`.
+
+    Control characters, line separators, marks that change the direction of writing, and what no font has.
+    """
+    if text.isprintable():
+        return text
+    return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
+
+
+def _escaped(letter: str) -> str:
+    code = ord(letter)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def lines_of(text: str) -> list[str]:
+    """A reply of several lines, each cleaned; the LF between them is the only control character that is kept."""
+    return [clean(line) for line in text.split("\n")]
+
+
+def count(number: int, what: str, plural: str = "") -> str:
+    """`1 message`, `12,345 messages`."""
+    return f"{number:,} {what if number == 1 else plural or what + 's'}"
+
+
+def size(octets: int) -> str:
+    """`512 B`, `1.2 KiB`, `34 MiB`."""
+    value = float(octets)
+    for unit in _SIZES:
+        if value < 1024 or unit == _SIZES[-1]:
+            return f"{octets} B" if unit == "B" else f"{value:.1f} {unit}" if value < 10 else f"{value:.0f} {unit}"
+        value /= 1024
+    raise AssertionError
+
+
+def age(duration: int) -> str:
+    """A duration of ns in at most two units: `40 ms`, `1.2 s`, `12 s`, `4 min`, `2 h 10 min`, `6 d 3 h`."""
+    seconds = max(0, duration) / _SECOND
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    first, second = (0, 1) if whole >= 86400 else (1, 2)
+    big, rest = divmod(whole, _AGES[first][0])
+    small = rest // _AGES[second][0]
+    return f"{big} {_AGES[first][1]}" + (f" {small} {_AGES[second][1]}" if small else "")
+
+
+def relative(at: int, now: int) -> str:
+    """`in 11 min`, `4 min ago`, `now`."""
+    if abs(at - now) < _SECOND:
+        return "now"
+    return f"in {age(at - now)}" if at > now else f"{age(now - at)} ago"
+
+
+def _moment(at: int, zone: dt.tzinfo | None) -> dt.datetime:
+    seconds, rest = divmod(max(0, at), _SECOND)
+    return (dt.datetime.fromtimestamp(seconds, dt.UTC) + dt.timedelta(microseconds=rest // 1000)).astimezone(zone)
+
+
+def local(at: int) -> str:
+    """`2026-11-23 15:57:03`, in the zone of this machine (or TZ)."""
+    return _moment(at, None).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def local_ms(at: int) -> str:
+    return _moment(at, None).isoformat(" ", "milliseconds")[:23]
+
+
+def utc_ms(at: int) -> str:
+    return _moment(at, dt.UTC).isoformat("T", "milliseconds")[:23] + "Z"
+
+
+def rfc3339(at: int) -> str | None:
+    """Microseconds, UTC; None for 0, which means never or not known."""
+    return _moment(at, dt.UTC).isoformat("T", "microseconds")[:26] + "Z" if at else None
+
+
+def zone(at: int) -> str:
+    """The name of the local zone at a moment: `CET`."""
+    return _moment(at, None).tzname() or "local"
+
+
+def document(content: Any, stream: TextIO | None = None) -> None:
+    """One JSON document. ASCII only, so that no text of a stranger does anything to a terminal."""
+    target = stream or sys.stdout
+    target.write(json.dumps(content, indent=2) + "\n")
+
+
+class Screen:
+    """What a command says on standard output, or with `error` on standard error."""
+
+    def __init__(self, *, error: bool = False) -> None:
+        self._error = error
+        self._made: Console | None = None
+
+    @property
+    def console(self) -> Console:
+        if self._made is None:
+            from rich.console import Console
+
+            stream = sys.stderr if self._error else sys.stdout
+            width = None if stream.isatty() else _PIPE_WIDTH
+            self._made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        return self._made
+
+    def say(self, *parts: Cell | tuple[str, str], end: str = "\n") -> None:
+        """One line: strings, texts, or (string, style)."""
+        from rich.text import Text
+
+        self.console.print(Text.assemble(*parts), end=end)
+
+    def heading(self, text: str) -> None:
+        self.say((text, STRONG))
+
+    def facts(self, rows: Iterable[tuple[str, Cell | tuple[str, str]]]) -> None:
+        """Names in one column, what they are in the next; rows without a value are left out."""
+        known = [(name, value) for name, value in rows if value and (not isinstance(value, tuple) or value[0])]
+        width = max((len(name) for name, _ in known), default=0)
+        for name, value in known:
+            self.say((f"{name:<{width}}  ", QUIET), value)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell | tuple[str, str]]]) -> None:
+        """A table without lines. A column whose name begins with `>` is set flush right. The last column may wrap."""
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=QUIET)
+        for index, name in enumerate(columns):
+            last = index == len(columns) - 1
+            table.add_column(
+                name.removeprefix(">").upper(),
+                justify="right" if name.startswith(">") else "left",
+                no_wrap=not last,
+                overflow="fold",
+            )
+        for row in rows:
+            table.add_row(*(Text.assemble(cell) if isinstance(cell, tuple) else Text.assemble(cell) for cell in row))
+        if self.console.is_terminal:
+            self.console.print(table, soft_wrap=False)
+            return
+        with self.console.capture() as captured:
+            self.console.print(table, soft_wrap=False)
+        self.console.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+
+    def quote(self, text: str, indent: int = 2) -> None:
+        """The words of another server, line by line, as they were."""
+        for line in lines_of(text):
+            self.say(" " * indent, ("│ ", QUIET), line)

@@ -1,0 +1,149 @@
+"""What a command works with: the store of a data directory, whether the gateway is running or not.
+
+When it runs, the command is one more client of its Redis. When it does not, the command takes the directory's lock, which
+`gatepost up` takes as well, and runs the embedded Redis for as long as it needs it; so a domain can be added before the first
+start, and what happened can be looked at after the last. An outside Redis (redis_url) is simply connected to.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import pwd
+import signal
+from collections.abc import AsyncIterator, Iterator
+from typing import Final
+
+from cli.options import Common
+from pipeline.faults import ConfigurationError, NotFoundError, StoreAwayError
+from pipeline.settings import Settings
+from workers.datadir import DataDirectory
+from workers.wiring import Wiring, redis_url, socket_path
+
+PATIENCE: Final = 10.0
+"""Seconds for the Redis of a gateway that is just starting to answer."""
+PAUSE: Final = 0.1
+
+
+class Session:
+    """`offline`: the gateway does not run, and nothing moves until it does."""
+
+    def __init__(self, wiring: Wiring, *, offline: bool) -> None:
+        self.wiring = wiring
+        self.offline = offline
+
+    def now(self) -> int:
+        return self.wiring.clock()
+
+
+def actor() -> str:
+    """Who changes something, as it is recorded: `cli:` and the user's name."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"cli:{name}"
+
+
+@contextlib.asynccontextmanager
+async def session(common: Common, *, create: bool = False, views: bool = False) -> AsyncIterator[Session]:
+    """The store that the options select. `create`: also when there is none yet. `views`: they are brought up to date.
+
+    Raises ConfigurationError, NotFoundError (no store there), StoreAwayError.
+    """
+    settings = common.settings()
+    if settings.redis_url or socket_path(settings.data).exists():
+        with contextlib.suppress(StoreAwayError) if not settings.redis_url else contextlib.nullcontext():
+            wiring = await Wiring.connect(settings)
+            async with _closing(wiring):
+                yield Session(wiring, offline=False)
+            return
+    if not create and not (settings.data / "redis").is_dir():
+        raise NotFoundError(
+            f"there is no Gatepost in {settings.data}",
+            remedy="Name its data directory with --data DIR or GATEPOST_DATA, or start one there with `gatepost up`.",
+        )
+    async with _own_store(settings) as opened:
+        if opened.offline and views:
+            await _catch_up(opened.wiring)
+        yield opened
+
+
+@contextlib.asynccontextmanager
+async def _closing(wiring: Wiring) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        await wiring.close()
+
+
+@contextlib.asynccontextmanager
+async def _own_store(settings: Settings) -> AsyncIterator[Session]:
+    """The embedded Redis, run by us; or by a gateway that was faster, once it answers."""
+    from workers.embedded import EmbeddedRedis
+
+    directory = DataDirectory(settings)
+    try:
+        directory.lock()
+    except ConfigurationError as fault:
+        wiring = await _starting(settings, fault)
+        async with _closing(wiring):
+            yield Session(wiring, offline=False)
+        return
+    server = EmbeddedRedis(settings)
+    with _terminated():
+        try:
+            await server.take_over()
+            await server.start()
+            wiring = await Wiring.connect(settings)
+            async with _closing(wiring):
+                yield Session(wiring, offline=True)
+        finally:
+            await server.stop()
+            directory.unlock()
+
+
+async def _starting(settings: Settings, fault: ConfigurationError) -> Wiring:
+    """Somebody has the directory: a gateway that starts, or restarts its Redis, or another command that is soon done."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + PATIENCE
+    while loop.time() < deadline:
+        with contextlib.suppress(StoreAwayError):
+            return await Wiring.connect(settings)
+        await asyncio.sleep(PAUSE)
+    raise StoreAwayError(
+        f"{fault}, and its Redis does not answer at {redis_url(settings)}",
+        remedy="It may be starting, or be in trouble: look at its log, and try again.",
+    )
+
+
+@contextlib.contextmanager
+def _terminated() -> Iterator[None]:
+    """SIGTERM ends the command as Ctrl-C does, so that the server it runs is stopped in order."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+async def _catch_up(wiring: Wiring) -> None:
+    """Fold what a gateway that was killed did not get to fold."""
+    from projections.views import projections
+    from workers.projector import Projector
+
+    blocking = wiring.store.blocking()
+    try:
+        projector = Projector(
+            wiring.store.redis, blocking, wiring.log, range(wiring.store.partitions), projections(wiring.settings)
+        )
+        await projector.renew()
+        while await projector.fold():
+            pass
+        await projector.release()
+    finally:
+        await blocking.aclose()

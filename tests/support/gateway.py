@@ -1,0 +1,178 @@
+"""The whole gateway as a user runs it: `gatepost up` as a process, asked through the command line and through its log."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import smtplib
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import settings as settings_module
+from pipeline.events import MessageEvent, Recorded
+from pipeline.log import Damaged
+from pipeline.settings import Settings
+from tests.support.servers import Process, wait_until
+from workers.wiring import Wiring
+
+DOMAIN = "example.test"
+ANNA = "anna@example.test"
+
+
+class Gateway:
+    """`settings` are keys of gatepost.toml, given through the environment."""
+
+    def __init__(self, data: Path, **settings: object) -> None:
+        self.data = data
+        self.environ = {
+            "GATEPOST_DATA": str(data),
+            "GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8",
+            "GATEPOST_HOSTNAME": "gateway.test",
+            "GATEPOST_RECEIVERS": "1",
+            **{f"GATEPOST_{name.upper()}": str(value) for name, value in settings.items()},
+        }
+        self.process: Process | None = None
+        self.port = 0
+
+    # Running
+
+    def start(self, smtp: str = "127.0.0.1:0") -> None:
+        command = [sys.executable, "-m", "cli.main", "up", "--data", self.data, "--smtp", smtp]
+        self.process = Process(command, self.data.parent / "up.log", self.environ)
+        offset = len(self.process.output()) if self.port else 0
+        wait_line = re.compile(r"gatepost is ready: mail on \S+:(\d+)")
+        self.process.wait_ready(lambda: wait_line.search(self.process.output(), offset), timeout=60)
+        found = wait_line.search(self.process.output(), offset)
+        assert found
+        self.port = int(found[1])
+
+    def stop(self) -> int:
+        assert self.process
+        return self.process.stop(40)
+
+    def children(self) -> dict[int, str]:
+        """Process id -> role (`redis` for the embedded server) of what runs just now."""
+        assert self.process
+        found = {}
+        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+        for pid in pids:
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                if words[0]:
+                    found[int(pid)] = words[words.index("worker") + 1] if "worker" in words else "redis"
+        return found
+
+    # Asking
+
+    def cli(self, *words: str, ok: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "cli.main", *words], capture_output=True, text=True, timeout=60, check=False,
+            env={**os.environ, **self.environ}, input=stdin,
+        )  # fmt: skip
+        if ok:
+            assert done.returncode == 0, f"gatepost {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def json(self, *words: str, ok: bool = True) -> Any:
+        return json.loads(self.cli(*words, "--json", ok=ok).stdout)
+
+    def add(self, route: str, *addresses: str, domain: str = DOMAIN) -> None:
+        self.cli("domain", "add", domain, "--route", route)
+        self.cli("address", "add", *(addresses or (ANNA,)))
+
+    def settings(self) -> Settings:
+        return settings_module.load(environ=self.environ)
+
+    def events(self) -> list[Recorded]:
+        """Every event of every partition, in order within each."""
+        return asyncio.run(self._events())
+
+    async def _events(self) -> list[Recorded]:
+        wiring = await Wiring.connect(self.settings())
+        try:
+            found: list[Recorded] = []
+            for partition in range(wiring.store.partitions):
+                after = "0"
+                while rows := await wiring.log.read(partition, after, 1000):
+                    assert not [row for row in rows if isinstance(row, Damaged)]
+                    found += [row for row in rows if isinstance(row, Recorded)]
+                    after = rows[-1].entry
+            return found
+        finally:
+            await wiring.close()
+
+    def kinds(self, message_id: str | None = None) -> list[str]:
+        return [type(r.event).__name__ for r in self.events() if message_id in (None, r.subject)]
+
+    def counts(self) -> Counter[str]:
+        return Counter(self.kinds())
+
+    def message_events(self) -> dict[str, list[MessageEvent]]:
+        found: dict[str, list[MessageEvent]] = {}
+        for recorded in self.events():
+            if isinstance(recorded.event, MessageEvent):
+                found.setdefault(recorded.subject, []).append(recorded.event)
+        return found
+
+    def wait_kinds(self, message_id: str, *kinds: str, within: float = 20) -> None:
+        def there() -> bool:
+            return self.kinds(message_id) == list(kinds)
+
+        try:
+            wait_until(there, within=within, what=f"{kinds} of {message_id}")
+        except BaseException:
+            sys.stderr.write(
+                f"events: {self.kinds(message_id)}\n{self.process.output()[-3000:] if self.process else ''}"
+            )
+            raise
+
+    # Sending
+
+    def send(self, content: bytes, *recipients: str, sender: str = "sender@elsewhere.test") -> str:
+        """Over SMTP; the ids in the reply, the first one when there is one."""
+        with smtplib.SMTP("127.0.0.1", self.port, timeout=30) as client:
+            client.ehlo("sender.test")
+            return send_on(client, content, *(recipients or (ANNA,)), sender=sender)
+
+
+def send_on(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = "sender@elsewhere.test") -> str:
+    """One transaction, without smtplib's repairs of line ends; the id that the gateway gave."""
+    for code, reply in (client.mail(sender), *(client.rcpt(recipient) for recipient in recipients)):
+        if code != 250:
+            client.rset()
+            raise smtplib.SMTPResponseException(code, reply)
+    code, reply = client.docmd("DATA")
+    assert code == 354, reply
+    stuffed = re.sub(rb"(?m)^\.", b"..", content)
+    client.send(stuffed if stuffed.endswith(b"\r\n") else stuffed + b"\r\n")
+    client.send(b".\r\n")
+    code, reply = client.getreply()
+    if code != 250:
+        raise smtplib.SMTPResponseException(code, reply)
+    found = re.search(rb"[0-9a-z]{22}", reply)
+    assert found, reply
+    return found[0].decode()
+
+
+@contextlib.contextmanager
+def gateway(**settings: object) -> Iterator[Gateway]:
+    """A running gateway in a directory of its own; the directory stays when the test fails."""
+    directory = Path(tempfile.mkdtemp(prefix="gp-"))
+    running = Gateway(directory / "data", **settings)
+    running.start()
+    try:
+        yield running
+    except BaseException:
+        running.stop()
+        sys.stderr.write(f"kept: {directory}\n")
+        raise
+    running.stop()
+    subprocess.run(["rm", "-rf", str(directory)], check=True)

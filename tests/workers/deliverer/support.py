@@ -1,0 +1,65 @@
+"""Opening a session to a peer, and sending one message over it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from pipeline.bodies import Buffer
+from pipeline.outcome import Outcome
+from pipeline.route import Target
+from pipeline.settings import Duration, Settings
+from pipeline.state import Message, Recipient, Stage
+from tests.support.peer import Peer
+from workers.deliverer.session import Session
+
+TRACE = b"Received: by gw id x; now\r\n"
+CONTENT = b"Subject: test\r\n\r\n.dot\r\nline\r\n..\r\n.\r\nend\r\n"
+
+
+def settings(**changes: str) -> Settings:
+    times = {"connect_timeout": "5s", "reply_timeout": "5s", "dot_timeout": "5s"} | changes
+    return Settings(**{name: Duration.parse(value) for name, value in times.items()})  # type: ignore[arg-type]
+
+
+def target(peer: Peer, host: str = "peer.example") -> Target:
+    server = f"[{host}]" if ":" in host else host
+    return Target(server=f"{server}:{peer.port}", host=host, address=peer.host, port=peer.port)
+
+
+async def opened(peer: Peer, **changes: str) -> Session:
+    return await Session.open(target(peer), hostname="gw.example.net", settings=settings(**changes))
+
+
+def message(**changes: object) -> Message:
+    fields: dict[str, object] = {
+        "id": "x", "version": 1, "domain": "example.com", "sender": "s@example.org", "recipients": (), "size": 9, "received_at": 0,
+        "expires": 1,
+    }  # fmt: skip
+    return Message(**(fields | changes))  # type: ignore[arg-type]
+
+
+async def deliver(
+    session: Session,
+    to: Sequence[str] = ("a@example.com",),
+    content: Buffer = CONTENT,
+    may_commit: Callable[[], bool] = lambda: True,
+    **changes: object,
+) -> dict[str, Outcome]:
+    recipients = tuple(Recipient(address=address, stage=Stage.QUEUED) for address in to)
+    return await session.deliver(message(recipients=recipients, **changes), recipients, content, TRACE, may_commit)
+
+
+def summary(outcomes: dict[str, Outcome]) -> dict[str, str]:
+    """address -> "kind stage code"."""
+    return {
+        address: f"{outcome.kind} {outcome.attempt.stage} {outcome.attempt.code}"
+        for address, outcome in outcomes.items()
+    }
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop run until `condition` holds, at most 5 seconds."""
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+            await asyncio.sleep(0)

@@ -1,0 +1,111 @@
+"""Real programs as destinations: each takes messages byte for byte."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import socket
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from pipeline.route import Target
+from tests.workers.deliverer.support import CONTENT, TRACE, deliver, settings, summary
+from workers.deliverer.session import Session, SessionFailed
+
+A, B = "a@example.com", "b@example.com"
+SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin")
+
+
+class Keep:
+    def __init__(self) -> None:
+        self.messages: list[tuple[str, list[str], bytes]] = []
+
+    async def handle_RCPT(self, server, session, envelope, address, rcpt_options):  # noqa: N802 - aiosmtpd's name
+        if address.startswith("b@"):
+            return "550 5.1.1 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 2.1.5 OK"
+
+    async def handle_DATA(self, server, session, envelope):  # noqa: N802 - aiosmtpd's name
+        self.messages.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))
+        return "250 2.0.0 kept"
+
+
+async def test_aiosmtpd_takes_messages_byte_for_byte():
+    handler = Keep()
+    controller = Controller(handler, hostname="127.0.0.1", port=0, enable_SMTPUTF8=True)
+    controller.port = free_port()
+    controller.start()
+    try:
+        where = Target(f"localhost:{controller.port}", "localhost", "127.0.0.1", controller.port)
+        session = await Session.open(where, hostname="gw.example.net", settings=settings())
+        assert summary(await deliver(session, [A, B])) == {A: "accepted dot 250", B: "refused rcpt 550"}
+        assert summary(await deliver(session, [B])) == {B: "refused rcpt 550"}
+        assert summary(await deliver(session, [A], sender="")) == {A: "accepted dot 250"}
+        assert [content for _, _, content in handler.messages] == [TRACE + CONTENT] * 2
+        assert handler.messages[0][:2] == ("s@example.org", [A])
+        await session.quit(1)
+    finally:
+        await asyncio.to_thread(controller.stop)
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+@contextlib.asynccontextmanager
+async def smtp_sink(*options: str):
+    assert SINK is not None
+    port = free_port()
+    user = ["-u", "root"] if os.getuid() == 0 else []
+    process = await asyncio.create_subprocess_exec(SINK, *user, *options, f"127.0.0.1:{port}", "100")
+    try:
+        yield Target(f"localhost:{port}", "localhost", "127.0.0.1", port)
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+async def dial(where: Target) -> Session:
+    """A session as soon as the server listens."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                return await Session.open(where, hostname="gw.example.net", settings=settings())
+            except SessionFailed:
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.skipif(SINK is None, reason="smtp-sink (package postfix) is not installed")
+@pytest.mark.parametrize("options", [(), ("-p",), ("-e",)], ids=["pipelined", "stepwise", "helo"])
+async def test_smtp_sink_takes_messages_byte_for_byte(options, tmp_path):
+    async with smtp_sink("-d", f"{tmp_path}/%M.", *options) as where:
+        session = await dial(where)
+        for size in (0, 10, 5_000):
+            content = CONTENT + b".x\r\n" * size
+            assert summary(await deliver(session, [A, B], content=content)) == {
+                A: "accepted dot 250",
+                B: "accepted dot 250",
+            }
+        await session.quit(1)
+        kept = sorted((path.read_bytes() for path in tmp_path.iterdir()), key=len)
+        assert len(kept) == 3
+        for size, data in zip((0, 10, 5_000), kept, strict=True):
+            whole = (TRACE + CONTENT + b".x\r\n" * size).replace(b"\r\n", b"\n")
+            assert data.rstrip(b"\n").endswith(whole.rstrip(b"\n"))
+
+
+@pytest.mark.skipif(SINK is None, reason="smtp-sink (package postfix) is not installed")
+@pytest.mark.parametrize(
+    ("options", "outcome"),
+    [(("-r", "data"), "deferred data 450"), (("-f", "."), "refused dot 500"), (("-r", "rcpt"), "deferred rcpt 450")],
+)
+async def test_smtp_sink_refusing_in_a_phase_is_understood(options, outcome):
+    async with smtp_sink(*options) as where:
+        session = await dial(where)
+        assert summary(await deliver(session)) == {A: outcome}
+        assert summary(await deliver(session)) == {A: outcome}
+        await session.quit(1)
