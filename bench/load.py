@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
+import socket
 import subprocess
 import time
 from email.utils import formatdate, make_msgid
@@ -52,7 +54,17 @@ class Sink:
             return counter.read().decode("ascii", "replace")
 
     def __enter__(self) -> Self:
+        try:
+            wait_for(self._listens, "smtp-sink to listen")
+        except BaseException:
+            self.__exit__()
+            raise
         return self
+
+    def _listens(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
@@ -142,6 +154,11 @@ class Lone:
     def __init__(self) -> None:
         self._arrivals: asyncio.Queue[float] = asyncio.Queue()
         self.port = 0
+
+    @property
+    def waiting(self) -> int:
+        """Arrivals nobody has asked for yet."""
+        return self._arrivals.qsize()
 
     async def listen(self) -> asyncio.Server:
         server = await asyncio.get_running_loop().create_server(lambda: LoneServer(self._arrivals), "127.0.0.1", 0)

@@ -85,6 +85,7 @@ def machine(directory: Path) -> dict[str, str]:
         "date": time.strftime("%Y-%m-%d"),
         "processor": f"{_processor()}, {os.cpu_count()} logical processors",
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}, Postfix {_postfix_version()}",
+        "load before": f"{os.getloadavg()[0]:.1f} (on a busy machine the figures say little; the ratios say more)",
         "disk": f"{mount.fstype if mount else 'unknown'}, {_fsync_ms(directory):.2f} ms to write and fsync 4 KiB",
     }
 

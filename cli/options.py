@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Group, Parameter
+from cyclopts import App, Group, Parameter
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -35,3 +35,8 @@ class Common:
 
 
 DEFAULT = Common()
+
+
+def noun(name: str, text: str) -> App:
+    """A command that has commands."""
+    return App(name=name, help=text, help_format="plaintext", group_commands=Group("Commands", sort_key=0))

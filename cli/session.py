@@ -53,12 +53,11 @@ async def session(common: Common, *, create: bool = False, views: bool = False) 
     Raises ConfigurationError, NotFoundError (no store there), StoreAwayError.
     """
     settings = common.settings()
-    if settings.redis_url or socket_path(settings.data).exists():
-        with contextlib.suppress(StoreAwayError) if not settings.redis_url else contextlib.nullcontext():
-            wiring = await Wiring.connect(settings)
-            async with _closing(wiring):
-                yield Session(wiring, offline=False)
-            return
+    wiring = await _running(settings)
+    if wiring is not None:
+        async with _closing(wiring):
+            yield Session(wiring, offline=False)
+        return
     if not create and not (settings.data / "redis").is_dir():
         raise NotFoundError(
             f"there is no Gatepost in {settings.data}",
@@ -68,6 +67,16 @@ async def session(common: Common, *, create: bool = False, views: bool = False) 
         if opened.offline and views:
             await _catch_up(opened.wiring)
         yield opened
+
+
+async def _running(settings: Settings) -> Wiring | None:
+    """The store, when a Redis for it is up; None when it is for us to start one."""
+    if settings.redis_url:
+        return await Wiring.connect(settings)
+    if socket_path(settings.data).exists():
+        with contextlib.suppress(StoreAwayError):
+            return await Wiring.connect(settings)
+    return None
 
 
 @contextlib.asynccontextmanager
@@ -144,6 +153,6 @@ async def _catch_up(wiring: Wiring) -> None:
         await projector.renew()
         while await projector.fold():
             pass
-        await projector.release()
+        await projector._release()  # noqa: SLF001 - the lease would keep the next projector waiting for five seconds
     finally:
         await blocking.aclose()

@@ -12,6 +12,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
+    gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
     gp:{p}:queue:<d>       zset     messages waiting to leave for a domain, by the time from which each may be tried; one
                                     in a worker's hands has the end of its lease as score
     gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
@@ -67,6 +68,10 @@ def body(partition: int, message_id: str) -> str:
 
 def expiry(partition: int) -> str:
     return f"gp:{{{partition}}}:expiry"
+
+
+def kept(partition: int) -> str:
+    return f"gp:{{{partition}}}:kept"
 
 
 def queue(partition: int, domain: str) -> str:

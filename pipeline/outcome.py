@@ -12,6 +12,7 @@ it is bounded to 4 KiB and 100 lines. The only control character left in it is t
 from __future__ import annotations
 
 import enum
+import functools
 import re
 from collections.abc import Sequence
 from typing import Final
@@ -24,6 +25,8 @@ MAX_TEXT: Final = 4096
 """Characters of a reply that are kept: an EHLO or a policy text is a few hundred, an attack is megabytes."""
 MAX_LINES: Final = 100
 CUT: Final = " [cut]"
+CACHED: Final = 256
+"""Replies of one line that are remembered: a server says the same to every MAIL, RCPT and DATA. At most 2 MiB."""
 
 _REFUSING_STAGES: Final = frozenset({"mail", "rcpt", "data", "dot"})
 _LINE: Final = re.compile(rb"[2-5][0-9][0-9](?:[ \t-]|\Z)")
@@ -112,8 +115,19 @@ def parse_reply(lines: Sequence[bytes]) -> Reply:
 
     Never raises: lines that are no reply make a Reply with code 0 whose text says so.
     """
+    if len(lines) == 1:
+        return _parse_line(lines[0])
     if not lines or not all(map(well_formed, lines)):
         return Reply(0, "", nonsense(lines))
+    return _parse(lines)
+
+
+@functools.lru_cache(CACHED)
+def _parse_line(line: bytes) -> Reply:
+    return _parse((line,)) if well_formed(line) else Reply(0, "", nonsense((line,)))
+
+
+def _parse(lines: Sequence[bytes]) -> Reply:
     code = int(lines[-1][:3])
     enhanced = f"{code // 100}.0.0"
     for line in lines:

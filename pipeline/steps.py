@@ -79,8 +79,9 @@ def fold(message: Message | None, events: Iterable[MessageEvent], message_id: st
 def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]:
     """The work that follows from the change of stage."""
     partition = partition_of(after.id)
-    was_queued = before is not None and Stage.QUEUED in {recipient.stage for recipient in before.recipients}
+    earlier = {recipient.stage for recipient in before.recipients} if before is not None else set()
     stages = {recipient.stage for recipient in after.recipients}
+    was_queued = Stage.QUEUED in earlier
     queue = keys.queue(partition, after.domain)
     effects: list[Effect] = []
     if before is None:
@@ -101,6 +102,10 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
             )
     elif was_queued:
         effects.append(("ZREM", queue, after.id))
+    if Stage.QUARANTINED in stages and Stage.QUARANTINED not in earlier:
+        effects.append(("ZADD", keys.kept(partition), now // MS, after.id))
+    elif Stage.QUARANTINED in earlier and Stage.QUARANTINED not in stages:
+        effects.append(("ZREM", keys.kept(partition), after.id))
     return effects
 
 

@@ -6,6 +6,7 @@ comment or the angle brackets it stands in.
 
 from __future__ import annotations
 
+import functools
 import re
 from datetime import UTC, datetime
 from email.utils import format_datetime
@@ -40,7 +41,12 @@ def received_line(message: Message, hostname: str) -> bytes:
 
 def date(at: int) -> str:
     """`at`, ns since the epoch, as RFC 5322 3.3 writes it, in UTC."""
-    return format_datetime(datetime.fromtimestamp(at // SECOND, UTC))
+    return _date(at // SECOND)
+
+
+@functools.lru_cache(16)
+def _date(seconds: int) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC))
 
 
 def _from(message: Message) -> str:

@@ -10,6 +10,7 @@ that a crash left behind is dropped by whoever comes next. Key:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib.resources import files
 from typing import Any, Final
 
@@ -37,6 +38,21 @@ async def live(redis: Client, partition: int, projection: Projection) -> tuple[V
     with faults():
         stored: Any = await redis.hget(builds_key(partition), f"live:{projection.name}")
     return _parsed(partition, projection, stored) if stored else None
+
+
+async def live_prefixes(redis: Client, partitions: Iterable[int], name: str) -> dict[int, str]:
+    """For each partition that has the view, where the keys of its live build are."""
+    wanted = list(partitions)
+    with faults():
+        pipe = redis.pipeline(transaction=False)
+        for partition in wanted:
+            pipe.hget(builds_key(partition), f"live:{name}")
+        answers: Any = await pipe.execute()
+    return {
+        partition: keys.view(partition, name, int(stored.partition(b" ")[0]))
+        for partition, stored in zip(wanted, answers, strict=True)
+        if stored
+    }
 
 
 def _parsed(partition: int, projection: Projection, stored: bytes) -> tuple[View, str]:

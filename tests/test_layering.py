@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "cli": {"pipeline", "projections", "workers", "web"},
     "web": {"pipeline", "projections", "workers"},
 }
-OURS = {*MAY_IMPORT, "tests", "bench"}
+OURS = {*MAY_IMPORT, "tests", "bench", "docs"}
 
 
 def files_of(folder: str) -> list[Path]:

@@ -34,7 +34,6 @@ POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
 BACKING_OFF: Final = 5 * 1000
 """ms: a domain whose next attempt is farther away than this is waited for."""
-NEVER: Final = 1 << 52
 ORPHAN_AGE: Final = 6 * 3600.0
 """Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
@@ -156,19 +155,25 @@ class Janitor:
         moved = 0
         now = self._wiring.clock() // MS
         for partition in range(self._store.partitions):
-            with faults():
-                later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now + BACKING_OFF}", "+inf")
-            for name in later:
-                moved += await self._cool_walk(partition, keys.queue(partition, name.decode()), 0, now)
-            kept = now + int(self._wiring.settings.queue_lifetime) // MS
-            moved += await self._cool_walk(partition, keys.expiry(partition), kept, NEVER)
+            for domain in await self._backing_off(partition, now):
+                moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
+            moved += await self._cool_walk(partition, keys.kept(partition), now)
         return moved
 
-    async def _cool_walk(self, partition: int, name: str, least: int, most: int) -> int:
-        """Look through the part of a sorted set that is new since the last walk."""
+    async def _backing_off(self, partition: int, now: int) -> list[str]:
+        """Domains whose servers will not be tried for a while. One all of whose slots are busy is not among them."""
+        with faults():
+            later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now + BACKING_OFF}", "+inf")
+            pipe = self._store.redis.pipeline(transaction=False)
+            for name in later:
+                pipe.hget(keys.route(partition, name.decode()), "until")
+            until = await pipe.execute() if later else []
+        return [name.decode() for name, at in zip(later, until, strict=True) if int(at or 0) > now + BACKING_OFF]
+
+    async def _cool_walk(self, partition: int, name: str, most: int) -> int:
+        """Look through the part of a sorted set that is new since the last walk, up to the score `most`."""
         moved = offset = 0
-        start = max(self._cooled.get((partition, name), 0), least)
-        last = start
+        last = start = self._cooled.get((partition, name), 0)
         while True:
             with faults():
                 rows = await self._store.redis.zrangebyscore(
@@ -210,6 +215,8 @@ class Janitor:
     async def _forget_consumers(self, partition: int) -> None:
         for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
             with faults():
+                if not await self._store.redis.exists(stream):
+                    continue
                 for consumer in await self._store.redis.xinfo_consumers(stream, group):
                     if not consumer["pending"] and consumer["idle"] > CONSUMER_AGE_MS:
                         await self._store.redis.xgroup_delconsumer(stream, group, consumer["name"])

@@ -10,6 +10,7 @@ from the checkpoints.
 from __future__ import annotations
 
 import asyncio
+import gc
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -28,6 +29,8 @@ from pipeline.store import Client, Script, faults
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, position
 from projections.compare import order
+from projections.views import projections
+from workers.wiring import Wiring
 
 BATCH: Final = 1000
 """Events of one partition in one fold: about 5 ms of the server's time."""
@@ -70,7 +73,7 @@ class Projector:
         blocking: Client,
         history: History,
         partitions: Sequence[int],
-        projections: Sequence[Projection],
+        views: Sequence[Projection],
         *,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -79,7 +82,7 @@ class Projector:
         self._blocking = blocking
         self._history = history
         self._partitions = partitions
-        self._projections = projections
+        self._projections = views
         self._clock = clock
         self._token = secrets.token_hex(8)
         self._renew_at = 0.0
@@ -105,18 +108,28 @@ class Projector:
         with suppress(StoreError):
             await self._release()
 
+    async def catch_up(self) -> None:
+        """Bring all views to the end of the log, whoever holds the leases."""
+        for partition in self._partitions:
+            await self._reopen(partition)
+        while await self.fold():
+            pass
+        self.held.clear()
+
     async def _round(self, stop: asyncio.Event) -> None:
         if time.monotonic() >= self._renew_at:
             await self.renew()
         if not self.held:
             await _pause(stop, RENEW)
             return
-        if not any(_behind(foldings) for foldings in self.held.values()):
+        if not self._behind():
             if not await self._grown():
                 return
             await _pause(stop, GATHER_BUSY if self._busy else GATHER)
         while await self.fold() and not stop.is_set() and time.monotonic() < self._renew_at:
             pass
+        if self._behind():
+            await _pause(stop, GATHER)
 
     async def renew(self) -> None:
         """Keep the leases held, and take those that are free."""
@@ -131,7 +144,7 @@ class Projector:
         self._renew_at = time.monotonic() + RENEW
 
     async def _release(self) -> None:
-        for partition in self.held:
+        for partition in self._partitions:
             with faults():
                 await _lease(self._redis, [lease_key(partition)], [self._token, 0])
 
@@ -142,6 +155,14 @@ class Projector:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
         self.held[partition] = opened
+
+    def _behind(self) -> bool:
+        """Whether some view has to catch up, for which no new event is needed."""
+        for foldings in self.held.values():
+            front = _front(foldings)
+            if any(folding.checkpoint != front or not folding.live for folding in foldings):
+                return True
+        return False
 
     def _fronts(self) -> dict[Any, Any]:
         return {keys.log(partition): _front(foldings) for partition, foldings in self.held.items()}
@@ -165,7 +186,7 @@ class Projector:
 
     async def fold(self) -> bool:
         """Bring all views one batch forward; whether there is more."""
-        tails = await self._tails()
+        tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
         for partition, foldings in self.held.items():
             front = _front(foldings)
@@ -188,7 +209,7 @@ class Projector:
         for partition in list(self.held):
             if len(tails.get(partition, ())) < BATCH:
                 await self._switch(partition)
-        return any(len(portion.entries) == BATCH for portion, _ in work) or any(map(_behind, self.held.values()))
+        return bool(work) and (self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""
@@ -220,25 +241,27 @@ def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
     return levels
 
 
-def _behind(foldings: Sequence[Folding]) -> bool:
-    """Whether some view has something to do that does not need a new event."""
-    front = _front(foldings)
-    return any(folding.checkpoint != front or not folding.live for folding in foldings)
-
-
 async def _pause(stop: asyncio.Event, seconds: float) -> None:
     with suppress(TimeoutError):
         await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def run(
-    redis: Client,
-    blocking: Client,
-    history: History,
-    stop: asyncio.Event,
-    *,
-    partitions: int,
-    projections: Sequence[Projection],
-) -> None:
-    """Fold until `stop`. `partitions`: how many the store has."""
-    await Projector(redis, blocking, history, range(partitions), projections).run(stop)
+async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    """Fold until `stop`."""
+    # A batch is some ten thousand objects that all live until it is stored. With Python's own settings a third of the time
+    # went into looking through them, and through everything imported, for cycles that are not there.
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
+    blocking = wiring.store.blocking()
+    try:
+        projector = Projector(
+            wiring.store.redis,
+            blocking,
+            wiring.log,
+            range(wiring.store.partitions),
+            projections(wiring.settings),
+            clock=wiring.clock,
+        )
+        await projector.run(stop)
+    finally:
+        await blocking.aclose()

@@ -298,7 +298,11 @@ def _how(returncode: int) -> str:
     return f"signal {signal.Signals(-returncode).name}" if returncode < 0 else f"exit code {returncode}"
 
 
-def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None] = print) -> int:
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the one line that scripts wait for
+
+
+def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None] = _say) -> int:
     """Run everything until SIGTERM or SIGINT. `announce` gets one line when mail is accepted. Raises GatepostError."""
     logs.configure(settings.log_format, "supervisor")
     asyncio.run(Supervisor(settings, reload, announce).run())

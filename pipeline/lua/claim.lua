@@ -67,9 +67,13 @@ for index, id in ipairs(ready) do
 end
 
 if open == 1 then
-  local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
-  redis.call('ZADD', due, first, domain)
-  answer[3] = first
+  local following = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+  if tonumber(following) <= now and redis.call('ZCARD', slots) >= limit then
+    redis.call('HSET', route, 'full', 1)
+    following = redis.call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
+  end
+  redis.call('ZADD', due, following, domain)
+  answer[3] = following
 else
   redis.call('HSET', route, 'until', retry_at)
   redis.call('ZADD', due, retry_at, domain)

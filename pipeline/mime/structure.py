@@ -176,7 +176,7 @@ class _Walk:
         if self.stack or self.pending is not None:
             self._sweep(max(header.body - 1, 0))
         self._close(0, len(self.content))
-        if any(not opened.closed for opened in self.stack):
+        if Flaw.MANY not in self.flaws and any(not opened.closed for opened in self.stack):
             self.flaws.add(Flaw.UNTERMINATED)
 
     def _sweep(self, start: int) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from pipeline import keys
-from pipeline.events import Delivered, Queued, Received, RouteDeferred, Scanned
+from pipeline.events import Delivered, Quarantined, Queued, Received, Released, RouteDeferred, Scanned
 from pipeline.faults import ConflictError, LeaseLostError
 from pipeline.ids import new_id
 from pipeline.log import Damaged, Log
@@ -207,3 +207,15 @@ async def test_partitions_do_not_see_each_other(store, log):
     other = new_id(AT, 5)
     await log.commit(received_step(other, received(), b""))
     assert len(await log.read(P, "0", 10)) == len(await log.read(5, "0", 10)) == 1
+
+
+async def test_the_index_of_what_is_kept_follows_the_quarantine(store, log):
+    message_id = await accept(log, ANNA, BEN)
+    message = await head(store, message_id)
+    step, message = message_step(message, [event(Scanned), event(Quarantined, (ANNA,)), event(Queued, (BEN,))], now=AT)
+    await log.commit(step)
+    assert await store.redis.zscore(keys.kept(P), message_id) == AT // MS
+    assert await store.redis.zscore(keys.queue(P, DOMAIN), message_id) == AT // MS
+    step, _ = message_step(message, [event(Released, (ANNA,))], now=AT)
+    await log.commit(step)
+    assert await store.redis.zcard(keys.kept(P)) == 0

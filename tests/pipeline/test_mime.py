@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.mime import Flaw, Header, Mailbox, date_of, decode_words, mailboxes, parameters, plain, walk
+from pipeline.mime import Flaw, Header, Mailbox, date_of, decode_words, mailboxes, parameters, plain, walk, words
 from pipeline.mime import header as header_module
 from pipeline.mime import structure as structure_module
 from pipeline.mime.transfer import base64_octets, decode, head
@@ -63,7 +63,8 @@ def test_the_body_begins_behind_the_first_empty_line(content, body):
 
 
 @pytest.mark.parametrize(
-    "block", [b"a: b\r\nno field\r\n", b"no field\r\na: b\r\n", b"a: b\0\r\n", b"a\xe4: b\r\n", b": b\r\n", b"two words: b\r\n"]
+    "block",
+    [b"a: b\r\nno field\r\n", b"no field\r\na: b\r\n", b"a: b\0\r\n", b"a\xe4: b\r\n", b": b\r\n", b"two words: b\r\n"],
 )
 def test_a_line_that_is_no_field_is_passed_over_and_remembered(block):
     header = Header(block + b"Subject: s\r\n\r\n")
@@ -141,15 +142,15 @@ def test_encoded_words_are_read(raw, text):
     assert decode_words(raw) == text
 
 
-@pytest.mark.parametrize("charset", ["utf-7", "zlib_codec", "idna", "undefined", "rot13", "base64", "punycode", "unicode_escape", "x" * 59])
+@pytest.mark.parametrize(
+    "charset", ["utf-7", "zlib_codec", "idna", "undefined", "rot13", "base64", "punycode", "unicode_escape", "x" * 59]
+)
 def test_a_charset_that_is_not_listed_never_reaches_a_codec(charset):
     assert decode_words(b"=?%s?q?+AGE-?=" % charset.encode()) == "+AGE-"
 
 
 def test_every_listed_charset_has_a_codec():
-    from pipeline.mime.words import _CODECS
-
-    for name in _CODECS:
+    for name in words._CODECS:
         assert decode_words(b"=?%s?q?ab=FF=81?=" % name).startswith("ab")
 
 
@@ -253,7 +254,13 @@ def test_mailboxes_are_read(value, expected):
 
 def test_a_message_without_mime_is_one_part_of_plain_text():
     (only,) = parts_of(b"Subject: x\r\n\r\nhello\r\n")
-    assert (only.content_type, only.encoding, only.names, only.depth, only.container) == ("text/plain", "7bit", (), 0, False)
+    assert (only.content_type, only.encoding, only.names, only.depth, only.container) == (
+        "text/plain",
+        "7bit",
+        (),
+        0,
+        False,
+    )
     assert body_of(only) == b"hello\r\n"
 
 
@@ -329,7 +336,9 @@ def test_a_part_whose_header_runs_into_the_next_boundary_keeps_its_name():
     assert [(p.name, body_of(p)) for p in parts_of(content)[1:]] == [("x.exe", b""), ("", b"next")]
 
 
-@pytest.mark.parametrize("value", [b"multipart/mixed", b'multipart/mixed; boundary=""', b"multipart/mixed; boundary=" + b"x" * 2000])
+@pytest.mark.parametrize(
+    "value", [b"multipart/mixed", b'multipart/mixed; boundary=""', b"multipart/mixed; boundary=" + b"x" * 2000]
+)
 def test_a_multipart_without_a_usable_boundary_is_one_part(value):
     content = b"Content-Type: " + value + b"\r\n\r\n--\r\n\r\ntext\r\n----\r\n"
     structure = walk(content, Header(content))
@@ -359,7 +368,14 @@ def test_a_type_is_read_or_plain_text(value, expected):
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [(b"BASE64", "base64"), (b'"base64"', "base64"), (b"(x) base64 (y)", "base64"), (b"base64;", "base64"), (b"?", "7bit")]
+    ("value", "expected"),
+    [
+        (b"BASE64", "base64"),
+        (b'"base64"', "base64"),
+        (b"(x) base64 (y)", "base64"),
+        (b"base64;", "base64"),
+        (b"?", "7bit"),
+    ],
 )
 def test_an_encoding_is_read_through_its_disguise(value, expected):
     assert parts_of(b"Content-Transfer-Encoding: " + value + b"\r\n\r\n")[0].encoding == expected
@@ -367,14 +383,18 @@ def test_an_encoding_is_read_through_its_disguise(value, expected):
 
 @given(
     st.lists(
-        st.tuples(st.binary(max_size=300), st.sampled_from(["base64", "quoted-printable"]), st.text(max_size=20)), min_size=1, max_size=5
+        st.tuples(st.binary(max_size=300), st.sampled_from(["base64", "quoted-printable"]), st.text(max_size=20)),
+        min_size=1,
+        max_size=5,
     )
 )
 def test_what_the_standard_library_writes_is_read_as_it_was_meant(attachments):
     message = EmailMessage(policy=email.policy.SMTP)
     message.set_content("body\n")
     for data, encoding, name in attachments:
-        message.add_attachment(data, maintype="application", subtype="x", cte=encoding, filename="n" + "".join(filter(str.isalnum, name)))
+        message.add_attachment(
+            data, maintype="application", subtype="x", cte=encoding, filename="n" + "".join(filter(str.isalnum, name))
+        )
     parts = parts_of(bytes(message))
     assert [body_of(p) for p in parts[2:]] == [data for data, _, _ in attachments]
     assert [p.name for p in parts[2:]] == [a.get_filename() for a in message.iter_attachments()]
@@ -404,7 +424,14 @@ def test_base64_is_decoded_as_far_as_it_goes(data, expected):
 
 @pytest.mark.parametrize(
     ("data", "expected"),
-    [(b"a=3Db", b"a=b"), (b"a=\r\nb", b"ab"), (b"a= \t\r\nb", b"ab"), (b"a=zz", b"a=zz"), (b"a=", b"a"), (b"=4", b"=4")],
+    [
+        (b"a=3Db", b"a=b"),
+        (b"a=\r\nb", b"ab"),
+        (b"a= \t\r\nb", b"ab"),
+        (b"a=zz", b"a=zz"),
+        (b"a=", b"a"),
+        (b"=4", b"=4"),
+    ],
 )
 def test_quoted_printable_is_decoded_as_far_as_it_goes(data, expected):
     assert b"".join(decode(data, 0, len(data), "quoted-printable")) == expected
@@ -412,7 +439,11 @@ def test_quoted_printable_is_decoded_as_far_as_it_goes(data, expected):
 
 @given(st.binary(max_size=400), st.integers(1, 50))
 def test_decoding_in_pieces_is_decoding_at_once(data, chunk):
-    for encoding, octets in (("base64", base64.encodebytes(data)), ("quoted-printable", quopri.encodestring(data)), ("8bit", data)):
+    for encoding, octets in (
+        ("base64", base64.encodebytes(data)),
+        ("quoted-printable", quopri.encodestring(data)),
+        ("8bit", data),
+    ):
         assert b"".join(decode(octets, 0, len(octets), encoding, chunk)) == data
 
 
@@ -455,14 +486,19 @@ def test_a_mapped_message_reads_like_one_in_memory(content):
     with mmap.mmap(-1, len(content)) as memory:
         memory[:] = content
         read = [
-            [(p.content_type, p.encoding, p.start, p.end, p.depth, p.names, p.head) for p in walk(buffer, Header(buffer)).parts]
+            [
+                (p.content_type, p.encoding, p.start, p.end, p.depth, p.names, p.head)
+                for p in walk(buffer, Header(buffer)).parts
+            ]
             for buffer in (content, memory)
         ]
         assert read[0] == read[1]
 
 
 def nested(levels: int) -> bytes:
-    return b"".join(b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (level, level) for level in range(levels))
+    return b"".join(
+        b'Content-Type: multipart/mixed; boundary="b%d"\r\n\r\n--b%d\r\n' % (level, level) for level in range(levels)
+    )
 
 
 OPEN = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import mmap
 import random
 from collections.abc import Iterable
@@ -82,7 +83,6 @@ def mapped(path: Path, pieces: Iterable[bytes]) -> mmap.mmap:
 
 
 def noise(octets: int) -> Iterable[bytes]:
-    """Random octets in base64, with line breaks, the same at each run."""
-    source = random.Random(1)
-    for _ in range(octets // (57 * 1000)):
-        yield encoded(source.randbytes(57 * 1000))
+    """Some `octets` that look like random ones, in base64, with line breaks, the same at each run."""
+    block = encoded(random.Random(1).randbytes(57 * 1000))
+    return itertools.repeat(block, octets // (57 * 1000))

@@ -278,7 +278,10 @@ class SmtpSink:
         self.process.wait_ready(lambda: listens(self.port))
 
     def messages(self) -> list[Sunk]:
-        """What has arrived so far, oldest first. A message whose final dot has not come yet is not there: it is still open."""
+        """What has arrived so far, oldest first as far as file times tell (a few ms).
+
+        A message whose final dot has not come yet is not among them: its file is still open.
+        """
         unfinished = set()
         for entry in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with contextlib.suppress(OSError):

@@ -165,20 +165,18 @@ class Wire(asyncio.Protocol):
 
     def _line(self, line: bytes) -> bool:
         """Whether what follows can still be understood."""
-        if not well_formed(line):
-            self._lines.append(line[:MAX_TEXT])
-            self._break(nonsense(self._lines), "4.5.0")
+        if line[3:4] == b"-" and well_formed(line):
+            if len(self._lines) <= MAX_LINES:
+                self._lines.append(line[:MAX_TEXT])
+            return True
+        reply = parse_reply([*self._lines, line[:MAX_TEXT]])
+        self._lines = []
+        self._read = 0
+        if reply.code == 0:
+            self._break(reply.text, "4.5.0")
             self._transport.abort()
             return False
-        if len(self._lines) > MAX_LINES:
-            self._lines.pop()
-        self._lines.append(line[:MAX_TEXT])
-        if line[3:4] != b"-":
-            reply = parse_reply(self._lines)
-            self._lines = []
-            self._read = 0
-            return self._answer(reply)
-        return True
+        return self._answer(reply)
 
     def _answer(self, reply: Reply) -> bool:
         if self._expected == 0:

@@ -4,8 +4,11 @@
     incoming.py     a message while it comes in: decoder, draft and limits together
     parameters.py   the parameters of MAIL and RCPT
     session.py      what is remembered of a connection and of a transaction
-    protocol.py     the reading loop on aiosmtpd's SMTP: commands, pipelining, back-pressure, STARTTLS
+    connection.py   the transport's side on aiosmtpd's SMTP: reading, writing, back-pressure, time
+    protocol.py     the commands and STARTTLS
     handler.py      what is answered: aiosmtpd's hooks
+    hops.py         counting Received lines, against loops
+    report.py       telling the operator about the unforeseen
     tls.py          the certificate
     server.py       listening and closing
 

@@ -23,7 +23,7 @@ from pipeline.replies import Reply
 from workers.receiver.parameters import MailOptions, RcptOptions
 from workers.receiver.report import unforeseen
 from workers.receiver.session import ReceiverSession, Transaction
-from workers.receiver.trace import received_lines
+from workers.receiver.hops import received_lines
 
 POSTMASTER: Final = "postmaster"
 

@@ -171,10 +171,10 @@ class ReceiverProtocol(Connection):
             self._send(replies.NO_VALID_RECIPIENTS if envelope.refused else replies.RCPT_FIRST)
         else:
             common = self._common
-            envelope.draft = common.drafts.draft()
-            incoming = Incoming(envelope.draft, common.max_size, normalise=common.normalise)
-            self._send(replies.START_DATA)
             try:
+                envelope.draft = common.drafts.draft()
+                incoming = Incoming(envelope.draft, common.max_size, normalise=common.normalise)
+                self._send(replies.START_DATA)
                 if await self._receive(incoming):
                     self._send(incoming.refusal or await self._call_handler_hook("DATA"))
             finally:

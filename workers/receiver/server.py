@@ -91,7 +91,7 @@ async def serve(
         intake,
         pressure,
         hostname=hostname,
-        max_size=settings.max_message_size,
+        max_size=int(settings.max_message_size),
         max_recipients=settings.max_recipients,
         max_received=settings.max_received,
     )
@@ -100,7 +100,7 @@ async def serve(
         bodies,
         Certificates(settings, hostname, time.time_ns()),
         hostname=hostname,
-        max_size=settings.max_message_size,
+        max_size=int(settings.max_message_size),
         max_sessions=settings.max_sessions,
         timeout=settings.command_timeout.seconds,
         normalise=settings.bare_newlines == "normalise",

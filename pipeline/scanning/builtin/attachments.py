@@ -54,17 +54,17 @@ class Attachments:
         return findings[:MAX_FINDINGS]
 
     def _named(self, name: str, archive: str) -> Iterator[Finding]:
-        inside = f" in {shown(archive)}" if archive else ""
+        """`archive`: the name of the archive it is in; empty for an attachment's own name."""
         if _OVERRIDE.search(name):
             yield _blocked(
-                "BIDI_NAME", f"{shown(name)}{inside}: the name is written backwards to hide what the file is"
+                "BIDI_NAME", f"{_place(name, archive)}: the name is written backwards to hide what the file is"
             )
-        for candidate in {name, name.partition("\0")[0]}:
+        for candidate in (name,) if "\0" not in name else (name, name.partition("\0")[0]):
             pretended, extension = endings(candidate)
             if extension not in self._blocked:
                 continue
             if archive:
-                yield _blocked("ARCHIVE_BLOCKED", f"{shown(name)}{inside}: .{extension} files are blocked")
+                yield _blocked("ARCHIVE_BLOCKED", f"{_place(name, archive)}: .{extension} files are blocked")
             elif pretended in _DOCUMENTS:
                 yield _blocked(
                     "DOUBLE_EXTENSION", f"{shown(name)}: a .{extension} file that pretends to be .{pretended}"
@@ -108,6 +108,10 @@ class Attachments:
 
 def _blocked(name: str, text: str) -> Finding:
     return Finding(name=name, score=BLOCKED, text=text, kind="content")
+
+
+def _place(name: str, archive: str) -> str:
+    return f"{shown(name)} in {shown(archive)}" if archive else shown(name)
 
 
 def _program(head: bytes) -> str:

@@ -59,7 +59,9 @@ def test_a_blocked_ending_quarantines(name):
 
 
 def test_a_name_that_ends_at_a_nul_for_some_is_judged_there():
-    content = with_parts(attachment(b"data").replace(b"\r\n\r\n", b"\r\nContent-Disposition: x; filename*=utf-8''a.exe%00.txt\r\n\r\n"))
+    content = with_parts(
+        attachment(b"data").replace(b"\r\n\r\n", b"\r\nContent-Disposition: x; filename*=utf-8''a.exe%00.txt\r\n\r\n")
+    )
     assert look(content) == ["BLOCKED_EXTENSION"]
 
 
@@ -71,7 +73,9 @@ def test_other_names_pass(name):
 def test_a_program_that_pretends_to_be_a_document_is_called_so():
     content = with_parts(attachment(b"data", "invoice.pdf.exe"))
     assert look(content) == ["DOUBLE_EXTENSION"]
-    assert verdict(content).actions[0].reason == "blocked content: invoice.pdf.exe: a .exe file that pretends to be .pdf"
+    assert (
+        verdict(content).actions[0].reason == "blocked content: invoice.pdf.exe: a .exe file that pretends to be .pdf"
+    )
 
 
 def test_a_name_written_backwards_is_blocked_and_shown_with_the_trick_made_visible():
@@ -141,8 +145,12 @@ def test_a_zip_is_known_by_its_octets_its_name_or_its_type():
 def test_a_name_only_in_the_central_directory_counts():
     data = zipped("harmless.txt")
     at = data.index(b"PK\x01\x02")
-    assert look(with_parts(attachment(data[:at] + data[at:].replace(b"harmless.txt", b"harmless.exe"), "a.zip"))) == ["ARCHIVE_BLOCKED"]
-    assert look(with_parts(attachment(data[:at].replace(b"harmless.txt", b"harmless.exe") + data[at:], "a.zip"))) == ["ARCHIVE_BLOCKED"]
+    assert look(with_parts(attachment(data[:at] + data[at:].replace(b"harmless.txt", b"harmless.exe"), "a.zip"))) == [
+        "ARCHIVE_BLOCKED"
+    ]
+    assert look(with_parts(attachment(data[:at].replace(b"harmless.txt", b"harmless.exe") + data[at:], "a.zip"))) == [
+        "ARCHIVE_BLOCKED"
+    ]
 
 
 def test_an_encrypted_archive_is_noted_and_passes():
@@ -164,13 +172,17 @@ def test_entries_are_found_across_the_edges_of_chunks(length):
     name = "n" * (length - 4) + ".exe" if length > 4 else "n"
     data = b"PK\x05\x06"
     for number in range(12):
-        data = data.ljust((192 << 10) * (number + 1) - 200 * number - 3, b"\0") + zipped(name, method=zipfile.ZIP_STORED)
+        data = data.ljust((192 << 10) * (number + 1) - 200 * number - 3, b"\0") + zipped(
+            name, method=zipfile.ZIP_STORED
+        )
     content = attachment(data, "a.zip")
     (only,) = walk(content, Header(content)).parts
     assert [entry.name for entry in zip_entries(only)] == [name] * 24
 
 
-@pytest.mark.parametrize("data", [b"PK\x03\x04", b"PK\x03\x04" + b"\xff" * 40, b"PK\x01\x02" * 1000, zipped("evil.exe")[:32]])
+@pytest.mark.parametrize(
+    "data", [b"PK\x03\x04", b"PK\x03\x04" + b"\xff" * 40, b"PK\x01\x02" * 1000, zipped("evil.exe")[:32]]
+)
 def test_a_damaged_archive_is_no_trouble(data):
     assert look(with_parts(attachment(data, "a.zip"))) == []
 

@@ -35,13 +35,21 @@ PLACES = {
     "the subject": lambda s: b"Subject: " + s + b"\r\n\r\n",
     "a base64 body": lambda s: HEAD + attachment(s, content_type="text/plain"),
     "a base64 attachment": lambda s: with_parts(attachment(s, "eicar.txt")),
-    "quoted-printable": lambda s: with_parts(part("text/plain", quopri.encodestring(s), "Content-Transfer-Encoding: quoted-printable")),
+    "quoted-printable": lambda s: with_parts(
+        part("text/plain", quopri.encodestring(s), "Content-Transfer-Encoding: quoted-printable")
+    ),
     "quoted-printable, every octet": lambda s: with_parts(
-        part("text/plain", crlf(b"=\n".join(b"=%02X" % octet for octet in s)), "Content-Transfer-Encoding: quoted-printable")
+        part(
+            "text/plain",
+            crlf(b"=\n".join(b"=%02X" % octet for octet in s)),
+            "Content-Transfer-Encoding: quoted-printable",
+        )
     ),
     "a message within": lambda s: with_parts(part("message/rfc822", with_parts(attachment(s, "eicar.txt")))),
     "ten messages deep": lambda s: _deep(s, 10),
-    "an encoded message within": lambda s: with_parts(attachment(with_parts(attachment(s, "eicar.txt")), content_type="message/rfc822")),
+    "an encoded message within": lambda s: with_parts(
+        attachment(with_parts(attachment(s, "eicar.txt")), content_type="message/rfc822")
+    ),
     "an unterminated multipart": lambda s: with_parts(attachment(s, "e.txt")).replace(b"--=_b--", b""),
     "base64 with garbage": lambda s: with_parts(attachment(s, "e.txt").replace(b"V", b"!V\x00-")),
     "behind a wall of fields": lambda s: b"X: y\r\n" * 5000 + multipart([attachment(s, "e.txt")]),
@@ -70,14 +78,19 @@ def test_the_spam_string_is_found_in(place):
     assert verdict(content).verdict == "spam"
 
 
-@pytest.mark.parametrize("octets", [EICAR[:-1], EICAR[1:], EICAR.lower(), GTUBE[:-1], GTUBE.lower(), b"-STANDARD-ANTI" * 1000])
+@pytest.mark.parametrize(
+    "octets", [EICAR[:-1], EICAR[1:], EICAR.lower(), GTUBE[:-1], GTUBE.lower(), b"-STANDARD-ANTI" * 1000]
+)
 def test_nearly_the_string_is_not_the_string(octets):
     assert look(with_parts(attachment(octets, "e.txt"), part("text/plain", octets))) == []
 
 
 def _large(before: bytes, after: bytes):
     yield HEAD + b'Content-Type: multipart/mixed; boundary="=_b"\r\n\r\n--=_b\r\n'
-    yield before + b"--=_b\r\nContent-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\nUEsDBAAA\r\n"
+    yield (
+        before
+        + b"--=_b\r\nContent-Type: application/zip; name=a.zip\r\nContent-Transfer-Encoding: base64\r\n\r\nUEsDBAAA\r\n"
+    )
     yield from noise(24 << 20)
     yield b"--=_b\r\n" + after + b"\r\n--=_b--\r\n"
 

@@ -61,5 +61,5 @@ def summary(outcomes: dict[str, Outcome]) -> dict[str, str]:
 async def until(condition: Callable[[], bool]) -> None:
     """Let the loop run until `condition` holds, at most 5 seconds."""
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110 - what is waited for has no event
+        while not condition():
             await asyncio.sleep(0)

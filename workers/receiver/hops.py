@@ -11,6 +11,6 @@ _HEADER_END: Final = b"\r\n\r\n"
 
 def received_lines(head: bytes) -> int:
     """How many Received lines the header has, as far as `head` reaches: each hop adds one, and a loop adds for ever."""
-    end = head.find(_HEADER_END)
+    end = 0 if head.startswith(b"\r\n") else head.find(_HEADER_END)
     header = head if end < 0 else head[:end]
     return len(_RECEIVED.findall(header))

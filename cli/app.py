@@ -1,0 +1,115 @@
+"""The tree of commands. Each is named here with its one line of help, and loaded when it is called."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cyclopts import App, Group, Parameter
+from cyclopts.exceptions import CycloptsError, UnusedCliTokensError
+
+from pipeline.faults import ConfigurationError
+
+INTRODUCTION: Final = """\
+The mail gateway that a domain points its MX at: accepts mail, scans it, keeps
+what is bad, forwards what is good, and never loses any.
+
+First steps:
+
+  gatepost up --data /var/lib/gatepost --smtp 0.0.0.0:25
+  gatepost domain add example.com --route mail.example.com:25
+  gatepost address add anna@example.com ben@example.com
+  gatepost queue
+
+Every command has --help with examples. --data DIR or GATEPOST_DATA says which
+gateway is meant.
+"""
+
+_COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
+    (
+        "Running",
+        (
+            ("up", "cli.running:up", "Start the whole gateway on this machine."),
+            ("worker", "cli.running:worker", "Run one role, as one process."),
+            ("demo", "cli.demo.command:demo", "Start a gateway with a sample domain and send real mail through it."),
+            ("check", "cli.check:check", "Find what would lose mail or refuse to start, with the remedies."),
+            ("config", "cli.config:app", "Show the settings in force, or a sample file."),
+        ),
+    ),
+    (
+        "Who gets mail",
+        (
+            ("domain", "cli.domain:app", "Add, list, show and remove domains."),
+            ("address", "cli.address:app", "Add, list, import and remove addresses."),
+        ),
+    ),
+    (
+        "Mail",
+        (
+            ("queue", "cli.queue:app", "What waits, per domain. 0 is normal."),
+            ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
+            ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
+            ("trace", "cli.trace:trace", "Everything that happened to one message."),
+        ),
+    ),
+    (
+        "Trust",
+        (
+            ("books", "cli.books:books", "Received = delivered + failed + quarantined + discarded + waiting."),
+            ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
+            ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
+        ),
+    ),
+    (
+        "This program",
+        (
+            ("completion", "cli.completion:completion", "Print the completion script for a shell."),
+            ("version", "cli.version:version", "Print the version."),
+        ),
+    ),
+)
+
+
+def build(called: str = "") -> App:
+    """The tree. `called`: the command that is about to run; it says itself what it does, in full."""
+    app = App(
+        name="gatepost",
+        help=INTRODUCTION,
+        help_format="plaintext",
+        version=_version,
+        default_parameter=Parameter(negative=(), show_default=False),
+        group_commands=Group("Options", sort_key=90),
+        exit_on_error=False,
+        print_error=False,
+        suppress_keyboard_interrupt=False,
+        result_action="return_value",
+    )
+    for order, (title, commands) in enumerate(_COMMANDS):
+        group = Group(title, sort_key=order)
+        for position, (name, where, help_text) in enumerate(commands):
+            app.command(where, name=name, help=None if name == called else help_text, group=group, sort_key=position)
+    return app
+
+
+def _version() -> str:
+    from cli.version import installed
+
+    return installed()
+
+
+def run(words: Sequence[str]) -> int:
+    """Parse and run. The exit code of the command; raises ConfigurationError for words that make no command."""
+    app = build(words[0] if words else "")
+    try:
+        result = app(list(words))
+    except CycloptsError as error:
+        chain = " ".join(["gatepost", *(error.command_chain or ())])
+        raise ConfigurationError(_said(error), remedy=f"See `{chain} --help`.") from None
+    return result if isinstance(result, int) else 0
+
+
+def _said(error: CycloptsError) -> str:
+    if isinstance(error, UnusedCliTokensError) and error.unused_tokens:
+        return f"unexpected: {' '.join(error.unused_tokens)}"
+    text = " ".join(str(error).split()).removesuffix(".")
+    return text[:1].lower() + text[1:]

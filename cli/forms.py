@@ -1,0 +1,99 @@
+"""The JSON forms that scripts read: field names here are promises. Times are RFC 3339 in UTC, null when there is none."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import msgspec
+
+from cli.render import rfc3339
+from pipeline.events import AnyEvent, Attempt
+from pipeline.parked import Parked
+from pipeline.state import Message, Recipient
+
+TIMES: Final = frozenset({"at", "expires", "next_try", "since"})
+DURATIONS: Final = frozenset({"took", "waited"})
+"""ns inside, seconds outside."""
+
+
+def attempt_form(attempt: Attempt | None) -> dict[str, Any] | None:
+    if attempt is None:
+        return None
+    return {
+        "server": attempt.server,
+        "address": attempt.address,
+        "tls": attempt.tls,
+        "stage": attempt.stage,
+        "code": attempt.code,
+        "enhanced": attempt.enhanced,
+        "reply": attempt.reply,
+        "seconds": attempt.took / 1e9,
+        "unknown": attempt.unknown,
+    }
+
+
+def _copy_form(recipient: Recipient) -> dict[str, Any]:
+    return {
+        "address": recipient.address,
+        "state": recipient.stage.value,
+        "tries": recipient.tries,
+        "last": attempt_form(recipient.last),
+    }
+
+
+def message_form(message: Message) -> dict[str, Any]:
+    client = message.client
+    return {
+        "id": message.id,
+        "domain": message.domain,
+        "state": message.stage.value,
+        "sender": message.sender,
+        "recipients": [recipient.address for recipient in message.recipients],
+        "copies": [_copy_form(recipient) for recipient in message.recipients],
+        "size": message.size,
+        "received_at": rfc3339(message.received_at),
+        "expires_at": rfc3339(message.expires),
+        "next_try": rfc3339(message.next_try),
+        "tries": max((recipient.tries for recipient in message.recipients), default=0),
+        "subject": message.subject,
+        "message_id": message.message_id,
+        "verdict": message.verdict,
+        "score": message.score,
+        "reason": message.reason,
+        "origin": message.origin,
+        "cause": message.cause,
+        "client": {"address": client.address, "helo": client.helo, "tls": client.tls} if client else None,
+    }
+
+
+def event_form(event: AnyEvent) -> dict[str, Any]:
+    """All fields of an event, those at their default too, with `type` for its tag."""
+    return {"type": event.__struct_config__.tag, **_fields(event)}
+
+
+def _fields(struct: msgspec.Struct) -> dict[str, Any]:
+    return {name: _value(name, value) for name, value in msgspec.structs.asdict(struct).items()}
+
+
+def _value(name: str, value: Any) -> Any:
+    if name in TIMES:
+        return rfc3339(value)
+    if name in DURATIONS:
+        return value / 1e9
+    if isinstance(value, msgspec.Struct):
+        return _fields(value)
+    if isinstance(value, list | tuple):
+        return [_value("", inner) for inner in value]
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+
+
+def parked_form(item: Parked) -> dict[str, Any]:
+    return {
+        "reference": item.reference,
+        "kind": item.kind,
+        "id": item.message_id,
+        "domain": item.domain,
+        "reason": item.reason,
+        "at": rfc3339(item.at),
+        "tries": item.tries,
+    }

@@ -1,0 +1,42 @@
+"""Names that people type: domains, addresses, message ids; and asking before something is lost."""
+
+from __future__ import annotations
+
+import sys
+import unicodedata
+
+from pipeline import ids
+from pipeline.address import Address, AddressError, domain_name, parse
+from pipeline.faults import ConfigurationError, NotFoundError
+
+
+def domain_of(text: str) -> str:
+    """A domain in lower case and A-labels. Raises ConfigurationError."""
+    try:
+        return domain_name(text.strip().rstrip("."))
+    except AddressError as error:
+        raise ConfigurationError(f"{text}: {error}", remedy="Write it as example.com.") from None
+
+
+def address_of(text: str) -> Address:
+    """An address with its local part as it is listed: without needless quotes, composed. Raises AddressError."""
+    found = parse(text.strip())
+    return Address(unicodedata.normalize("NFC", found.plain), found.domain)
+
+
+def message_id_of(text: str) -> str:
+    """A message's id. Raises NotFoundError."""
+    wanted = text.strip().lower()
+    if not ids.is_id(wanted):
+        raise NotFoundError(
+            f"{text} is no message id", remedy=f"An id has {ids.LENGTH} characters, such as 1nx9s4tkh2v6c8jq0d7w03."
+        )
+    return wanted
+
+
+def confirm(question: str) -> bool:
+    """Ask on a terminal, where the answer is no unless it is yes. Raises ConfigurationError where nobody can be asked."""
+    if not sys.stdin.isatty():
+        raise ConfigurationError(f"{question} There is no terminal to ask on", remedy="Say it with --yes.")
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

@@ -1,0 +1,34 @@
+"""The long-running commands: `up` and `worker`. Nothing is loaded here that they do not need."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pipeline.settings import Settings, load
+
+
+def _settings(data: str, smtp: str, config: str) -> Settings:
+    if config:
+        # The workers are processes of their own, and read the same file.
+        os.environ["GATEPOST_CONFIG"] = str(Path(config).absolute())
+    return load(overrides={"data": data or None, "smtp": smtp or None})
+
+
+def up(data: str = "", smtp: str = "", config: str = "") -> int:
+    """Run everything until SIGTERM. Raises GatepostError."""
+    from workers.supervisor import up as run_all
+
+    settings = _settings(data, smtp, config)
+    return run_all(settings, lambda: _settings(data, smtp, config), _announce)
+
+
+def worker(role: str, data: str = "", config: str = "") -> int:
+    """Run one role until SIGTERM. Raises GatepostError."""
+    from workers.roles import run_worker
+
+    return run_worker(role, _settings(data, "", config))
+
+
+def _announce(line: str) -> None:
+    print(line, flush=True)

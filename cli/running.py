@@ -1,0 +1,50 @@
+"""`up` and `worker` as commands with help; `cli.main` starts their plain forms without coming here."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+Data = Annotated[Path | None, Parameter(help="The data directory; or GATEPOST_DATA.")]
+Config = Annotated[Path | None, Parameter(help="The settings file; or GATEPOST_CONFIG.")]
+
+
+def up(
+    *, data: Data = None, smtp: Annotated[str, Parameter(help="HOST:PORT to accept mail on.")] = "", config: Config = None
+) -> int:
+    """Start the whole gateway on this machine.
+
+    Starts the embedded Redis (unless redis_url is set) and every role, restarts
+    what dies, and prints one line when it is ready to accept mail. SIGTERM or
+    Ctrl-C stops it in order, SIGHUP reads settings and certificates again.
+
+    For example:
+
+      gatepost up --data /var/lib/gatepost --smtp 0.0.0.0:25
+      GATEPOST_RETRY_INTERVAL=5m gatepost up --data ./try --smtp 127.0.0.1:2525
+    """
+    from cli import processes
+
+    return processes.up(str(data or ""), smtp, str(config or ""))
+
+
+def worker(role: str, /, *, data: Data = None, config: Config = None) -> int:
+    """Run one role, as one process.
+
+    Any number of times, on any machine that reaches the same Redis.
+
+    For example:
+
+      export GATEPOST_REDIS_URL=redis://redis.internal:6379/0
+      gatepost worker deliverer --data /var/lib/gatepost
+
+    Parameters
+    ----------
+    role
+        receiver, scanner, deliverer, projector or janitor.
+    """
+    from cli import processes
+
+    return processes.worker(role, str(data or ""), str(config or ""))

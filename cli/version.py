@@ -1,0 +1,19 @@
+"""The version of what is installed."""
+
+from __future__ import annotations
+
+
+def installed() -> str:
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        return version_of("gatepost")
+    except PackageNotFoundError:
+        return "unknown: run from a directory in which it was not installed"
+
+
+def version() -> int:
+    """Print the version."""
+    print(f"gatepost {installed()}")
+    return 0

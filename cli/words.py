@@ -1,0 +1,157 @@
+"""Events in words: what a person reads in a timeline. Every text of a stranger is cleaned here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from cli import render
+from cli.render import BAD, GOOD, QUIET, STRONG, WARN, clean
+from pipeline.events import (
+    AnyEvent,
+    Attempt,
+    Client,
+    Deferred,
+    Delivered,
+    Discarded,
+    Failed,
+    Quarantined,
+    Queued,
+    Received,
+    Released,
+    RouteDeferred,
+    RouteOpened,
+    Scanned,
+)
+
+NAMED: Final = 5
+"""Recipients named in a line; more are counted."""
+REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may"}
+DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
+
+
+class Told(msgspec.Struct, frozen=True):
+    """One event: a verb with its colour, what happened in one line, more lines, and the other side's own words."""
+
+    verb: str
+    style: str
+    text: str
+    more: tuple[str, ...] = ()
+    quotes: tuple[tuple[str, str], ...] = ()
+    """(where it was said, the verbatim reply)."""
+
+
+def path(address: str) -> str:
+    """An address, or `<>` for the null sender."""
+    return clean(address) or "<>"
+
+
+def people(addresses: Sequence[str]) -> str:
+    named = ", ".join(clean(address) for address in addresses[:NAMED])
+    return named if len(addresses) <= NAMED else f"{named} and {len(addresses) - NAMED:,} more"
+
+
+def from_client(client: Client | None) -> str:
+    if client is None:
+        return ""
+    secured = f", {clean(client.tls)}" if client.tls else ""
+    return f"by {clean(client.protocol)} from {clean(client.helo) or 'a client'} [{clean(client.address)}]{secured}"
+
+
+def place(attempt: Attempt) -> str:
+    """`mail.example.com:25 [192.0.2.1] at rcpt, after 0.2 s, TLSv1.3`."""
+    words = clean(attempt.server) or "no server"
+    if attempt.address and attempt.address not in attempt.server:
+        words += f" [{clean(attempt.address)}]"
+    if attempt.stage:
+        words += f" at {clean(attempt.stage)}"
+    if attempt.took:
+        words += f", after {render.age(attempt.took)}"
+    if attempt.tls:
+        words += f", {clean(attempt.tls)}"
+    return words
+
+
+def quoted(attempt: Attempt | None) -> tuple[tuple[str, str], ...]:
+    return ((place(attempt), attempt.reply),) if attempt is not None else ()
+
+
+def unknown(attempt: Attempt | None) -> tuple[str, ...]:
+    if attempt is None or not attempt.unknown:
+        return ()
+    return ("the server had all of it and its last reply was lost: it may have been delivered, and may come twice",)
+
+
+def describe(event: AnyEvent) -> Told:
+    """An event of a message or of its route, in words."""
+    match event:
+        case Received():
+            return _received(event)
+        case Scanned():
+            return _scanned(event)
+        case Quarantined():
+            return Told(
+                "quarantined", WARN, f"for {people(event.recipients)}: {clean(event.reason)}",
+                (f"kept until {render.local(event.expires)}",),
+            )  # fmt: skip
+        case Queued():
+            return Told("queued", "", f"for {people(event.recipients)}")
+        case Released():
+            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
+        case Discarded():
+            who = f", by {clean(event.by)}" if event.by else ""
+            why = DISCARDS.get(event.reason, clean(event.reason))
+            return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}")
+        case Delivered() | Deferred() | Failed():
+            return _tried(event)
+        case RouteDeferred() | RouteOpened():
+            return _route(event)
+        case _:
+            return Told(str(event.__struct_config__.tag), "", clean(event.domain))
+
+
+def _received(event: Received) -> Told:
+    addresses = [spec.address for spec in event.recipients]
+    text = f"from {path(event.sender)} to {people(addresses)}, {render.size(event.size)}"
+    if event.origin == "bounce":
+        return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
+    client = from_client(event.client)
+    return Told("received", STRONG, text, (client,) if client else ())
+
+
+def _scanned(event: Scanned) -> Told:
+    more = []
+    if event.subject:
+        more.append(f"subject: {clean(event.subject)}")
+    more += [
+        f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
+        for finding in event.findings
+    ]
+    style = GOOD if event.verdict == "clean" else WARN
+    took = f", in {render.age(event.took)}" if event.took else ""
+    return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))
+
+
+def _tried(event: Delivered | Deferred | Failed) -> Told:
+    to = people(event.recipients)
+    quotes = quoted(event.attempt)
+    if isinstance(event, Delivered):
+        waited = f", {render.age(event.waited)} after it came" if event.waited else ""
+        return Told("delivered", GOOD, f"to {to}{waited}", quotes=quotes)
+    if isinstance(event, Deferred):
+        wait = render.relative(event.next_try, event.at)
+        text = f"try {event.tries} for {to}; next try {wait}, at {render.local(event.next_try)}"
+        return Told("deferred", WARN, text, unknown(event.attempt), quotes)
+    why = REASONS.get(event.reason, clean(event.reason))
+    more = f"returned to {path(event.sender)} as {clean(event.bounce)}" if event.bounce else f"no bounce: {clean(event.unsent)}"
+    return Told("failed", BAD, f"for {to}: {why}", (more, *unknown(event.attempt)), quotes)
+
+
+def _route(event: RouteDeferred | RouteOpened) -> Told:
+    if isinstance(event, RouteOpened):
+        return Told("open again", GOOD, f"{clean(event.server)} takes mail for {clean(event.domain)} again")
+    wait = render.relative(event.next_try, event.at)
+    text = f"no server of {clean(event.domain)} can be used (try {event.tries}); next attempt {wait}, at {render.local(event.next_try)}"
+    return Told("waits", WARN, text, quotes=tuple((place(attempt), attempt.reply) for attempt in event.attempts))

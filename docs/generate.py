@@ -1,0 +1,48 @@
+"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings.
+
+Run `python -m docs.generate` after a change to the table of states or to a setting; a test says when it was forgotten.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.settings import describe
+from pipeline.state import NEXT, TERMINAL, Stage
+
+DOCS = Path(__file__).parent
+
+
+def states() -> str:
+    """The table of the state machine as a Mermaid diagram."""
+    arrows: dict[tuple[str, str], list[str]] = {}
+    for (before, event), after in NEXT.items():
+        name = str(event.__struct_config__.tag)
+        arrows.setdefault((before.value if before else "[*]", after.value), []).append(name)
+    lines = [f"    {before} --> {after}: {', '.join(names)}" for (before, after), names in arrows.items()]
+    ends = [f"    {stage.value} --> [*]" for stage in Stage if stage in TERMINAL]
+    return "\n".join(["```mermaid", "stateDiagram-v2", *lines, *ends, "```"])
+
+
+def settings() -> str:
+    """Every setting with its default and what it means."""
+    rows = [f"| `{name}` | `{default}` | {text} |" for name, default, text in describe()]
+    return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
+
+
+GENERATED = {"architecture.md": ("states", states), "settings.md": ("settings", settings)}
+
+
+def updated(name: str) -> str:
+    """A page with its generated part renewed."""
+    mark, make = GENERATED[name]
+    text = (DOCS / name).read_text("utf-8")
+    pattern = re.compile(rf"(<!-- begin {mark} -->\n).*?(\n<!-- end {mark} -->)", re.DOTALL)
+    assert pattern.search(text), f"{name} has no place for {mark}"
+    return pattern.sub(lambda match: match[1] + make() + match[2], text)
+
+
+if __name__ == "__main__":
+    for page in GENERATED:
+        (DOCS / page).write_text(updated(page), "utf-8")

@@ -1,0 +1,39 @@
+"""Reading the views: typed results, merged over all partitions. What a command line, a console or a report asks for.
+
+Times are ns since 1970 (UTC). Text that came from outside (replies, addresses) is as it came: whoever shows it neutralises it.
+"""
+
+from projections.readers.books import BooksReport, DomainBooks, read_books
+from projections.readers.check import Heads, Mismatch, check_books
+from projections.readers.failures import DomainFailures, FailureGroup, read_failures
+from projections.readers.health import ViewHealth, read_health
+from projections.readers.queue import (
+    DomainQueue,
+    QueueError,
+    QueueReport,
+    ServerQueue,
+    WaitingMessage,
+    read_queue,
+    read_waiting,
+)
+
+__all__ = [
+    "BooksReport",
+    "DomainBooks",
+    "DomainFailures",
+    "DomainQueue",
+    "FailureGroup",
+    "Heads",
+    "Mismatch",
+    "QueueError",
+    "QueueReport",
+    "ServerQueue",
+    "ViewHealth",
+    "WaitingMessage",
+    "check_books",
+    "read_books",
+    "read_failures",
+    "read_health",
+    "read_queue",
+    "read_waiting",
+]

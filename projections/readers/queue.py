@@ -1,0 +1,198 @@
+"""The queue: per domain, per server, and message by message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.events import Attempt
+from pipeline.store import Client, faults
+from projections.queue import FIELDS, LIVE, NAME, Down, LastError, decode_row
+from projections.readers.common import chunks, decoded, locate, numbers
+
+_decode_down = msgspec.msgpack.Decoder(Down).decode
+_decode_error = msgspec.msgpack.Decoder(LastError).decode
+
+
+class QueueError(msgspec.Struct, frozen=True, kw_only=True):
+    """The last answer that made mail of the domain wait; it may be older than a success."""
+
+    at: int
+    attempts: tuple[Attempt, ...]
+    """One per server tried, with the verbatim reply."""
+    message: str
+    """The message that was told to wait; empty when all were."""
+
+
+class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
+    domain: str
+    recipients: int = 0
+    messages: int = 0
+    bytes: int = 0
+    oldest: int | None = None
+    """Since when the oldest message waits."""
+    oldest_id: str = ""
+    backing_off: int = 0
+    """Messages that wait by themselves, while the route may be open (greylisting, mailbox full)."""
+    server: str = ""
+    """The one dialled last, else the first of the route."""
+    state: str = "open"
+    """open, or deferred: no server can be used until `next_try`."""
+    since: int | None = None
+    """Start of the outage."""
+    tries: int = 0
+    next_try: int | None = None
+    """None: nothing waits; 0: as soon as a connection is free."""
+    error: QueueError | None = None
+    odd: int = 0
+    """Recipients named by events that cannot be; anything but 0 is damage."""
+
+
+class ServerQueue(msgspec.Struct, frozen=True, kw_only=True):
+    server: str
+    domains: tuple[str, ...]
+    recipients: int
+    messages: int
+    bytes: int
+    oldest: int | None
+    state: str
+    """open, deferred, or mixed when its domains differ."""
+    next_try: int | None
+    """The earliest of its domains."""
+
+
+class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
+    domains: tuple[DomainQueue, ...]
+    """Those where something waits, or the one asked for."""
+    servers: tuple[ServerQueue, ...]
+    recipients: int
+    messages: int
+    bytes: int
+    oldest: int | None
+
+
+class WaitingMessage(msgspec.Struct, frozen=True, kw_only=True):
+    id: str
+    domain: str
+    recipients: tuple[str, ...]
+    size: int
+    since: int
+    tries: int
+    next_try: int
+    """0: whenever its domain is tried."""
+
+
+async def read_queue(
+    redis: Client, partitions: int, domain: str | None = None, routes: Mapping[str, Sequence[str]] | None = None
+) -> QueueReport:
+    """What waits. `routes`: servers of each domain as configured, for those that were never dialled."""
+    domains: list[DomainQueue] = []
+    for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
+        domains += await _read(redis, some, routes or {})
+    if domain is not None and not domains:
+        domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {})]
+    shown = [one for one in domains if one.messages or domain is not None]
+    return QueueReport(
+        domains=tuple(shown),
+        servers=_servers(shown),
+        recipients=sum(one.recipients for one in shown),
+        messages=sum(one.messages for one in shown),
+        bytes=sum(one.bytes for one in shown),
+        oldest=_first(one.oldest for one in shown),
+    )
+
+
+async def _read(
+    redis: Client, places: Sequence[tuple[str, str]], routes: Mapping[str, Sequence[str]]
+) -> list[DomainQueue]:
+    with faults():
+        pipe = redis.pipeline(transaction=False)
+        for prefix, domain in places:
+            pipe.hgetall(f"{prefix}d:{domain}")
+            pipe.hgetall(f"{prefix}route:{domain}")
+            pipe.zrange(f"{prefix}since:{domain}", 0, 0)
+            pipe.zcard(f"{prefix}retry:{domain}")
+            pipe.zrange(f"{prefix}retry:{domain}", 0, 0)
+        answers: Any = await pipe.execute()
+        found = [tuple(answers[start : start + 5]) for start in range(0, len(answers), 5)]
+        for (prefix, _), (_, _, oldest, _, earliest) in zip(places, found, strict=True):
+            pipe.hmget(prefix + LIVE, [*oldest, *earliest] or [""])
+        rows: Any = await pipe.execute()
+    return [_domain(domain, fields, row, routes) for (_, domain), fields, row in zip(places, found, rows, strict=True)]
+
+
+def _domain(
+    domain: str, fields: tuple[Any, ...], rows: Sequence[bytes | None] | None, routes: Mapping[str, Sequence[str]]
+) -> DomainQueue:
+    counts, route, oldest, backing_off, earliest = fields
+    recipients, messages, size, odd = numbers(counts, FIELDS)
+    found = [decoded(decode_row, row, NAME) if row else None for row in rows or ()]
+    first = found[0] if oldest and found else None
+    earliest_row = found[-1] if earliest and found else None
+    down = decoded(_decode_down, route[b"down"], NAME) if b"down" in route else None
+    error = decoded(_decode_error, route[b"error"], NAME) if b"error" in route else None
+    own = earliest_row.next_try if earliest_row and backing_off >= messages else 0
+    configured = routes.get(domain) or ("",)
+    return DomainQueue(
+        domain=domain,
+        recipients=recipients,
+        messages=messages,
+        bytes=size,
+        oldest=first.since if first else None,
+        oldest_id=oldest[0].decode() if first else "",
+        backing_off=backing_off,
+        server=route[b"server"].decode() if b"server" in route else configured[0],
+        state="deferred" if down else "open",
+        since=down.since if down else None,
+        tries=down.tries if down else 0,
+        next_try=max(own, down.next_try if down else 0) if messages else None,
+        error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
+        odd=odd,
+    )
+
+
+def _first(times: Any) -> int | None:
+    return min((time for time in times if time is not None), default=None)
+
+
+def _servers(domains: Sequence[DomainQueue]) -> tuple[ServerQueue, ...]:
+    groups: dict[str, list[DomainQueue]] = {}
+    for one in domains:
+        if one.messages:
+            groups.setdefault(one.server, []).append(one)
+    servers = []
+    for server, group in groups.items():
+        states = {one.state for one in group}
+        servers.append(
+            ServerQueue(
+                server=server,
+                domains=tuple(one.domain for one in group),
+                recipients=sum(one.recipients for one in group),
+                messages=sum(one.messages for one in group),
+                bytes=sum(one.bytes for one in group),
+                oldest=_first(one.oldest for one in group),
+                state=states.pop() if len(states) == 1 else "mixed",
+                next_try=_first(one.next_try for one in group),
+            )
+        )
+    return tuple(sorted(servers, key=lambda one: (-one.messages, one.server)))
+
+
+async def read_waiting(
+    redis: Client, partitions: int, domain: str, *, start: int = 0, count: int = 100
+) -> list[WaitingMessage]:
+    """A domain's waiting messages, the longest waiting first, from the `start`th on."""
+    for prefix, _ in await locate(redis, partitions, NAME, domain, "d:"):
+        with faults():
+            ids: Any = await redis.zrange(f"{prefix}since:{domain}", start, start + count - 1)
+            rows: Any = await redis.hmget(prefix + LIVE, ids) if ids else []
+        return [
+            WaitingMessage(
+                id=name.decode(), domain=domain, recipients=tuple(row.waiting), size=row.size, since=row.since,
+                tries=row.tries, next_try=row.next_try,
+            )
+            for name, row in ((name, decoded(decode_row, data, NAME)) for name, data in zip(ids, rows, strict=True) if data)
+        ]  # fmt: skip
+    return []

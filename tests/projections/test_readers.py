@@ -1,0 +1,177 @@
+"""What people are shown, merged over partitions."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from pipeline.events import Attempt, Deferred, Delivered, Quarantined, RouteDeferred
+from pipeline.faults import CorruptError
+from pipeline.ids import new_id, partition_for
+from pipeline.log import Damaged
+from projections import builds
+from projections.base import START, Portion, advance, position
+from projections.books import Books
+from projections.failures import Failures
+from projections.queue import Queue
+from projections.readers import read_books, read_failures, read_health, read_queue, read_waiting
+from tests.support.examples import ANNA, AT, ATTEMPT, SECOND, event, received
+from tests.support.histories import recorded, write_log
+
+PARTITIONS = 8
+A, B, C = "a.test", "b.test", "c.test"
+
+
+def about(domain: str, made, **changes):
+    return msgspec.structs.replace(made, domain=domain, **changes)
+
+
+def message(domain: str, number: int) -> str:
+    return new_id(AT, partition_for(domain, PARTITIONS), number)
+
+
+async def project(redis, log, history) -> None:
+    """Write (subject, event) pairs to the logs of their domains, and fold them."""
+    for partition in range(PARTITIONS):
+        mine = [pair for pair in history if partition_for(pair[1].domain, PARTITIONS) == partition]
+        await write_log(redis, recorded(mine, partition))
+        for projection in (Queue(), Failures(), Books()):
+            view, _ = await builds.to_fold(redis, partition, projection)
+            reached = await position(redis, view)
+            entries = await log.read(partition, reached, 1000)
+            if entries:
+                assert await advance(redis, [Portion([view], reached, entries)]) == [True]
+
+
+def down(domain: str, server: str, **changes) -> RouteDeferred:
+    attempt = Attempt(server=server, stage="connect", reply="Connection refused")
+    made = RouteDeferred(
+        at=AT + SECOND, domain=domain, tries=4, since=AT, next_try=AT + 900 * SECOND, attempts=(attempt,)
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+async def test_the_queue_of_all_domains_and_servers(redis, log):
+    await project(
+        redis,
+        log,
+        [
+            (message(A, 1), received("x@a.test", "y@a.test", domain=A, at=AT)),
+            (message(A, 2), received("x@a.test", domain=A, at=AT + SECOND, size=1000)),
+            ("@" + A, down(A, "mx.shared.test:25")),
+            (message(B, 3), received("x@b.test", domain=B, at=AT - SECOND)),
+            ("@" + B, down(B, "mx.shared.test:25", next_try=AT + 60 * SECOND)),
+            (message(C, 4), received("x@c.test", domain=C)),
+            (message(C, 4), about(C, event(Delivered, ("x@c.test",)))),
+        ],
+    )
+    report = await read_queue(redis, PARTITIONS)
+    assert [one.domain for one in report.domains] == [A, B]
+    assert (report.recipients, report.messages, report.bytes, report.oldest) == (4, 3, 2 * 1234 + 1000, AT - SECOND)
+    first = report.domains[0]
+    assert (first.recipients, first.messages, first.bytes, first.oldest) == (3, 2, 2234, AT)
+    assert (first.oldest_id, first.odd) == (message(A, 1), 0)
+    assert (first.state, first.since, first.tries, first.next_try) == ("deferred", AT, 4, AT + 900 * SECOND)
+    assert first.error is not None
+    assert first.error.attempts[0].reply == "Connection refused"
+    (server,) = report.servers
+    assert (server.server, server.domains, server.messages) == ("mx.shared.test:25", (A, B), 3)
+    assert (server.state, server.next_try, server.oldest) == ("deferred", AT + 60 * SECOND, AT - SECOND)
+
+
+async def test_a_domain_where_nothing_waits_is_shown_when_asked_for(redis, log):
+    report = await read_queue(redis, PARTITIONS, C)
+    assert [(one.domain, one.messages, one.next_try, one.state) for one in report.domains] == [(C, 0, None, "open")]
+    await project(redis, log, [(message(C, 4), received("x@c.test", domain=C))])
+    assert [one.messages for one in (await read_queue(redis, PARTITIONS, C)).domains] == [1]
+
+
+async def test_a_domain_that_was_never_dialled_waits_for_the_server_of_its_route(redis, log):
+    await project(redis, log, [(message(C, 4), received("x@c.test", domain=C))])
+    report = await read_queue(redis, PARTITIONS, routes={C: ("mx.c.test:25", "mx2.c.test:25")})
+    assert [one.server for one in report.servers] == ["mx.c.test:25"]
+    assert report.domains[0].next_try == 0
+
+
+@pytest.mark.parametrize(("messages", "expected"), [(1, AT + 901 * SECOND), (2, 0)])
+async def test_the_next_attempt_is_the_earliest_of_any_message(redis, log, messages, expected):
+    history = [(message(A, number), received("x@a.test", domain=A)) for number in range(messages)]
+    await project(redis, log, [*history, (message(A, 0), about(A, event(Deferred, ("x@a.test",))))])
+    (domain,) = (await read_queue(redis, PARTITIONS)).domains
+    assert (domain.next_try, domain.backing_off, domain.state) == (expected, 1, "open")
+    assert domain.error is not None
+    assert (domain.error.message, domain.error.attempts) == (message(A, 0), (ATTEMPT,))
+
+
+async def test_waiting_messages_one_by_one_the_longest_waiting_first(redis, log):
+    history = [(message(A, number), received("x@a.test", domain=A, at=AT - number)) for number in range(0, 5000, 1000)]
+    await project(redis, log, [*history, (message(A, 1000), about(A, event(Deferred, ("x@a.test",))))])
+    found = await read_waiting(redis, PARTITIONS, A, start=1, count=3)
+    assert [one.id for one in found] == [message(A, 3000), message(A, 2000), message(A, 1000)]
+    assert (found[2].tries, found[2].next_try, found[2].recipients) == (1, AT + 901 * SECOND, ("x@a.test",))
+    assert await read_waiting(redis, PARTITIONS, B) == []
+
+
+async def test_failures_of_one_domain_or_of_all(redis, log):
+    await project(
+        redis,
+        log,
+        [
+            (message(A, 1), about(A, event(Deferred, ("x@a.test",)))),
+            (message(A, 2), about(A, event(Deferred, ("y@a.test",)))),
+            ("@" + B, down(B, "mx.b.test:25")),
+        ],
+    )
+    found = await read_failures(redis, PARTITIONS)
+    assert [(one.domain, len(one.failures), len(one.groups)) for one in found] == [(A, 2, 1), (B, 1, 1)]
+    (only,) = await read_failures(redis, PARTITIONS, B)
+    assert only.failures[0].attempt.reply == "Connection refused"
+    assert [one.failures for one in await read_failures(redis, PARTITIONS, C)] == [()]
+
+
+async def test_books_of_one_domain_and_of_all(redis, log):
+    await project(
+        redis,
+        log,
+        [
+            (message(A, 1), received("x@a.test", "y@a.test", "z@a.test", domain=A)),
+            (message(A, 1), about(A, event(Quarantined, ("z@a.test",)))),
+            (message(A, 1), about(A, event(Delivered, ("x@a.test",)))),
+            (message(B, 2), about(B, event(Delivered, ("x@b.test",)))),
+        ],
+    )
+    report = await read_books(redis, PARTITIONS)
+    first, second = report.domains
+    assert (first.received, first.delivered, first.waiting, first.quarantined) == (3, 1, 1, 1)
+    assert first.balanced
+    assert (second.received, second.delivered, second.difference, second.odd) == (0, 1, -1, 1)
+    assert not second.balanced
+    assert not report.balanced
+    assert (report.total.received, report.total.delivered) == (3, 2)
+    assert (await read_books(redis, PARTITIONS, A)).domains == (first,)
+
+
+async def test_health_shows_how_far_behind_a_view_is_and_what_it_could_not_read(redis, log):
+    (entry,) = await write_log(redis, recorded([(message(A, 1), received(domain=A))], partition_for(A, PARTITIONS)))
+    now = int(entry.partition("-")[0]) * 1_000_000 + 5 * SECOND
+    health = {one.partition: one for one in await read_health(redis, log, PARTITIONS, ["queue"], now)}
+    assert health[partition_for(A, PARTITIONS)].behind == 5 * SECOND
+    assert health[partition_for(A, PARTITIONS)].checkpoint == START
+    assert {one.behind for number, one in health.items() if number != partition_for(A, PARTITIONS)} == {0}
+
+    await write_log(redis, [Damaged(partition_for(A, PARTITIONS), "", "lost", "")])
+    await project(redis, log, [])
+    health = {one.partition: one for one in await read_health(redis, log, PARTITIONS, ["queue"], now)}
+    mine = health[partition_for(A, PARTITIONS)]
+    assert (mine.behind, mine.damaged, mine.broken) == (0, 1, 0)
+    assert mine.newest_damaged[0].subject == "lost"
+
+
+async def test_a_record_that_cannot_be_read_is_a_fault_that_says_how_to_mend_it(redis, log):
+    await project(redis, log, [(message(A, 1), about(A, event(Deferred, (ANNA,))))])
+    live = await builds.live(redis, partition_for(A, PARTITIONS), Failures())
+    assert live is not None
+    await redis.lset(live[0].prefix + "f:" + A, 0, b"\xc1")
+    with pytest.raises(CorruptError) as caught:
+        await read_failures(redis, PARTITIONS, A)
+    assert "gatepost replay failures --mend" in caught.value.remedy

@@ -1,0 +1,238 @@
+"""Histories of many messages for tests of views: legal ones, impossible ones, and a plain model of what views must show."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Iterator, Sequence
+
+from pipeline import keys
+from pipeline.events import (
+    AnyEvent,
+    Attempt,
+    Deferred,
+    Delivered,
+    Discarded,
+    Event,
+    Failed,
+    Quarantined,
+    Queued,
+    Received,
+    RecipientSpec,
+    Recorded,
+    Released,
+    RouteDeferred,
+    RouteOpened,
+    Scanned,
+    encode,
+)
+from pipeline.ids import new_id
+from pipeline.log import Damaged
+from pipeline.state import NEXT, Message, Stage, evolve
+from projections.base import Projection, Writes
+from tests.support.examples import AT, SECOND, SENDER
+
+DOMAINS = ("example.test", "b.example.test", "third.test")
+KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed)
+
+
+def recorded(events: Iterable[tuple[str, AnyEvent]], partition: int = 0) -> list[Recorded]:
+    """The events as the log would give them back."""
+    versions: dict[str, int] = {}
+    found = []
+    for number, (subject, event) in enumerate(events):
+        versions[subject] = versions.get(subject, 0) + 1
+        entry = f"{AT // 1_000_000 + number // 3}-{number % 3}"
+        found.append(Recorded(partition, entry, subject, versions[subject], event))
+    return found
+
+
+def attempt(rng: random.Random) -> Attempt:
+    return Attempt(
+        server=f"mx{rng.randrange(3)}.example.test:25",
+        address="192.0.2.1",
+        stage="rcpt",
+        code=451,
+        reply=f"451 4.7.1 try again, {rng.randrange(1000)}",
+        unknown=rng.random() < 0.1,
+    )
+
+
+def make(
+    rng: random.Random, kind: type[Event], domain: str, recipients: tuple[str, ...], at: int, size: int = 0
+) -> AnyEvent:
+    size = size or rng.randrange(1, 5000)
+    named = {"at": at, "domain": domain, "recipients": recipients}
+    tried = {**named, "sender": SENDER, "size": size, "tries": rng.randrange(1, 5), "attempt": attempt(rng)}
+    if kind is Received:
+        return Received(
+            at=at, domain=domain, sender=SENDER, size=size, expires=at,
+            recipients=tuple(RecipientSpec(address=one) for one in recipients),
+        )  # fmt: skip
+    if kind is Scanned:
+        return Scanned(at=at, domain=domain, verdict="clean", score=0.0)
+    if kind is Quarantined:
+        return Quarantined(**named, reason="spam", expires=at)
+    if kind is Queued:
+        return Queued(**named, size=size)
+    if kind is Released:
+        return Released(**named, by="test", expires=at, size=size)
+    if kind is Discarded:
+        return Discarded(**named, reason=rng.choice(["policy", "retention", "deleted"]), size=size)
+    if kind is Deferred:
+        return Deferred(**tried, next_try=at + rng.randrange(1, 900) * SECOND)
+    if kind is Delivered:
+        return Delivered(**tried)
+    return Failed(**tried, reason=rng.choice(["refused", "expired"]), bounce=rng.choice(["", "bounce"]))
+
+
+def route(rng: random.Random, domain: str, at: int) -> RouteDeferred | RouteOpened:
+    if rng.random() < 0.5:
+        return RouteOpened(at=at, domain=domain, server="mx9.example.test:25", since=at - SECOND)
+    attempts = tuple(attempt(rng) for _ in range(rng.randrange(3)))
+    return RouteDeferred(
+        at=at, domain=domain, tries=1, since=at - SECOND, next_try=at + 900 * SECOND, attempts=attempts
+    )
+
+
+def legal(
+    rng: random.Random, messages: int, steps: int, partition: int = 0
+) -> tuple[list[Recorded], dict[str, Message]]:
+    """An interleaving of messages that do what the table allows, and of routes; and the messages at its end."""
+    live: dict[str, Message | None] = {new_id(AT, partition, rng.getrandbits(55)): None for _ in range(messages)}
+    domains = {name: rng.choice(DOMAINS) for name in live}
+    events: list[tuple[str, AnyEvent]] = []
+    for step in range(steps):
+        at = AT + step * 1_700_000_123
+        if rng.random() < 0.1:
+            domain = rng.choice(DOMAINS)
+            events.append(("@" + domain, route(rng, domain, at)))
+            continue
+        name = rng.choice(list(live))
+        event = _next(rng, live[name], domains[name], at)
+        if event is not None:
+            live[name] = evolve(live[name], event, name)
+            events.append((name, event))
+    return recorded(events, partition), {name: message for name, message in live.items() if message is not None}
+
+
+def _next(rng: random.Random, message: Message | None, domain: str, at: int) -> AnyEvent | None:
+    if message is None:
+        recipients = tuple(f"r{number}@{domain}" for number in range(rng.randrange(1, 5)))
+        return make(rng, Received, domain, recipients, at)
+    if message.stage is Stage.RECEIVED:
+        return make(rng, Scanned, domain, (), at)
+    moves = sorted({(kind.__name__, stage.value) for stage, kind in NEXT if stage is not None and kind is not Scanned})
+    moves = [(kind, stage) for kind, stage in moves if message.addresses(Stage(stage))]
+    if not moves:
+        return None
+    kind, stage = rng.choice(moves)
+    here = message.addresses(Stage(stage))
+    chosen = tuple(rng.sample(here, rng.randrange(1, len(here) + 1)))
+    if kind == "Discarded":  # may speak of copies in different places at once
+        anywhere = message.addresses(Stage.QUEUED, Stage.QUARANTINED)
+        chosen = tuple(dict.fromkeys((*chosen, *rng.sample(anywhere, rng.randrange(len(anywhere) + 1)))))
+    return make(rng, next(one for one in KINDS if one.__name__ == kind), domain, chosen, at, message.size)
+
+
+def impossible(rng: random.Random, steps: int) -> list[Recorded]:
+    """Events in an order, with recipients, sizes and domains that no gateway would have written."""
+    names = [new_id(AT, 0, number) for number in range(3)]
+    events: list[tuple[str, AnyEvent]] = []
+    for step in range(steps):
+        domain = rng.choice(DOMAINS)
+        if rng.random() < 0.1:
+            events.append(("@" + domain, route(rng, domain, AT - step)))
+            continue
+        recipients = tuple(rng.choice(["a@x", "b@x", "ü@x", ""]) for _ in range(rng.randrange(4)))
+        events.append((rng.choice(names), make(rng, rng.choice(KINDS), domain, recipients, AT - step)))
+    return recorded(events)
+
+
+# --- A view in memory
+
+
+class Keys:
+    """What a view's commands do to keys: as fold.lua with a Redis, and in a few lines that can be seen to be right."""
+
+    def __init__(self) -> None:
+        self.hashes: dict[str, dict[str, bytes]] = {}
+        self.zsets: dict[str, dict[str, float]] = {}
+        self.lists: dict[str, list[bytes]] = {}
+
+    def apply(self, writes: Writes) -> None:
+        for verb, key, *words in writes:
+            getattr(self, f"_{str(verb).lower()}")(key, words)
+        for family in (self.hashes, self.zsets, self.lists):
+            for key in [key for key, value in family.items() if not value]:
+                del family[key]
+
+    def _add(self, key, words):
+        for field, amount in pairs(words):
+            total = int(self.hashes.setdefault(key, {}).get(field, b"0")) + int(amount)
+            self.hashes[key][field] = str(total).encode()
+            if not total:
+                del self.hashes[key][field]
+
+    def _hset(self, key, words):
+        self.hashes.setdefault(key, {}).update(pairs(words))
+
+    def _hdel(self, key, words):
+        for field in words:
+            self.hashes.get(key, {}).pop(field, None)
+
+    def _zadd(self, key, words):
+        self.zsets.setdefault(key, {}).update({member: float(score) for score, member in pairs(words)})
+
+    def _zrem(self, key, words):
+        for member in words:
+            self.zsets.get(key, {}).pop(member, None)
+
+    def _lpush(self, key, words):
+        self.lists[key] = [*reversed(words), *self.lists.get(key, [])]
+
+    def _ltrim(self, key, words):
+        self.lists[key] = self.lists.get(key, [])[: int(words[1]) + 1]
+
+    def counts(self, key: str) -> dict[str, int]:
+        return {field: int(value) for field, value in self.hashes.get(key, {}).items()}
+
+    def dump(self) -> dict[str, object]:
+        return {**self.hashes, **self.zsets, **self.lists}
+
+
+def pairs(words: Sequence) -> list[tuple]:
+    return list(zip(words[::2], words[1::2], strict=True))
+
+
+def folded(projection: Projection, events: Sequence[Recorded], cuts: Iterable[int] = ()) -> Keys:
+    """The view after `events`, folded in batches that end at `cuts`."""
+    view = Keys()
+    for batch in batches(events, cuts):
+        subjects = {one.subject for one in batch}
+        known = view.hashes.get(projection.rows, {}) if projection.rows else {}
+        view.apply(projection.fold(batch, {name: row for name, row in known.items() if name in subjects}))
+    return view
+
+
+def batches(events: Sequence[Recorded], cuts: Iterable[int]) -> Iterator[Sequence[Recorded]]:
+    start = 0
+    for cut in [*sorted(set(cuts)), len(events)]:
+        if events[start:cut]:
+            yield events[start:cut]
+        start = cut
+
+
+# --- A log
+
+
+async def write_log(redis, events: Iterable[Recorded | Damaged]) -> list[str]:
+    """Put events into the logs of a Redis, as append.lua would; their entry ids there."""
+    pipe = redis.pipeline(transaction=False)
+    for one in events:
+        fields = (
+            {"s": one.subject, "v": one.version, "e": encode(one.event)}
+            if isinstance(one, Recorded)
+            else {"s": one.subject, "v": 1, "e": b"\xc1 not an event"}
+        )
+        pipe.xadd(keys.log(one.partition), fields)
+    return [entry.decode() for entry in await pipe.execute()]

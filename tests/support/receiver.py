@@ -1,0 +1,238 @@
+"""A receiver on a free port of its own, in front of an intake and a directory that live in memory, and a client that
+sends exactly what it is told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import struct
+from collections.abc import AsyncIterator, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.bodies import Draft
+from pipeline.directory import Domain
+from pipeline.faults import GatepostError
+from pipeline.intake import Envelope
+from pipeline.settings import Endpoint, Settings
+from workers.receiver import Server, serve
+
+PATIENCE = 10.0
+"""Seconds after which a silent peer fails the test."""
+
+
+class MemoryDirectory:
+    """The reading side of a directory. `away` makes every look-up that would need the store fail."""
+
+    def __init__(self, addresses: Iterable[str] = (), catch_all: Iterable[str] = ()) -> None:
+        self._known = {tuple(address.casefold().split("@")) for address in addresses}
+        names = [*dict.fromkeys(domain for _, domain in sorted(self._known)), *catch_all]
+        self._domains = {name: Domain(name=name, catch_all=name in tuple(catch_all)) for name in names}
+        self.late: dict[str, Domain] = {}
+        """Domains that only a look into the store finds."""
+        self.away: GatepostError | None = None
+
+    def domain(self, name: str) -> Domain | None:
+        return self._domains.get(name)
+
+    def domains(self) -> Mapping[str, Domain]:
+        return self._domains
+
+    async def find(self, name: str) -> Domain | None:
+        if self.away:
+            raise self.away
+        return self._domains.get(name) or self.late.get(name)
+
+    async def knows(self, local: str, domain: str) -> bool:
+        if self.away:
+            raise self.away
+        return (local.casefold(), domain) in self._known
+
+
+@dataclass
+class MemoryIntake:
+    """Keeps what it accepts; fails with `fault`; waits at `gate` while that is closed."""
+
+    accepted: list[tuple[Envelope, bytes]] = field(default_factory=list)
+    fault: Exception | None = None
+    gate: asyncio.Event | None = None
+    waiting: int = 0
+
+    async def accept(self, envelope: Envelope, draft: Draft) -> tuple[str, ...]:
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
+        if self.fault is not None:
+            draft.discard()
+            raise self.fault
+        body = draft.hot if draft.hot is not None else Path(draft.sync()).read_bytes()
+        assert len(body) == draft.size
+        draft.discard()
+        self.accepted.append((envelope, bytes(body)))
+        domains = dict.fromkeys(recipient.address.rpartition("@")[2] for recipient in envelope.recipients)
+        return tuple(f"id-{len(self.accepted)}-{domain}" for domain in domains)
+
+    @property
+    def bodies(self) -> list[bytes]:
+        return [body for _, body in self.accepted]
+
+    @property
+    def last(self) -> Envelope:
+        return self.accepted[-1][0]
+
+
+@dataclass
+class MemoryPressure:
+    reason: str | None = None
+
+
+class Drafts:
+    """Real drafts in a directory whose emptiness can be looked at. `refuse` stands for a full disk."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.refuse: Exception | None = None
+
+    def draft(self) -> Draft:
+        if self.refuse:
+            raise self.refuse
+        return Draft(self.directory)
+
+    @property
+    def left_behind(self) -> list[str]:
+        return [path.name for path in self.directory.iterdir()]
+
+
+class Client:
+    """One connection, driven byte by byte by the test."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def lines(self) -> list[str]:
+        """One reply, all its lines; empty at the end of the connection."""
+        lines: list[str] = []
+        async with asyncio.timeout(PATIENCE):
+            while not lines or lines[-1][3:4] == "-":
+                line = await self.reader.readline()
+                if not line:
+                    break
+                assert line.endswith(b"\r\n")
+                lines.append(line[:-2].decode("ascii"))
+        return lines
+
+    async def reply(self) -> str:
+        """The last line of the next reply."""
+        return (await self.lines() or ["closed"])[-1]
+
+    async def ask(self, data: bytes) -> str:
+        self.send(data + b"\r\n")
+        return await self.reply()
+
+    async def expect(self, *codes: str) -> None:
+        """The next replies begin with these."""
+        for code in codes:
+            reply = await self.reply()
+            assert reply.startswith(code), (code, reply)
+
+    async def hello(self, command: bytes = b"EHLO client.example") -> Client:
+        await self.expect("220 ")
+        self.send(command + b"\r\n")
+        await self.expect("250 ")
+        return self
+
+    async def begin(self, sender: bytes = b"<a@b.example>", *recipients: bytes) -> None:
+        """As far as 354."""
+        self.send(b"MAIL FROM:" + sender + b"\r\n")
+        await self.expect("250 2.1.0")
+        for recipient in recipients or (b"<user@example.test>",):
+            self.send(b"RCPT TO:" + recipient + b"\r\n")
+            await self.expect("250 2.1.5")
+        self.send(b"DATA\r\n")
+        await self.expect("354 ")
+
+    async def deliver(self, content: bytes, sender: bytes = b"<a@b.example>", *recipients: bytes) -> str:
+        """A whole transaction; `content` as it goes over the wire, with its dots doubled, without the end."""
+        await self.begin(sender, *recipients)
+        self.send(content + b"\r\n.\r\n")
+        return await self.reply()
+
+    async def start_tls(self, context: ssl.SSLContext) -> None:
+        self.send(b"STARTTLS\r\n")
+        await self.expect("220 2.0.0")
+        await self.writer.start_tls(context, server_hostname="mx.example.test")
+
+    async def closed(self) -> bool:
+        async with asyncio.timeout(PATIENCE):
+            try:
+                return await self.reader.read(1) == b""
+            except ConnectionError:
+                return True
+
+    def vanish(self) -> None:
+        """Without a word (RST), whatever was still to be read."""
+        if not self.writer.is_closing():
+            self.writer.get_extra_info("socket").setsockopt(
+                socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+            )
+        self.writer.transport.abort()
+
+
+@dataclass
+class Receiver:
+    """A running receiver and everything around it."""
+
+    server: Server
+    intake: MemoryIntake
+    directory: MemoryDirectory
+    pressure: MemoryPressure
+    drafts: Drafts
+    clients: list[Client] = field(default_factory=list)
+
+    async def connect(self) -> Client:
+        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+        self.clients.append(client)
+        return client
+
+    async def client(self, hello: bytes = b"EHLO client.example") -> Client:
+        return await (await self.connect()).hello(hello)
+
+    async def idle(self) -> None:
+        """Until no connection and no draft is left."""
+        async with asyncio.timeout(PATIENCE):
+            while self.server.sessions or self.drafts.left_behind:
+                await asyncio.sleep(0.005)
+
+    async def idle_drafts(self) -> None:
+        """Until no draft is left, whatever the connections do."""
+        async with asyncio.timeout(PATIENCE):
+            while self.drafts.left_behind:
+                await asyncio.sleep(0.005)
+
+
+@contextlib.asynccontextmanager
+async def receiver(path: Path, **settings: object) -> AsyncIterator[Receiver]:
+    """Settings by their names in `gatepost.toml`; durations and sizes already as such."""
+    intake = MemoryIntake()
+    directory = MemoryDirectory(["user@example.test", "other@example.test", "user@second.test"], catch_all=["all.test"])
+    pressure = MemoryPressure()
+    drafts = Drafts(path / "drafts")
+    drafts.directory.mkdir(parents=True, exist_ok=True)
+    given = {"smtp": Endpoint("127.0.0.1:0"), "hostname": "mx.example.test", "data": path / "data", **settings}
+    server = await serve(Settings(**given), directory, intake, drafts, pressure)
+    running = Receiver(server, intake, directory, pressure, drafts)
+    try:
+        yield running
+    finally:
+        for client in running.clients:
+            client.vanish()
+        if intake.gate is not None:
+            intake.gate.set()
+        await server.close(grace=1)
