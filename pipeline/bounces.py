@@ -22,9 +22,9 @@ def header_of(content: Buffer) -> bytes:
     return bytes(content[: end + 2 if end >= 0 else HEADER])
 
 
-def unsent(message: Message, header: bytes) -> Callable[[Recipient], str]:
-    """Why a recipient's failure is not worth a bounce, or ""."""
-    return lambda recipient: dsn.worth_bouncing(message, recipient, header)
+def unsent(message: Message, content: Buffer) -> Callable[[Recipient], str]:
+    """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks."""
+    return lambda recipient: dsn.worth_bouncing(message, recipient, header_of(content))
 
 
 def sender_partition(message: Message, partitions: int) -> int:
@@ -32,7 +32,7 @@ def sender_partition(message: Message, partitions: int) -> int:
 
 
 def promise(
-    message: Message, events: Sequence[MessageEvent], header: bytes, *, hostname: str, now: int, lifetime: int
+    message: Message, events: Sequence[MessageEvent], content: Buffer, *, hostname: str, now: int, lifetime: int
 ) -> tuple[Effect, ...]:
     """The bounce that `events` speak of, rendered and put into the outbox by the same step; nothing when they speak of none."""
     bounce_id, addresses = bounced(events)
@@ -46,7 +46,7 @@ def promise(
         if recipient.address in event.recipients and recipient.address in addresses
     ]
     body = dsn.render(
-        message=message, failures=failures, header=header, hostname=hostname, now=now, bounce_id=bounce_id
+        message=message, failures=failures, header=header_of(content), hostname=hostname, now=now, bounce_id=bounce_id
     )
     received = bounce_received(
         message, domain=message.sender.rpartition("@")[2], size=len(body), now=now, lifetime=lifetime

@@ -344,15 +344,17 @@ def describe() -> list[tuple[str, str, str]]:
     rows = []
     defaults = Settings()
     for name, hint in get_type_hints(Settings, include_extras=True).items():
-        default = getattr(defaults, name)
-        if isinstance(default, tuple):
-            written = "[" + ", ".join(f'"{item}"' for item in default) + "]"
-        elif isinstance(default, int | float) and not isinstance(default, Duration | Size):
-            written = str(default)
-        else:
-            written = f'"{default}"'
-        rows.append((name, written, str(hint.__metadata__[0].description)))
+        rows.append((name, written(getattr(defaults, name)), str(hint.__metadata__[0].description)))
     return rows
+
+
+def written(value: object) -> str:
+    """A value as it is written in TOML."""
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    if isinstance(value, int | float) and not isinstance(value, Duration | Size):
+        return str(value)
+    return f'"{value}"'
 
 
 def sample() -> str:

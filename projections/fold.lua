@@ -13,8 +13,9 @@
 --   and what the commands name
 -- A command is a Redis command, or ADD key field amount [field amount ...], which is HINCRBY and deletes a field at zero:
 -- a view has to look the same whether its events came one by one or cancelled out within a batch.
--- A command that fails (a key of the wrong type in a damaged view) is counted and does not hold up the others: a script has
--- no way back from the middle, and an error raised there would apply the first half again and again.
+-- The checkpoint is written first: when memory is short Redis refuses that, before anything was changed; afterwards it lets
+-- the script finish. A command that fails then (a key of the wrong type in a damaged view) is counted and does not hold up the
+-- others: a script has no way back from the middle, and an error raised there would apply the first half again and again.
 -- Returns for each view: 1 stored, 0 the checkpoint was another one.
 
 local SHRINKS = { ADD = true, HDEL = true, ZREM = true, DEL = true, LTRIM = true }
@@ -37,7 +38,7 @@ local function add(key, first, last)
   for index = first, last, 2 do
     local sum = redis.pcall('HINCRBY', key, ARGV[index], ARGV[index + 1])
     if failed(sum) then return sum end
-    if tonumber(sum) == 0 then redis.call('HDEL', key, ARGV[index]) end
+    if tonumber(sum) == 0 then redis.pcall('HDEL', key, ARGV[index]) end
   end
 end
 
@@ -67,10 +68,10 @@ local function index(prefix, touched)
     end
   end
   for start = 1, #present, CHUNK do
-    redis.call('SADD', prefix .. 'keys', unpack(present, start, math.min(start + CHUNK - 1, #present)))
+    redis.pcall('SADD', prefix .. 'keys', unpack(present, start, math.min(start + CHUNK - 1, #present)))
   end
   for start = 1, #gone, CHUNK do
-    redis.call('SREM', prefix .. 'keys', unpack(gone, start, math.min(start + CHUNK - 1, #gone)))
+    redis.pcall('SREM', prefix .. 'keys', unpack(gone, start, math.min(start + CHUNK - 1, #gone)))
   end
 end
 
@@ -78,15 +79,13 @@ while position <= #ARGV do
   local prefix, expected, reached, commands = take(), take(), take(), tonumber(take())
   local first = (redis.call('GET', prefix .. 'checkpoint') or '0') == expected
   local touched = {}
+  if first then redis.call('SET', prefix .. 'checkpoint', reached) end
   for _ = 1, commands do
     local words = tonumber(take())
     if first then apply(prefix, touched, words) end
     position = position + words
   end
-  if first then
-    index(prefix, touched)
-    redis.call('SET', prefix .. 'checkpoint', reached)
-  end
+  if first then index(prefix, touched) end
   results[#results + 1] = first and 1 or 0
 end
 return results

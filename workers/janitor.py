@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
+from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.state import Message, Stage
@@ -71,14 +72,14 @@ class Janitor:
         if queued and not await self._wiring.schedule.take(message, partition, now):
             await self._postpone(partition, message_id, now)
             return False
-        header = b""
+        content: Buffer = b""
         if queued:
             try:
-                header = bounces.header_of(await self._wiring.bodies.get(message_id))
+                content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
         events = decide.expired(
-            message, now=now, unsent=bounces.unsent(message, header),
+            message, now=now, unsent=bounces.unsent(message, content),
             partition_of_sender=bounces.sender_partition(message, self._store.partitions),
         )  # fmt: skip
         if not events:
@@ -87,7 +88,7 @@ class Janitor:
         promise = bounces.promise(
             message,
             events,
-            header,
+            content,
             hostname=self._wiring.hostname,
             now=now,
             lifetime=int(self._wiring.settings.queue_lifetime),

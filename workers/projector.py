@@ -41,11 +41,12 @@ GATHER_BUSY: Final = 0.5
 half of the CPU."""
 BUSY: Final = 200
 """Events in a round that are many."""
-LEASE_MS: Final = 5000
-"""A dead projector's partitions are taken over after so long."""
-RENEW: Final = 1.5
-"""Seconds between two looks at the leases."""
-BLOCK_MS: Final = 1000
+LEASE: Final = 5.0
+"""Seconds after which a dead projector's partitions are taken over."""
+RENEWALS: Final = 4
+"""In the time of a lease, which so survives two that fail."""
+BLOCK_MS: Final = 500
+"""How long a read waits for something new; also how long a stop may take when there is nothing."""
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds to wait before the first, second, ... look whether Redis is back."""
 
@@ -75,14 +76,16 @@ class Projector:
         partitions: Sequence[int],
         views: Sequence[Projection],
         *,
+        lease: float = LEASE,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`blocking`: a client of its own for reads that wait. `clock`: ns since the epoch."""
+        """`blocking`: a client of its own for reads that wait. `lease`: seconds. `clock`: ns since the epoch."""
         self._redis = redis
         self._blocking = blocking
         self._history = history
         self._partitions = partitions
         self._projections = views
+        self._lease = lease
         self._clock = clock
         self._token = secrets.token_hex(8)
         self._renew_at = 0.0
@@ -120,7 +123,7 @@ class Projector:
         if time.monotonic() >= self._renew_at:
             await self.renew()
         if not self.held:
-            await _pause(stop, RENEW)
+            await _pause(stop, self._lease / RENEWALS)
             return
         if not self._behind():
             if not await self._grown():
@@ -135,13 +138,13 @@ class Projector:
         """Keep the leases held, and take those that are free."""
         for partition in self._partitions:
             with faults():
-                held = await _lease(self._redis, [lease_key(partition)], [self._token, LEASE_MS])
+                held = await _lease(self._redis, [lease_key(partition)], [self._token, int(self._lease * 1000)])
             if not held:
                 self.held.pop(partition, None)
             elif partition not in self.held:
                 await builds.drop_dead(self._redis, partition, self._clock())
                 await self._reopen(partition)
-        self._renew_at = time.monotonic() + RENEW
+        self._renew_at = time.monotonic() + self._lease / RENEWALS
 
     async def _release(self) -> None:
         for partition in self._partitions:

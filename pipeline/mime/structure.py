@@ -44,6 +44,7 @@ class Flaw(enum.StrEnum):
     MANY = "more parts than are looked at"
     UNTERMINATED = "a multipart without its last boundary"
     NO_BOUNDARY = "a multipart without a boundary"
+    REUSED = "a multipart with the boundary of the one around it"
     AMBIGUOUS = "a part with two types, encodings or boundaries"
     ENCODED = "a multipart or a message that is itself encoded"
 
@@ -52,10 +53,10 @@ class Part:
     """One node of the tree: `content[start:end]` is its body, still encoded. Containers come before what they hold."""
 
     __slots__ = (
-        "_disposition",
+        "_dispositions",
         "_head",
         "_names",
-        "_type",
+        "_types",
         "ambiguous",
         "container",
         "content",
@@ -68,20 +69,26 @@ class Part:
 
     def __init__(self, content: Buffer, header: Header, depth: int, default: str) -> None:
         index = header.index
-        types = index.get(b"content-type")
-        encodings = index.get(b"content-transfer-encoding")
-        dispositions = index.get(b"content-disposition")
         self.content = content
         self.depth = depth
         self.start = self.end = header.body
         self.container = False
-        self._type = types[0] if types else b""
-        self._disposition = dispositions[0] if dispositions else b""
-        self.content_type = _type_of(self._type, default) if types else default
+        self._types = index.get(b"content-type") or ()
+        self._dispositions = index.get(b"content-disposition") or ()
+        encodings = index.get(b"content-transfer-encoding") or ()
+        self.content_type = _type_of(self._types[0], default) if self._types else default
         self.encoding = _encoding_of(encodings[0]) if encodings else "7bit"
-        self.ambiguous = bool((types and len(types) > 1) or (encodings and len(encodings) > 1))
+        self.ambiguous = len(self._types) + len(encodings) > 2 and (
+            len(set(self._types)) > 1 or len(set(encodings)) > 1
+        )
+        """Two types or encodings that differ: programs may read it differently."""
         self._names: tuple[str, ...] | None = None
         self._head: bytes | None = None
+
+    @property
+    def is_compound(self) -> bool:
+        """By its type, it holds other parts."""
+        return self.content_type.startswith("multipart/") or self.content_type in _MESSAGES
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -89,7 +96,8 @@ class Part:
         if self._names is None:
             texts = [
                 parameter.text
-                for value, key in ((self._disposition, b"filename"), (self._type, b"name"))
+                for values, key in ((self._dispositions, b"filename"), (self._types, b"name"))
+                for value in values
                 if b"name" in value.lower()
                 for parameter in parameters(value)
                 if parameter.name == key
@@ -113,7 +121,9 @@ class Part:
         return transfer.decode(self.content, self.start, self.end, self.encoding)
 
     def boundaries(self) -> list[bytes]:
-        return [parameter.octets.rstrip() for parameter in parameters(self._type) if parameter.name == b"boundary"]
+        if not self._types:
+            return []
+        return [parameter.octets.rstrip() for parameter in parameters(self._types[0]) if parameter.name == b"boundary"]
 
 
 def _type_of(value: bytes, default: str) -> str:
@@ -137,15 +147,15 @@ class Structure(NamedTuple):
 class _Open:
     """A multipart whose boundary is being looked for."""
 
-    __slots__ = ("boundary", "closed", "default", "depth", "mark")
+    __slots__ = ("boundary", "closed", "default", "mark", "part", "seen")
 
     def __init__(self, boundary: bytes, part: Part, mark: int) -> None:
         self.boundary = boundary
-        self.depth = part.depth
+        self.part = part
         self.mark = mark
         """How many parts were open, it included."""
         self.default = "message/rfc822" if part.content_type == "multipart/digest" else "text/plain"
-        self.closed = False
+        self.seen = self.closed = False
 
 
 class _Pending(NamedTuple):
@@ -171,13 +181,12 @@ class _Walk:
         self.blank = (-1, -1)
         """The next empty line: the line feed before it, and what follows it. Found once for all parts that begin before it."""
 
-    def run(self, header: Header, depth: int) -> None:
-        self._enter(header, depth, "text/plain")
+    def run(self, top: Part) -> None:
+        self._enter(top)
         if self.stack or self.pending is not None:
-            self._sweep(max(header.body - 1, 0))
+            self._sweep(max(top.start - 1, 0))
         self._close(0, len(self.content))
-        if Flaw.MANY not in self.flaws and any(not opened.closed for opened in self.stack):
-            self.flaws.add(Flaw.UNTERMINATED)
+        self._leave(0)
 
     def _sweep(self, start: int) -> None:
         for number, match in enumerate(_DELIMITER.finditer(self.content, start)):
@@ -207,15 +216,22 @@ class _Walk:
             self.pending = None
         opened = self.stack[level]
         self._close(opened.mark, end)
-        for inner in self.stack[level + 1 :]:
-            del self.levels[inner.boundary]
-            if not inner.closed:
-                self.flaws.add(Flaw.UNTERMINATED)
-        del self.stack[level + 1 :]
+        self._leave(level + 1)
+        opened.seen = True
         opened.closed = closing
         if not closing:
             skip = 2 if self.content[after : after + 1] == b"\r" else 1
-            self._expect(min(after + skip, len(self.content)), opened.depth + 1, opened.default)
+            self._expect(min(after + skip, len(self.content)), opened.part.depth + 1, opened.default)
+
+    def _leave(self, level: int) -> None:
+        """The multiparts from `level` on are over."""
+        for opened in self.stack[level:]:
+            del self.levels[opened.boundary]
+            # One without a single boundary line holds nothing but its own octets, and those are looked at.
+            opened.part.container = opened.seen
+            if not opened.closed and Flaw.MANY not in self.flaws:
+                self.flaws.add(Flaw.UNTERMINATED)
+        del self.stack[level:]
 
     def _expect(self, start: int, depth: int, default: str) -> None:
         """A header begins here."""
@@ -236,26 +252,24 @@ class _Walk:
             if len(self.parts) >= MAX_PARTS:
                 self.flaws.add(Flaw.MANY)
                 return
-            self._enter(Header(self.content, start, (end, body)), depth, default)
+            self._enter(Part(self.content, Header(self.content, start, (end, body)), depth, default))
 
-    def _enter(self, header: Header, depth: int, default: str) -> None:
-        part = Part(self.content, header, depth, default)
+    def _enter(self, part: Part) -> None:
         self.parts.append(part)
         self.open.append(part)
         if part.ambiguous:
             self.flaws.add(Flaw.AMBIGUOUS)
-        is_multipart = part.content_type.startswith("multipart/")
-        if not is_multipart and part.content_type not in _MESSAGES:
+        if not part.is_compound:
             return
         if part.encoding in _ENCODED:
             self.flaws.add(Flaw.ENCODED)
-        if depth >= MAX_DEPTH:
+        if part.depth >= MAX_DEPTH:
             self.flaws.add(Flaw.DEEP)
-        elif is_multipart:
+        elif part.content_type not in _MESSAGES:
             self._enter_multipart(part)
         elif part.encoding not in _ENCODED:
             part.container = True
-            self._expect(part.start, depth + 1, "text/plain")
+            self._expect(part.start, part.depth + 1, "text/plain")
 
     def _enter_multipart(self, part: Part) -> None:
         boundaries = part.boundaries()
@@ -263,7 +277,7 @@ class _Walk:
             self.flaws.add(Flaw.NO_BOUNDARY)
         elif boundaries[0] in self.levels:
             # The outer one has it already, and its parts are all found there.
-            self.flaws.add(Flaw.AMBIGUOUS)
+            self.flaws.add(Flaw.REUSED)
         else:
             if len(set(boundaries)) > 1:
                 self.flaws.add(Flaw.AMBIGUOUS)
@@ -279,9 +293,13 @@ class _Walk:
 
 def walk(content: Buffer, header: Header) -> Structure:
     """The parts of the message with this header, in order; an encoded message's after all others."""
+    top = Part(content, header, 0, "text/plain")
+    if not top.is_compound and not top.ambiguous:
+        top.end = len(content)
+        return Structure((top,), frozenset())
     parts: list[Part] = []
     flaws: set[Flaw] = set()
-    _Walk(content, parts, flaws).run(header, 0)
+    _Walk(content, parts, flaws).run(top)
     if Flaw.ENCODED in flaws:
         _unpack(parts, flaws)
     return Structure(tuple(parts), frozenset(flaws))
@@ -299,4 +317,4 @@ def _unpack(parts: list[Part], flaws: set[Flaw]) -> None:
         left -= len(data)
         if left == 0:
             flaws.add(Flaw.MANY)
-        _Walk(data, parts, flaws).run(Header(data), part.depth + 1)
+        _Walk(data, parts, flaws).run(Part(data, Header(data), part.depth + 1, "text/plain"))

@@ -84,7 +84,7 @@ def test_the_bare_postmaster_is_a_recipient_without_a_domain(text, local):
         'a"b"@c.example', '"a\\"@b.example', '"a\nb"@c.example', "a\0@b.example", "a@b.example\n", " a@b.example",
         "a@b.example ", "a(comment)@b.example", "<a@b.example>", "a,b@c.example", "a@b.example,c@d.example", "a\x80@b.example",
         "a\u202eb@c.example", "ä\u2028@b.example", "x" * 256 + "@b.example", "ü" * 128 + "@b.example", "a@" + "b" * 64 + ".example",
-        "a@" + "b." * 130 + "example", "a@" + "ü" * 300, "a@b＠c.example", "a@xn--.ü", "a@b/c.example", "a@b%0a.example",
+        "a@" + "b." * 130 + "example", "a@" + "ü" * 300, "a@b\uff20c.example", "a@xn--.ü", "a@b/c.example", "a@b%0a.example",
     ],
 )  # fmt: skip
 def test_what_is_no_mailbox_is_refused(text):
@@ -120,7 +120,7 @@ def test_what_is_no_path_is_refused(text):
         ("a@BÜCHER.example", "a@xn--bcher-kva.example"),
         ("a@XN--BCHER-KVA.example", "a@xn--bcher-kva.example"),
         ("a@straße.example", "a@xn--strae-oqa.example"),
-        ("a@ｅｘａｍｐｌｅ.test", "a@example.test"),
+        ("a@\uff45\uff58ample.test", "a@example.test"),
         ("a@例え。テスト", "a@xn--r8jz45g.xn--zckzah"),
         ("a@b_c.example", "a@b_c.example"),
         ("a@localhost", "a@localhost"),

@@ -189,9 +189,10 @@ def test_a_file_name_is_found_however_it_is_written(value, name):
 def test_all_names_of_a_part_are_known_because_programs_differ():
     content = (
         b'Content-Type: a/b; name="1.exe"; name=2.exe\r\n'
-        b"Content-Disposition: attachment; filename=3.exe; filename*=utf-8''4.exe; filename=3.exe\r\n\r\n"
+        b"Content-Disposition: attachment; filename=3.exe; filename*=utf-8''4.exe; filename=3.exe\r\n"
+        b"Content-Disposition: attachment; filename=5.exe\r\n\r\n"
     )
-    assert parts_of(content)[0].names == ("3.exe", "4.exe", "1.exe", "2.exe")
+    assert parts_of(content)[0].names == ("3.exe", "4.exe", "5.exe", "1.exe", "2.exe")
 
 
 def test_the_number_of_parameters_is_bounded():
@@ -303,6 +304,12 @@ def test_an_unterminated_multipart_ends_with_the_message():
     structure = walk(content, Header(content))
     assert body_of(structure.parts[-1]) == b"kept"
     assert structure.flaws == {Flaw.UNTERMINATED}
+
+
+def test_a_multipart_whose_boundary_never_comes_is_one_part():
+    content = b"Content-Type: multipart/mixed; boundary=b\r\nContent-Transfer-Encoding: base64\r\n\r\naGVsbG8=\r\n"
+    (only,) = parts_of(content)
+    assert (only.container, body_of(only)) == (False, b"hello")
 
 
 def test_an_outer_boundary_ends_what_is_within():

@@ -52,6 +52,13 @@ class MemoryDirectory:
         return (local.casefold(), domain) in self._known
 
 
+def _taken_over(draft: Draft) -> bytes:
+    body = draft.hot if draft.hot is not None else Path(draft.sync()).read_bytes()
+    assert len(body) == draft.size
+    draft.discard()
+    return bytes(body)
+
+
 @dataclass
 class MemoryIntake:
     """Keeps what it accepts; fails with `fault`; waits at `gate` while that is closed."""
@@ -68,10 +75,7 @@ class MemoryIntake:
         if self.fault is not None:
             draft.discard()
             raise self.fault
-        body = draft.hot if draft.hot is not None else Path(draft.sync()).read_bytes()
-        assert len(body) == draft.size
-        draft.discard()
-        self.accepted.append((envelope, bytes(body)))
+        self.accepted.append((envelope, _taken_over(draft)))
         domains = dict.fromkeys(recipient.address.rpartition("@")[2] for recipient in envelope.recipients)
         return tuple(f"id-{len(self.accepted)}-{domain}" for domain in domains)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from pipeline import bounces, decide
 from pipeline.bodies import Buffer
 from pipeline.events import Delivered, MessageEvent
-from pipeline.faults import ConflictError, LeaseLostError
+from pipeline.faults import ConflictError
 from pipeline.ids import partition_of
 from pipeline.outcome import Outcome
 from pipeline.retry import next_try
@@ -17,62 +19,65 @@ from pipeline.steps import Effect, message_step
 from workers.wiring import Wiring
 
 
+class Fence(msgspec.Struct, frozen=True):
+    """What says that a worker may still plan for a domain: its token among the domain's slots."""
+
+    key: str
+    token: str
+
+
 async def record(
     wiring: Wiring,
     message: Message,
     outcomes: Mapping[str, Outcome],
     content: Buffer,
-    *,
-    fence: str,
-    token: str,
+    fence: Fence,
     also: Sequence[Effect] = (),
-) -> None:
-    """Append what follows from `outcomes`.
+) -> Message | None:
+    """Append what follows from `outcomes`; the message after it, None when it is finished.
 
     A delivery is a fact whoever holds the lease, so it is recorded without the fence: withholding it would only make
-    another worker deliver again. Everything else is a plan for the future and needs the lease; without it, nothing is recorded.
+    another worker deliver again. Everything else is a plan for the future and needs the lease. Raises LeaseLostError.
     """
     current: Message | None = message
     while current is not None:
         now = wiring.clock()
-        header = bounces.header_of(content)
         events = decide.answered(
             current,
             outcomes,
             now=now,
             next_try=next_try(now, wiring.retry, random.random()),  # noqa: S311 - spreads retries, guards nothing
-            unsent=bounces.unsent(current, header),
+            unsent=bounces.unsent(current, content),
             partition_of_sender=bounces.sender_partition(current, wiring.store.partitions),
         )
         if not events:
-            return
+            return current
         try:
-            await _commit(wiring, current, events, header, now, fence, token, also)
+            return await _commit(wiring, current, events, fence, (*_promise(wiring, current, events, content), *also))
         except ConflictError:
             (current,) = await wiring.schedule.heads(partition_of(message.id), [message.id])
-        except LeaseLostError:
-            return
-        else:
-            return
+    return None
+
+
+def _promise(wiring: Wiring, message: Message, events: Sequence[MessageEvent], content: Buffer) -> Sequence[Effect]:
+    lifetime = int(wiring.settings.queue_lifetime)
+    return bounces.promise(message, events, content, hostname=wiring.hostname, now=events[0].at, lifetime=lifetime)
 
 
 async def _commit(
     wiring: Wiring,
     message: Message,
     events: Sequence[MessageEvent],
-    header: bytes,
-    now: int,
-    fence: str,
-    token: str,
+    fence: Fence,
     also: Sequence[Effect],
-) -> None:
-    promise = bounces.promise(
-        message, events, header, hostname=wiring.hostname, now=now, lifetime=int(wiring.settings.queue_lifetime)
-    )
+) -> Message | None:
     fact = any(isinstance(event, Delivered) for event in events)
     step, after = message_step(
-        message, events, now=now, also=(*promise, *also), fence="" if fact else fence, token="" if fact else token
+        message, events, now=events[0].at, also=also, fence="" if fact else fence.key, token="" if fact else fence.token
     )
     body_is_cold = await wiring.log.commit(step)
-    if body_is_cold and not after.live:
+    if after.live:
+        return after
+    if body_is_cold:
         await wiring.bodies.drop_cold(after.id)
+    return None

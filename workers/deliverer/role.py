@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from typing import Any, Final
 
 import structlog
@@ -28,6 +29,8 @@ POLL: Final = 1.0
 MAX_SLOTS: Final = 200
 """Connections of one process; the longest waiting domains come first."""
 DUE_AT_ONCE: Final = 100
+AT_MOST_EVERY: Final = 0.05
+"""Seconds between two looks at the whole schedule, however many hints come: these are for single domains."""
 
 
 class Deliverer:
@@ -40,6 +43,7 @@ class Deliverer:
         self._wake = asyncio.Event()
         self._hinted: set[tuple[int, str]] = set()
         self._next = 0
+        self._look_again = 0.0
 
     @property
     def stopping(self) -> bool:
@@ -83,7 +87,7 @@ class Deliverer:
     async def _pause(self) -> None:
         wait = POLL
         if self._next:
-            wait = min(wait, max(0.0, self._next / 1000 - self.wiring.clock() / 1e9))
+            wait = min(wait, max(AT_MOST_EVERY, self._next / 1000 - self.wiring.clock() / 1e9))
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), wait)
         self._wake.clear()
@@ -93,8 +97,9 @@ class Deliverer:
         for partition, domain in hinted:
             self._open(partition, domain)
         now = self.wiring.clock()
-        if hinted and not (self._next and self._next <= now // MS):
+        if time.monotonic() < self._look_again:
             return
+        self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
         for partition in range(self.wiring.store.partitions):
             domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)

@@ -4,7 +4,7 @@ What happens to whom when something goes wrong:
 - no server can be used (connect, greeting, EHLO, STARTTLS, 421): the *domain* backs off; its messages are untouched;
 - a reused connection turns out to be dead: the same message is tried once more over a new one;
 - a fresh connection breaks in the middle of a message: that *message* backs off, in case it is the message's fault, and the
-  next one is tried; when that breaks too, it is the server, and the domain backs off;
+  next one is tried; when that breaks too, or the words were 421, it is the server, and the domain backs off as well;
 - a server's answers to a message are that message's alone.
 """
 
@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -31,7 +31,7 @@ from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
 from pipeline.trace import received_line
-from workers.deliverer.record import record
+from workers.deliverer.record import Fence, record
 from workers.deliverer.session import Session, SessionFailed
 
 if TYPE_CHECKING:
@@ -41,7 +41,9 @@ log = structlog.get_logger()
 
 BUSY: Final = 1.0
 """Seconds until a domain is looked at again whose server has all its connections in use."""
-ROUTE_STAGES: Final = frozenset({"route", "connect", "greeting", "ehlo", "starttls"})
+RECIPIENTS: Final = 100
+"""Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
+CLOSING: Final = 421
 
 
 class RouteDown(Exception):
@@ -65,6 +67,7 @@ class Slot:
         self.partition = partition
         self.domain = domain
         self.token = new_token()
+        self._fence = Fence(keys.slots(partition, domain), self.token)
         self.held: list[Work] = []
         self.server = ""
         self.idle = False
@@ -158,7 +161,7 @@ class Slot:
             return False
         finally:
             self.idle = False
-        return await self._claim(more=True)
+        return True
 
     # One message
 
@@ -176,59 +179,63 @@ class Slot:
         except CorruptError as error:
             await self._set_aside(work.id, error)
             return
-        outcomes = await self._attempt(message, recipients, content)
-        if outcomes is not None:
-            await self._record(message, outcomes, content)
+        left: Message | None = message
+        for start in range(0, len(recipients), RECIPIENTS):
+            if left is not None:
+                left = await self._transaction(left, recipients[start : start + RECIPIENTS], content)
 
-    async def _attempt(
-        self, message: Message, recipients: Sequence[Recipient], content: Buffer
-    ) -> dict[str, Outcome] | None:
-        """What the server answered; a broken session is judged as the module says."""
+    async def _transaction(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> Message | None:
+        """One MAIL, some RCPT, one DATA, and the record of the answers; the message after it, None when it is finished."""
+        try:
+            outcomes = await self._attempt(message, recipients, content)
+        except SessionFailed as failure:
+            # A fresh connection broke in the middle of this message: it waits by itself, in case it is its fault.
+            deferred = Outcome(kind=Kind.DEFERRED, attempt=failure.attempt)
+            outcomes = {recipient.address: deferred for recipient in recipients}
+            left = await record(self._wiring, message, outcomes, content, self._fence)
+            self._broken += 1
+            if failure.attempt.code == CLOSING or self._broken > 1:
+                self._forget_held(message.id)
+                raise RouteDown([failure.attempt]) from failure
+            return left
+        self._broken = 0
+        return await self._record(message, outcomes, content)
+
+    async def _attempt(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> dict[str, Outcome]:
+        """What the server answered. Raises RouteDown, ServerBusy, LeaseLostError, and SessionFailed when a fresh session broke."""
         while True:
             try:
                 session = await self._ready_session()
             except RouteDown as down:
                 if down.attempts and all(classify(attempt) is Kind.REFUSED for attempt in down.attempts):
                     # There is no such domain, or it says that it takes no mail (RFC 7505): waiting would not help.
-                    outcome = Outcome(kind=Kind.REFUSED, attempt=down.attempts[-1])
-                    return {recipient.address: outcome for recipient in recipients}
+                    refused = Outcome(kind=Kind.REFUSED, attempt=down.attempts[-1])
+                    return {recipient.address: refused for recipient in recipients}
                 raise
             fresh = session.sent == 0
+            trace = received_line(message, self._wiring.hostname)
             try:
-                outcomes = await session.deliver(
-                    message, recipients, content, received_line(message, self._wiring.hostname), self.valid
-                )
+                return await session.deliver(message, recipients, content, trace, self.valid)
             except SessionFailed as failure:
                 await self._close_session(abort=True)
                 if not self.valid():
                     raise LeaseLostError(f"{self.domain}: the lease was lost") from failure
-                if not fresh:
-                    continue
-                if failure.attempt.code == 421 or failure.attempt.stage in ROUTE_STAGES or self._broken:
-                    raise RouteDown([failure.attempt]) from failure
-                self._broken += 1
-                outcome = Outcome(kind=Kind.DEFERRED, attempt=failure.attempt)
-                return {recipient.address: outcome for recipient in recipients}
-            else:
-                self._broken = 0
-                return outcomes
+                if fresh:
+                    raise
 
-    async def _record(self, message: Message, outcomes: dict[str, Outcome], content: Buffer) -> None:
+    async def _record(self, message: Message, outcomes: Mapping[str, Outcome], content: Buffer) -> Message | None:
         also: tuple[Effect, ...] = ()
-        good = any(outcome.kind is not Kind.UNKNOWN and outcome.attempt.code for outcome in outcomes.values())
-        if good and not self._open:
+        if not self._open and any(
+            outcome.attempt.code and outcome.attempt.stage != "route" for outcome in outcomes.values()
+        ):
             await self._note_opened(next(iter(outcomes.values())).attempt.server)
             also = opened(self.partition, self.domain, self._wiring.clock())
             self._open = True
-        await record(
-            self._wiring,
-            message,
-            outcomes,
-            content,
-            fence=keys.slots(self.partition, self.domain),
-            token=self.token,
-            also=also,
-        )
+        return await record(self._wiring, message, outcomes, content, self._fence, also)
+
+    def _forget_held(self, message_id: str) -> None:
+        """It has its own time of the next try now, which giving the slot back must not change."""
+        self.held = [work for work in self.held if work.id != message_id]
 
     async def _note_opened(self, server: str) -> None:
         """The first answer after an outage is an event; the first ever is not."""

@@ -314,8 +314,11 @@ class Connection(SMTP):
         if self._wakeup is not None and self.envelope.mail_from is None:
             self._say_and_end(replies.SHUTTING_DOWN)
 
+    def cut_short(self) -> None:
+        """Time is up: say 421 to a client that keeps us waiting. What the task works on is not ours to judge."""
+        if self._wakeup is not None or self._writable is not None:
+            self._say_and_end(replies.SHUTTING_DOWN)
+
     def cut(self) -> None:
-        """Time is up."""
-        self._say_and_end(replies.SHUTTING_DOWN)
         if not self._lost:
             self.transport.abort()

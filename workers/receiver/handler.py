@@ -20,10 +20,10 @@ from pipeline.events import RecipientSpec
 from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.intake import Envelope
 from pipeline.replies import Reply
+from workers.receiver.hops import received_lines
 from workers.receiver.parameters import MailOptions, RcptOptions
 from workers.receiver.report import unforeseen
 from workers.receiver.session import ReceiverSession, Transaction
-from workers.receiver.hops import received_lines
 
 POSTMASTER: Final = "postmaster"
 

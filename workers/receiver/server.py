@@ -1,8 +1,8 @@
 """Listening, and ending well.
 
 Several processes listen on one port (SO_REUSEPORT) and know nothing of each other. Ending: no new connections, 421 to
-those that are between transactions, transactions under way may finish within the grace, and the rest is cut off. A
-message whose dot had come is never given up: its intake is waited for, answered or not.
+those that are between transactions; transactions under way may finish within the grace; then 421 to those that wait for
+their client, and no word to those whose message is with the intake: it may be kept, and only 250 could say so.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from workers.receiver.tls import Certificates
 BACKLOG: Final = 1024
 """Connections that may wait for a busy process."""
 LAST_WAIT: Final = 1.0
-"""Seconds for tasks to notice that their connection was cut."""
+"""Seconds for the last words to leave."""
 
 log = structlog.get_logger()
 
@@ -61,9 +61,11 @@ class Server:
         if common.tasks:
             await asyncio.wait(common.tasks, timeout=grace)
         for connection in tuple(common.connections):
-            connection.cut()
+            connection.cut_short()
         if common.tasks:
             await asyncio.wait(common.tasks, timeout=LAST_WAIT)
+        for connection in tuple(common.connections):
+            connection.cut()
         for task in tuple(common.tasks):
             task.cancel()
         if common.tasks:

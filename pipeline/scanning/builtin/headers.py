@@ -38,7 +38,9 @@ _STRUCTURE: Final = {
     Flaw.MANY: Finding(name="MIME_TOO_MANY", score=10.0, text=Flaw.MANY, kind="content"),
     Flaw.UNTERMINATED: Finding(name="MIME_UNTERMINATED", score=0.2, text=Flaw.UNTERMINATED),
     Flaw.NO_BOUNDARY: Finding(name="MIME_NO_BOUNDARY", score=1.5, text=Flaw.NO_BOUNDARY),
-    Flaw.AMBIGUOUS: Finding(name="MIME_AMBIGUOUS", score=2.0, text=Flaw.AMBIGUOUS),
+    Flaw.REUSED: Finding(name="MIME_BOUNDARY_REUSED", score=1.0, text=Flaw.REUSED),
+    # Nobody does this by mistake: one program is shown another message than the next.
+    Flaw.AMBIGUOUS: Finding(name="MIME_AMBIGUOUS", score=5.0, text=Flaw.AMBIGUOUS),
     Flaw.ENCODED: Finding(name="MIME_ENCODED", score=0.5, text=Flaw.ENCODED),
 }
 

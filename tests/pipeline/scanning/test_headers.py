@@ -151,7 +151,7 @@ def test_what_plain_tools_send_is_delivered(content):
     [
         (with_parts(attachment(b"x", "a.txt")).replace(b"--=_b--", b""), "MIME_UNTERMINATED"),
         (HEAD + b"Content-Type: multipart/mixed\r\n\r\nx", "MIME_NO_BOUNDARY"),
-        (HEAD + b"Content-Type: text/plain\r\nContent-Type: text/html\r\n\r\nx", "MIME_AMBIGUOUS"),
+        (with_parts(multipart([part("text/plain", b"x")])), "MIME_BOUNDARY_REUSED"),
         (with_parts(attachment(HEAD + b"\r\nx", "", "message/rfc822")), "MIME_ENCODED"),
     ],
 )
@@ -170,6 +170,24 @@ def test_an_odd_structure_is_found_and_alone_is_not_spam(content, expected):
 def test_what_cannot_be_looked_at_in_full_is_kept_back(content, expected):
     assert look(content) == [expected]
     assert verdict(content).verdict == "content"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"Content-Type: text/plain\r\nContent-Type: text/html\r\n",
+        b"Content-Transfer-Encoding: 7bit\r\nContent-Transfer-Encoding: base64\r\n",
+        b"Content-Type: multipart/mixed; boundary=a; boundary=b\r\n",
+    ],
+)
+def test_a_message_that_reads_differently_to_different_programs_is_kept_back(fields):
+    content = HEAD + fields + b"\r\nx\r\n--a\r\n\r\n--a--\r\n"
+    assert look(content) == ["MIME_AMBIGUOUS"]
+    assert verdict(content).verdict == "spam"
+
+
+def test_the_same_type_said_twice_is_harmless():
+    assert look(HEAD + b"Content-Type: text/plain\r\nContent-Type: text/plain\r\n\r\nx") == []
 
 
 def test_a_wall_of_fields_is_found():

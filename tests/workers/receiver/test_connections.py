@@ -185,10 +185,24 @@ async def test_closing_lets_a_transaction_finish_and_sends_the_idle_away(gate):
         await asyncio.open_connection("127.0.0.1", gate.server.port)
     busy.send(b"x\r\n.\r\n")
     await busy.expect("250 2.0.0", "421 4.3.2")
+    await unwilling.expect("421 4.3.2")
+    assert await unwilling.closed()
     await closing
-    assert await unwilling.closed() or True
     assert gate.server.sessions == 0
     assert gate.intake.bodies == [b"x\r\n"]
+
+
+async def test_closing_says_nothing_about_a_message_that_the_intake_still_works_on(gate):
+    gate.intake.gate = asyncio.Event()
+    client = await gate.client()
+    await client.begin()
+    client.send(b"x\r\n.\r\n")
+    async with asyncio.timeout(10):
+        while not gate.intake.waiting:
+            await asyncio.sleep(0.005)
+    await gate.server.close(grace=0.01)
+    assert await client.closed()
+    assert gate.intake.accepted == []
 
 
 async def test_several_receivers_share_one_port(tmp_path):

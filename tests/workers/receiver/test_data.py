@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -48,7 +50,7 @@ def decode(stream: bytes, cuts: list[int], *, normalise: bool = False) -> tuple[
     decoder = DataDecoder(normalise=normalise)
     content = b""
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in itertools.pairwise(edges):
         more, rest = decoder.feed(stream[start:stop])
         content += bytes(more)
         assert decoder.size == len(content)

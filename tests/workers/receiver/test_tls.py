@@ -95,7 +95,7 @@ async def test_tls_older_than_1_2_is_refused(gate):
     client = await gate.client()
     old = blind()
     old.set_ciphers("ALL:@SECLEVEL=0")
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
         old.minimum_version = old.maximum_version = ssl.TLSVersion.TLSv1_1
     client.send(b"STARTTLS\r\n")
     await client.expect("220 2.0.0")

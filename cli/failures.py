@@ -1,0 +1,180 @@
+"""`gatepost failures`: what the customers' servers answered."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from cli.options import DEFAULT, Common
+
+if TYPE_CHECKING:
+    from cli.render import Screen
+    from projections.failures import Failure
+    from projections.readers import DomainFailures, FailureGroup
+
+EXPLANATION = "These are the answers of the customer's server, not ours; who runs it can say why."
+
+
+async def failures(
+    what: str | None = None,
+    /,
+    *,
+    all_: Annotated[bool, Parameter(name="--all", help="Each error by itself, the newest first, instead of equal ones as one.")] = False,
+    verbose: Annotated[bool, Parameter(help="Every line of each reply.")] = False,
+    common: Common = DEFAULT,
+) -> int:
+    """What customers' servers answered, word for word.
+
+    The newest errors of each domain (50, or failures_kept), equal ones as one
+    line. They are the answers of the customer's server, not ours.
+
+    For example:
+
+      gatepost failures
+      gatepost failures example.com --verbose
+      gatepost failures 1nx9s4tkh2v6c8jq0d7w03
+      gatepost failures example.com --all --json
+
+    Parameters
+    ----------
+    what
+        A domain, or the id of a message; all domains when left out.
+    """
+    from cli.render import Screen, document, rfc3339
+    from cli.session import session
+    from pipeline import ids
+    from projections.readers.failures import read_failures
+
+    message = what.lower() if what and ids.is_id(what.lower()) else ""
+    async with session(common, views=True) as opened:
+        store = opened.wiring.store
+        found = await read_failures(store.redis, store.partitions, _domain(what) if what and not message else None)
+        now = opened.now()
+    if message:
+        found = _only(found, message)
+    newest = sorted(((one.domain, failure) for one in found for failure in one.failures), key=lambda pair: -pair[1].at)
+    if common.json:
+        groups = [_group_form(one.domain, group) for one in found for group in one.groups]
+        document({
+            "at": rfc3339(now),
+            "groups": sorted(groups, key=lambda group: group["last_at"] or "", reverse=True),
+            "failures": [_form(domain, failure) for domain, failure in newest],
+        })  # fmt: skip
+        return 0
+    screen = Screen()
+    if not newest:
+        screen.say(("No delivery error is known.", "green"))
+        return 0
+    screen.say((EXPLANATION, "dim"))
+    if all_ or message:
+        for domain, failure in newest:
+            screen.say()
+            _one(screen, domain, failure, now)
+    else:
+        for one in sorted(found, key=lambda one: -one.failures[0].at):
+            _grouped(screen, one, now, verbose=verbose)
+    return 0
+
+
+def _domain(text: str) -> str:
+    from cli.names import domain_of
+
+    return domain_of(text)
+
+
+def _only(found: tuple[DomainFailures, ...], message: str) -> tuple[DomainFailures, ...]:
+    from projections.readers.failures import DomainFailures, group
+
+    kept = []
+    for one in found:
+        same = tuple(failure for failure in one.failures if failure.message == message)
+        if same:
+            kept.append(DomainFailures(domain=one.domain, failures=same, groups=group(same)))
+    return tuple(kept)
+
+
+def _grouped(screen: Screen, one: DomainFailures, now: int, *, verbose: bool) -> None:
+    from cli.render import clean, count, lines_of, relative
+    from cli.words import people, place
+
+    screen.say()
+    screen.say((clean(one.domain), "bold"), (f"  {count(len(one.failures), 'error')}", "dim"))
+    for group in one.groups:
+        newest = group.newest
+        times = f"{group.count:,} times, last " if group.count > 1 else ""
+        screen.say("  ", _outcome(newest, now), (f"  {times}{relative(group.last, now)}", "dim"))
+        screen.say("    ", (place(newest.attempt), "dim"))
+        if group.recipients:
+            screen.say("    ", (f"for {people(group.recipients)}", "dim"))
+        if newest.message:
+            screen.say("    ", (f"newest: {newest.message}", "dim"))
+        lines = lines_of(newest.attempt.reply)
+        for line in lines if verbose else lines[:1]:
+            screen.say("    ", ("│ ", "dim"), line)
+        if len(lines) > 1 and not verbose:
+            screen.say("    ", ("│ ", "dim"), (f"{count(len(lines) - 1, 'more line')}, see --verbose", "dim"))
+
+
+def _one(screen: Screen, domain: str, failure: Failure, now: int) -> None:
+    from cli.render import clean, local, size
+    from cli.words import path, people, place
+
+    screen.say((local(failure.at), "bold"), "  ", (clean(domain), "bold"), "  ", _outcome(failure, now))
+    if failure.message:
+        tries = f", try {failure.tries}" if failure.tries else ""
+        screen.say(f"  {failure.message}  from {path(failure.sender)} to {people(failure.recipients)}, {size(failure.size)}{tries}")
+    screen.say("  ", (place(failure.attempt), "dim"))
+    screen.quote(failure.attempt.reply, 2)
+
+
+def _outcome(failure: Failure, now: int) -> tuple[str, str]:
+    """What happened then, in words and a colour."""
+    from cli.render import clean, relative
+    from cli.words import REASONS
+
+    if failure.possible_duplicate:
+        return "no reply after the whole message: may have been delivered, and may come twice", "yellow"
+    if failure.kind != "failed":
+        after = f"tried again {relative(failure.next_try, now)}" if failure.next_try > now else "tried again since"
+        return f"{'no server could be used' if failure.kind == 'route_deferred' else 'told to wait'}; {after}", "yellow"
+    why = REASONS.get(failure.reason, clean(failure.reason))
+    end = f"returned to the sender as {failure.bounce}" if failure.bounce else f"no bounce ({clean(failure.unsent)})"
+    return f"{why}; {end}", "red"
+
+
+def _form(domain: str, failure: Failure) -> dict[str, Any]:
+    from cli.forms import attempt_form
+    from cli.render import rfc3339
+
+    return {
+        "at": rfc3339(failure.at),
+        "domain": domain,
+        "state": failure.kind,
+        "next": failure.next,
+        "id": failure.message,
+        "sender": failure.sender,
+        "recipients": list(failure.recipients),
+        "recipient_count": failure.recipient_count,
+        "size": failure.size,
+        "tries": failure.tries,
+        "next_try": rfc3339(failure.next_try),
+        "reason": failure.reason,
+        "bounce": failure.bounce,
+        "unsent": failure.unsent,
+        "possible_duplicate": failure.possible_duplicate,
+        "attempt": attempt_form(failure.attempt),
+    }
+
+
+def _group_form(domain: str, group: FailureGroup) -> dict[str, Any]:
+    from cli.render import rfc3339
+
+    return {
+        "domain": domain,
+        "count": group.count,
+        "first_at": rfc3339(group.first),
+        "last_at": rfc3339(group.last),
+        "recipients": list(group.recipients),
+        "newest": _form(domain, group.newest),
+    }

@@ -1,0 +1,313 @@
+"""`gatepost quarantine`: bad mail that is kept, to look at, to release, to delete."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
+
+from cli.options import DEFAULT, Common, noun
+
+if TYPE_CHECKING:
+    from cli.render import Screen
+    from cli.session import Session
+    from pipeline.events import Scanned
+    from pipeline.state import Message
+
+app = noun(
+    "quarantine",
+    """List, show, release and delete mail kept in quarantine.
+
+For example:
+
+  gatepost quarantine list --domain example.com
+  gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03
+  gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03
+""",
+)
+
+MOST = 100
+
+
+@app.command(name="list")
+async def list_(
+    *,
+    domain: Annotated[str, Parameter(help="Only of this domain.")] = "",
+    sender: Annotated[str, Parameter(help="Only from senders that contain this.")] = "",
+    recipient: Annotated[str, Parameter(help="Only for recipients that contain this.")] = "",
+    limit: Annotated[int, Parameter(help=f"Messages at most; {MOST} unless said.")] = MOST,
+    common: Common = DEFAULT,
+) -> int:
+    """List what is kept, the newest first.
+
+    For example:
+
+      gatepost quarantine list
+      gatepost quarantine list --domain example.com --recipient anna --limit 20
+      gatepost quarantine list --json
+    """
+    from cli.forms import message_form
+    from cli.render import Screen, count, document, rfc3339
+    from cli.session import session
+
+    async with session(common) as opened:
+        found = await _kept(opened, domain, sender, recipient)
+        now = opened.now()
+    shown = found[:limit]
+    if common.json:
+        document({
+            "at": rfc3339(now),
+            "messages": [{**message_form(message), "quarantined": list(_addresses(message))} for message in shown],
+            "messages_left_off": len(found) - len(shown),
+        })  # fmt: skip
+        return 0
+    screen = Screen()
+    if not shown:
+        screen.say(("Nothing is in quarantine" + (" that matches" if domain or sender or recipient else "") + ".", "green"))
+        return 0
+    _table(screen, shown, now)
+    screen.say()
+    more = f" of {len(found):,}, see --limit" if len(found) > len(shown) else ""
+    screen.say((count(len(shown), "message") + more, "dim"))
+    return 0
+
+
+async def _kept(opened: Session, domain: str, sender: str, recipient: str) -> list[Message]:
+    """What is in quarantine and matches, the newest first."""
+    from cli.heads import LiveHeads
+    from cli.names import domain_of
+    from pipeline.ids import partition_for
+
+    heads = LiveHeads(opened.wiring)
+    wanted = domain_of(domain) if domain else ""
+    # Everything about a domain is in one partition.
+    messages = heads.live(partition_for(wanted, opened.wiring.store.partitions)) if wanted else heads.all()
+    found = {
+        message.id: message
+        async for message in messages
+        if _matches(message, wanted, sender.casefold(), recipient.casefold())
+    }
+    return sorted(found.values(), key=lambda message: (message.received_at, message.id), reverse=True)
+
+
+def _matches(message: Message, domain: str, sender: str, recipient: str) -> bool:
+    kept = _addresses(message)
+    return (
+        bool(kept)
+        and (not domain or message.domain == domain)
+        and sender in message.sender.casefold()
+        and any(recipient in address.casefold() for address in kept)
+    )
+
+
+def _addresses(message: Message) -> tuple[str, ...]:
+    from pipeline.state import Stage
+
+    return message.addresses(Stage.QUARANTINED)
+
+
+def _table(screen: Screen, messages: list[Message], now: int) -> None:
+    from cli.render import clean, relative
+    from cli.words import path, people
+
+    screen.table(
+        ["id", "received", "verdict", ">score", "from", "to", "subject"],
+        [
+            [
+                (message.id, "bold"), relative(message.received_at, now), (clean(message.verdict), "yellow"),
+                f"{message.score:g}", path(message.sender), people(_addresses(message)), clean(message.subject),
+            ]
+            for message in messages
+        ],
+    )  # fmt: skip
+
+
+@app.command
+async def show(
+    message_id: str,
+    /,
+    *,
+    raw: Annotated[bool, Parameter(help="The message's bytes as they came, to a file or a pipe.")] = False,
+    common: Common = DEFAULT,
+) -> int:
+    """Show one message: what its header says, the verdict, and the tests behind it.
+
+    For example:
+
+      gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03
+      gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03 --raw > message.eml
+
+    Parameters
+    ----------
+    message_id
+        The id, from `gatepost quarantine list`.
+    """
+    from cli.forms import event_form, message_form
+    from cli.names import message_id_of
+    from cli.render import Screen, document
+    from cli.session import session
+
+    wanted = message_id_of(message_id)
+    async with session(common) as opened:
+        message = await _quarantined(opened, wanted)
+        if raw:
+            return await _raw(opened, message)
+        scanned = await _scan_of(opened, message)
+        now = opened.now()
+    if common.json:
+        scan = event_form(scanned) if scanned is not None else None
+        document({**message_form(message), "quarantined": list(_addresses(message)), "scan": scan})
+        return 0
+    _show(Screen(), message, scanned, now)
+    return 0
+
+
+async def _quarantined(opened: Session, message_id: str) -> Message:
+    """Raises NotFoundError, RefusedError."""
+    from cli.heads import live_or_refuse
+    from pipeline.faults import RefusedError
+
+    message = await live_or_refuse(opened.wiring, message_id)
+    if not _addresses(message):
+        raise RefusedError(
+            f"{message_id} is not in quarantine, it is {message.stage}", remedy=f"See `gatepost trace {message_id}`."
+        )
+    return message
+
+
+async def _raw(opened: Session, message: Message) -> int:
+    import sys
+
+    from pipeline.bodies import CHUNK
+    from pipeline.faults import RefusedError
+
+    if sys.stdout.isatty():
+        raise RefusedError(
+            "the bytes of bad mail do not belong on a terminal",
+            remedy=f"Write them to a file: gatepost quarantine show {message.id} --raw > message.eml",
+        )
+    body = await opened.wiring.bodies.get(message.id)
+    with memoryview(body) as view:
+        for start in range(0, len(view), CHUNK):
+            with view[start : start + CHUNK] as chunk:
+                sys.stdout.buffer.write(chunk)
+    sys.stdout.buffer.flush()
+    return 0
+
+
+async def _scan_of(opened: Session, message: Message) -> Scanned | None:
+    from pipeline.events import Scanned
+
+    async for entry in opened.wiring.log.history(message.id, message.version):
+        if entry.subject == message.id and isinstance(entry.event, Scanned):
+            return entry.event
+    return None
+
+
+def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -> None:
+    from cli.render import clean, local, relative, size
+    from cli.words import from_client, path, people
+
+    screen.say((message.id, "bold"), "  ", (clean(message.reason or message.verdict), "yellow"))
+    screen.facts([
+        ("sender", path(message.sender)),
+        ("From", clean(scanned.header_from) if scanned else ""),
+        ("to", people(_addresses(message))),
+        ("Subject", clean(message.subject)),
+        ("Message-ID", clean(message.message_id)),
+        ("size", size(message.size)),
+        ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
+        ("client", from_client(message.client)),
+        ("kept until", f"{local(message.expires)}, {relative(message.expires, now)}"),
+        ("verdict", f"{clean(message.verdict)}, score {message.score:g}"),
+    ])  # fmt: skip
+    findings = scanned.findings if scanned else ()
+    if findings:
+        screen.say()
+        screen.table(
+            [">score", "test", "why"],
+            [[f"{finding.score:+g}", clean(finding.name), clean(finding.text)] for finding in findings],
+        )
+    screen.say()
+    screen.say("Release it: gatepost quarantine release ", (message.id, "bold"))
+
+
+@app.command
+async def release(*message_ids: str, common: Common = DEFAULT) -> int:
+    """Send messages straight to their recipients, without another scan.
+
+    Once, however often it is asked for.
+
+    For example:
+
+      gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03
+
+    Parameters
+    ----------
+    message_ids
+        One or more ids.
+    """
+    from cli.decisions import release as release_one
+
+    return await _each(message_ids, release_one, common)
+
+
+@app.command
+async def delete(
+    *message_ids: str,
+    yes: Annotated[bool, Parameter(help="Do not ask.")] = False,
+    common: Common = DEFAULT,
+) -> int:
+    """Discard messages for good.
+
+    For example:
+
+      gatepost quarantine delete 1nx9s4tkh2v6c8jq0d7w03 --yes
+
+    Parameters
+    ----------
+    message_ids
+        One or more ids.
+    """
+    from cli.decisions import delete as delete_one
+    from cli.names import confirm
+    from cli.render import count
+
+    if message_ids and not yes and not confirm(f"Delete {count(len(message_ids), 'message')} for good?"):
+        return 1
+    return await _each(message_ids, delete_one, common)
+
+
+async def _each(message_ids: tuple[str, ...], act: Any, common: Common) -> int:
+    """Act on every message; one that cannot be acted on does not hold up the others, and its code is the exit code."""
+    from cli.names import message_id_of
+    from cli.render import Screen, document
+    from cli.session import session
+    from pipeline.faults import ConfigurationError, GatepostError, StoreError
+
+    if not message_ids:
+        raise ConfigurationError("no id given", remedy="See `gatepost quarantine list`.")
+    wanted = [message_id_of(text) for text in message_ids]
+    results: list[dict[str, str]] = []
+    faults: list[GatepostError] = []
+    async with session(common) as opened:
+        for message_id in wanted:
+            try:
+                results.append({"id": message_id, "result": await act(opened, message_id)})
+            except StoreError:
+                raise
+            except GatepostError as fault:
+                faults.append(fault)
+                results.append({"id": message_id, "result": "refused", "reason": str(fault)})
+    if common.json:
+        document({"messages": results})
+    else:
+        screen = Screen()
+        for result in results:
+            if "reason" not in result:
+                screen.say((result["id"], "bold"), f" {result['result']}")
+    for fault in faults[:-1]:
+        Screen(error=True).say(f"gatepost: {fault}")
+    if faults:
+        raise faults[-1]
+    return 0

@@ -1,0 +1,173 @@
+"""`gatepost trace`: one message from the connection it came over to its last outcome, read from the log itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from cli.options import DEFAULT, Common
+
+if TYPE_CHECKING:
+    from cli.render import Screen
+    from cli.session import Session
+    from cli.words import Told
+    from pipeline.events import Recorded
+    from pipeline.parked import Parked
+    from pipeline.state import Message
+
+VERB = 11
+"""Width of the longest verb: quarantined."""
+
+
+async def trace(message_id: str, /, *, common: Common = DEFAULT) -> int:
+    """Everything that happened to one message, with every server's exact words.
+
+    For example:
+
+      gatepost trace 1nx9s4tkh2v6c8jq0d7w03
+      gatepost trace 1nx9s4tkh2v6c8jq0d7w03 --json
+
+    Parameters
+    ----------
+    message_id
+        The id: it is in the reply to the sender, in the Received line we add,
+        and in every list.
+    """
+    from cli.names import message_id_of
+    from cli.render import Screen, document
+    from cli.session import session
+
+    wanted = message_id_of(message_id)
+    async with session(common) as opened:
+        recorded, message, parked = await _read(opened, wanted)
+        now = opened.now()
+    if common.json:
+        document(_form(wanted, recorded, message, parked))
+        return 0
+    screen = Screen()
+    _head(screen, message, now)
+    screen.say()
+    _timeline(screen, recorded)
+    for item in parked:
+        screen.say()
+        screen.say(("set aside", "red"), f" as {item.reference}: ", _cleaned(item.reason))
+        screen.say("  Try it again: gatepost parked retry ", (item.reference, "bold"))
+    return 0
+
+
+async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message, list[Parked]]:
+    """Raises NotFoundError."""
+    from pipeline import parked
+    from pipeline.faults import NotFoundError
+    from pipeline.ids import partition_of
+
+    wiring = opened.wiring
+    if partition_of(wanted) >= wiring.store.partitions:
+        raise NotFoundError(f"no message {wanted}", remedy="It may be of another Gatepost; see --data.")
+    (head,) = await wiring.schedule.heads(partition_of(wanted), [wanted])
+    recorded = [
+        entry async for entry in wiring.log.history(wanted, head.version if head is not None and head.live else None)
+    ]
+    own = [entry for entry in recorded if entry.subject == wanted]
+    if not own:
+        raise NotFoundError(
+            f"no message {wanted}", remedy="The id is in the reply to the sender, and in every list of this program."
+        )
+    last = own[-1].entry
+    recorded = [entry for entry in recorded if entry.subject == wanted or _order(entry.entry) <= _order(last)]
+    aside = [item for item in await parked.listed(wiring.store) if item.message_id == wanted]
+    return recorded, head or _folded(own, wanted), aside
+
+
+def _order(entry: str) -> tuple[int, int]:
+    milliseconds, _, sequence = entry.partition("-")
+    return int(milliseconds), int(sequence or 0)
+
+
+def _folded(own: Sequence[Recorded], message_id: str) -> Message:
+    """The message as its history leaves it; an impossible step in old history is passed over."""
+    from pipeline.events import MESSAGE_EVENTS
+    from pipeline.faults import CorruptError
+    from pipeline.state import IllegalStep, evolve
+
+    message: Message | None = None
+    for entry in own:
+        if isinstance(entry.event, MESSAGE_EVENTS):
+            try:
+                message = evolve(message, entry.event, message_id)  # type: ignore[arg-type]  # narrowed by a tuple of types
+            except IllegalStep:
+                continue
+    if message is None:
+        raise CorruptError(f"the history of {message_id} does not begin with its arrival", remedy="See `gatepost check`.")
+    return message
+
+
+def _cleaned(text: str) -> str:
+    from cli.render import clean
+
+    return clean(text)
+
+
+def _head(screen: Screen, message: Message, now: int) -> None:
+    from cli.render import clean, local, relative, size
+    from cli.words import path, people
+
+    styles = {"delivered": "green", "failed": "red", "quarantined": "yellow", "queued": "yellow"}
+    stage = message.stage.value
+    screen.say((message.id, "bold"), "  ", (stage, styles.get(stage, "")))
+    several = len({recipient.stage for recipient in message.recipients}) > 1
+    copies = ", ".join(f"{clean(one.address)} ({one.stage})" for one in message.recipients[:20]) if several else ""
+    screen.facts([
+        ("from", path(message.sender)),
+        ("to", copies or people([one.address for one in message.recipients])),
+        ("subject", clean(message.subject)),
+        ("Message-ID", clean(message.message_id)),
+        ("size", size(message.size)),
+        ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
+        ("gives up", f"{local(message.expires)}, {relative(message.expires, now)}" if message.live else ""),
+        ("speaks of", message.cause),
+    ])  # fmt: skip
+
+
+def _timeline(screen: Screen, recorded: Iterable[Recorded]) -> None:
+    from cli.render import local_ms, utc_ms, zone
+    from cli.words import describe
+
+    first = True
+    for entry in recorded:
+        event = entry.event
+        if first:
+            screen.say((f"{zone(event.at):<23}  {'UTC':<24}", "dim"))
+            first = False
+        told = describe(event)
+        screen.say(f"{local_ms(event.at)}  ", (utc_ms(event.at), "dim"), "  ", *line(told))
+        detail(screen, told, 2 + 23 + 24 + 2 + VERB + 2)
+
+
+def line(told: Told) -> tuple[tuple[str, str], str]:
+    return (f"{told.verb:<{VERB}}", told.style or "bold"), f"  {told.text}"
+
+
+def detail(screen: Screen, told: Told, indent: int) -> None:
+    """What belongs to an event besides its line."""
+    for text in told.more:
+        screen.say(" " * indent, (text, "dim"))
+    for where, reply in told.quotes:
+        screen.say(" " * indent, (where, "dim"))
+        screen.quote(reply, indent)
+
+
+def _form(
+    message_id: str, recorded: Sequence[Recorded], message: Message, parked: Sequence[Parked]
+) -> dict[str, Any]:
+    from cli.forms import event_form, message_form, parked_form
+
+    return {
+        **message_form(message),
+        "id": message_id,
+        "parked": [parked_form(item) for item in parked],
+        "events": [
+            {"entry": entry.entry, "subject": entry.subject, "version": entry.version, **event_form(entry.event)}
+            for entry in recorded
+        ],
+    }

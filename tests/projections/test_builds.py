@@ -1,0 +1,93 @@
+"""Which build of a view is live, through changes of version, rebuilds and crashes."""
+
+from __future__ import annotations
+
+from pipeline.events import Deferred, RouteDeferred
+from pipeline.ids import new_id
+from projections import builds
+from projections.base import START, Portion, View, advance
+from projections.failures import Failures
+from tests.support.examples import AT, DOMAIN, event
+from tests.support.histories import recorded
+
+SMALL, LARGE = Failures(5), Failures(50)
+
+
+async def fill(redis, view: View) -> None:
+    events = recorded([(new_id(AT, 0, 1), event(Deferred))])
+    assert await advance(redis, [Portion([view], START, events)]) == [True]
+
+
+async def test_the_first_build_is_live_at_once_and_everybody_gets_the_same(redis):
+    assert await builds.live(redis, 0, SMALL) is None
+    first, live = await builds.to_fold(redis, 0, SMALL)
+    assert live
+    assert await builds.to_fold(redis, 0, SMALL) == (first, True)
+    assert await builds.live(redis, 0, SMALL) == (first, "1.5")
+    assert await builds.live_prefixes(redis, range(3), "failures") == {0: first.prefix}
+
+
+async def test_another_version_grows_beside_the_live_one_and_takes_its_place(redis):
+    old, _ = await builds.to_fold(redis, 0, SMALL)
+    await fill(redis, old)
+    new, live = await builds.to_fold(redis, 0, LARGE)
+    assert not live
+    assert new.prefix != old.prefix
+    assert await builds.live_prefixes(redis, [0], "failures") == {0: old.prefix}
+    assert await builds.to_fold(redis, 0, LARGE) == (new, False)
+
+    assert await builds.switch(redis, View(0, LARGE, old.build), new, old_version="1.5", caught_up=False)
+    assert await builds.to_fold(redis, 0, LARGE) == (new, True)
+    assert await builds.drop_dead(redis, 0, AT) == 1
+    assert await redis.keys(old.prefix + "*") == []
+    assert not await builds.switch(redis, View(0, LARGE, old.build), new, old_version="1.5", caught_up=False)
+
+
+async def test_a_version_that_grew_for_a_program_replaced_in_turn_is_dropped(redis):
+    live, _ = await builds.to_fold(redis, 0, SMALL)
+    abandoned, _ = await builds.to_fold(redis, 0, Failures(20))
+    await fill(redis, abandoned)
+    new, _ = await builds.to_fold(redis, 0, LARGE)
+    assert len({live.build, abandoned.build, new.build}) == 3
+    assert await builds.drop_dead(redis, 0, AT) == 1
+    assert await redis.keys(abandoned.prefix + "*") == []
+
+
+async def test_a_projector_that_folds_into_the_old_build_is_told_by_its_checkpoint(redis):
+    old, _ = await builds.to_fold(redis, 0, SMALL)
+    await fill(redis, old)
+    new, _ = await builds.to_fold(redis, 0, LARGE)
+    await builds.switch(redis, View(0, LARGE, old.build), new, old_version="1.5", caught_up=False)
+    events = recorded([(new_id(AT, 0, 1), event(Deferred)), (new_id(AT, 0, 2), event(Deferred))])
+    assert await advance(redis, [Portion([old], events[0].entry, events[1:])]) == [False]
+
+
+async def test_a_rebuilt_view_takes_over_only_where_the_live_one_stands(redis):
+    live, _ = await builds.to_fold(redis, 0, SMALL)
+    rebuilt = await builds.temporary(redis, 0, SMALL, AT)
+    await fill(redis, live)
+    assert not await builds.switch(redis, live, rebuilt, old_version="1.5", caught_up=True)
+    await fill(redis, rebuilt)
+    assert await builds.switch(redis, live, rebuilt, old_version="1.5", caught_up=True)
+    assert await builds.live(redis, 0, SMALL) == (rebuilt, "1.5")
+    assert await builds.drop_dead(redis, 0, AT + 2 * builds.DAY_MS * 1_000_000) == 1
+    assert await redis.lrange(rebuilt.prefix + "f:" + DOMAIN, 0, -1) != []
+
+
+async def test_a_view_of_many_keys_is_dropped_whole(redis):
+    view = await builds.temporary(redis, 0, SMALL, AT)
+    events = recorded(
+        [
+            ("@" + name, RouteDeferred(at=AT, domain=name, tries=1, since=AT, next_try=AT, attempts=()))
+            for name in names(1200)
+        ]
+    )
+    assert await advance(redis, [Portion([view], START, events)]) == [True]
+    assert len(await redis.keys(view.prefix + "*")) == 1202
+    await builds.drop(redis, view)
+    assert await redis.keys("*view:failures*") == []
+    assert await redis.hkeys(builds.builds_key(0)) == [b"count"]
+
+
+def names(count: int) -> list[str]:
+    return [f"d{number}.test" for number in range(count)]
