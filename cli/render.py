@@ -68,8 +68,10 @@ def size(octets: int) -> str:
 
 
 def age(duration: int) -> str:
-    """A duration of ns in at most two units: `40 ms`, `1.2 s`, `12 s`, `4 min`, `2 h 10 min`, `6 d 3 h`."""
+    """A duration of ns in at most two units: `0.4 ms`, `40 ms`, `1.2 s`, `12 s`, `4 min`, `2 h 10 min`, `6 d 3 h`."""
     seconds = max(0, duration) / _SECOND
+    if seconds < 0.01:
+        return f"{seconds * 1000:.1f} ms"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
     if seconds < 10:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 VERB = 11
 """Width of the longest verb: quarantined."""
+LOCAL, UTC = 23, 24
+"""Widths of a moment: 2026-11-23 15:57:03.123, and 2026-11-23T14:57:03.123Z."""
 
 
 async def trace(message_id: str, /, *, common: Common = DEFAULT) -> int:
@@ -133,15 +135,15 @@ def _timeline(screen: Screen, recorded: Iterable[Recorded]) -> None:
     from cli.render import local_ms, utc_ms, zone
     from cli.words import describe
 
-    first = True
+    head = ""
     for entry in recorded:
         event = entry.event
-        if first:
-            screen.say((f"{zone(event.at):<23}  {'UTC':<24}", "dim"))
-            first = False
+        if not head:
+            head = f"{zone(event.at):<{LOCAL}}  UTC"
+            screen.say((head, "dim"))
         told = describe(event)
         screen.say(f"{local_ms(event.at)}  ", (utc_ms(event.at), "dim"), "  ", *line(told))
-        detail(screen, told, 2 + 23 + 24 + 2 + VERB + 2)
+        detail(screen, told, LOCAL + 2 + UTC + 2 + VERB + 2)
 
 
 def line(told: Told) -> tuple[tuple[str, str], str]:

@@ -28,6 +28,7 @@ from pipeline.events import (
 
 NAMED: Final = 5
 """Recipients named in a line; more are counted."""
+MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
@@ -67,7 +68,7 @@ def place(attempt: Attempt) -> str:
         words += f" [{clean(attempt.address)}]"
     if attempt.stage:
         words += f" at {clean(attempt.stage)}"
-    if attempt.took:
+    if attempt.took >= MILLISECOND:
         words += f", after {render.age(attempt.took)}"
     if attempt.tls:
         words += f", {clean(attempt.tls)}"

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.support.servers import ROOT
 
@@ -81,3 +84,16 @@ def test_the_locked_packages_come_from_no_place_in_particular():
         text = (ROOT / name).read_text("utf-8")
         assert not re.search(r"://|^-|@ |file:", text, re.MULTILINE)
         assert "--hash=sha256:" in text
+
+
+def test_the_lock_files_hold_what_the_project_asks_for():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
+    wanted = {
+        "requirements.lock": project["project"]["dependencies"],
+        "requirements-dev.lock": project["project"]["dependencies"] + project["dependency-groups"]["dev"],
+    }
+    for name, requirements in wanted.items():
+        locked = dict(re.findall(r"^([\w.-]+)==([^ ;]+)", (ROOT / name).read_text("utf-8"), re.MULTILINE))
+        for requirement in map(Requirement, requirements):
+            version = locked.get(canonicalize_name(requirement.name), "0")
+            assert requirement.specifier.contains(version), f"{name}: {requirement}, but {version}; use ./run lock"

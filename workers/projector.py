@@ -30,6 +30,7 @@ from projections import builds
 from projections.base import History, Portion, Projection, View, advance, position
 from projections.compare import order
 from projections.views import projections
+from workers.notify import notify
 from workers.wiring import Wiring
 
 BATCH: Final = 1000
@@ -172,8 +173,9 @@ class Projector:
 
     async def _grown(self) -> bool:
         """Whether a log has grown beyond the views; waits for it a while."""
+        block = min(BLOCK_MS, int((self._renew_at - time.monotonic()) * 1000))
         with faults():
-            return bool(await self._blocking.xread(self._fronts(), count=1, block=BLOCK_MS))
+            return bool(await self._blocking.xread(self._fronts(), count=1, block=max(1, block)))
 
     async def _tails(self) -> dict[int, list[Recorded | Damaged]]:
         """What the logs hold beyond the views, up to a batch of each."""
@@ -265,6 +267,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
             projections(wiring.settings),
             clock=wiring.clock,
         )
+        notify("READY=1")
         await projector.run(stop)
     finally:
         await blocking.aclose()

@@ -70,7 +70,11 @@ class Header:
                 if len(block) <= _SMALL
                 else [match.groups() for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)]
             )
-            self._cut = len(found) > MAX_FIELDS or self.end - self.start > MAX_OCTETS
+            if self.end - self.start > MAX_OCTETS:
+                # The last one may be half a field, which is worse than none.
+                found = found[:-1]
+                self._cut = True
+            self._cut = self._cut or len(found) > MAX_FIELDS
             self._fields = tuple([(name.lower(), value.strip()) for name, value in found[:MAX_FIELDS]])
         return self._fields
 

@@ -78,9 +78,7 @@ class Part:
         encodings = index.get(b"content-transfer-encoding") or ()
         self.content_type = _type_of(self._types[0], default) if self._types else default
         self.encoding = _encoding_of(encodings[0]) if encodings else "7bit"
-        self.ambiguous = len(self._types) + len(encodings) > 2 and (
-            len(set(self._types)) > 1 or len(set(encodings)) > 1
-        )
+        self.ambiguous = len(set(self._types)) > 1 or len(set(encodings)) > 1
         """Two types or encodings that differ: programs may read it differently."""
         self._names: tuple[str, ...] | None = None
         self._head: bytes | None = None

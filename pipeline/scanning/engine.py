@@ -97,7 +97,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Answer(NamedTuple):
-    findings: Sequence[Finding]
+    findings: tuple[Finding, ...]
     complete: bool
 
 
@@ -130,7 +130,7 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
             task = tasks[index]
             # One that ignores its cancellation is left to itself: the budget is the message's, not the engine's.
             answer = task.result() if task.done() and not task.cancelled() else _late(engine.name, budget)
-        findings += answer.findings[:MAX_FINDINGS]
+        findings += answer.findings
         if answer.complete:
             names.append(f"{engine.name}/{engine.version}")
     return Report(findings=tuple(findings), engines=tuple(names), took=time.monotonic_ns() - started)
@@ -139,8 +139,10 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
 async def _compute(engine: LocalEngine, mail: Mail) -> _Answer:
     try:
         if len(mail.content) <= LARGE:
-            return _Answer(engine.look(mail), complete=True)
-        return _Answer(await asyncio.to_thread(engine.look, mail), complete=True)
+            found = engine.look(mail)
+        else:
+            found = await asyncio.to_thread(engine.look, mail)
+        return _Answer(tuple(found[:MAX_FINDINGS]), complete=True)
     except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
         return _failed(engine.name, mail, error)
 
@@ -149,7 +151,8 @@ async def _ask(engine: Engine, mail: Mail, limit: Duration | int) -> _Answer:
     timer = asyncio.timeout(limit / SECOND)
     try:
         async with timer:
-            return _Answer(await engine.scan(mail), complete=True)
+            found = await engine.scan(mail)
+            return _Answer(tuple(found[:MAX_FINDINGS]), complete=True)
     except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
         return _late(engine.name, limit) if timer.expired() else _failed(engine.name, mail, error)
 

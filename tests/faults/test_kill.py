@@ -48,6 +48,8 @@ class Senders:
             with self.lock:
                 number = next(self.numbers, None)
             if number is None:
+                if client is not None:
+                    client.close()
                 return
             while True:
                 try:
@@ -58,6 +60,8 @@ class Senders:
                 except (OSError, smtplib.SMTPException, AssertionError):
                     with self.lock:
                         self.unanswered += 1
+                    if client is not None:
+                        client.close()
                     client = None
                     threading.Event().wait(0.05)
                 else:
@@ -102,7 +106,7 @@ def test_every_acknowledged_message_ends_exactly_once_whoever_is_killed():
         wait_until(lambda: senders.done, within=240, what="all messages accepted")
 
         def settled() -> bool:
-            return running.cli("books", ok=False).returncode == 0 and not running.json("queue")["recipients"]
+            return running.cli("books", ok=False).returncode == 0 and not running.json("queue")["waiting"]["recipients"]
 
         wait_until(settled, within=120, what="an empty queue")
         account(running, server, senders, killed)
@@ -112,7 +116,7 @@ def account(running, server, senders, killed):
     events = running.message_events()
     lost = set(senders.acknowledged) - set(events)
     assert not lost, f"acknowledged, and not in the log: {lost}"
-    kept = {row["id"] for row in running.json("quarantine", "list", "--limit", "100000")}
+    kept = {row["id"] for row in running.json("quarantine", "list", "--limit", "100000")["messages"]}
     unfinished = []
     for message_id, history in events.items():
         assert isinstance(history[0], Received)

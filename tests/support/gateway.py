@@ -12,11 +12,12 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline import settings as settings_module
+from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
 from pipeline.settings import Settings
@@ -85,8 +86,17 @@ class Gateway:
         return json.loads(self.cli(*words, "--json", ok=ok).stdout)
 
     def add(self, route: str, *addresses: str, domain: str = DOMAIN) -> None:
-        self.cli("domain", "add", domain, "--route", route)
-        self.cli("address", "add", *(addresses or (ANNA,)))
+        """A domain with addresses, as `gatepost domain add` and `gatepost address add` make them."""
+        asyncio.run(self._add(route, addresses or (ANNA,), domain))
+
+    async def _add(self, route: str, addresses: Sequence[str], domain: str) -> None:
+        wiring = await Wiring.connect(self.settings())
+        try:
+            await wiring.directory.set_domain(Domain(name=domain, route=(route,)), by="test", now=wiring.clock())
+            listed = [Address(local=address.rpartition("@")[0]) for address in addresses]
+            await wiring.directory.add_addresses(domain, listed, by="test", now=wiring.clock())
+        finally:
+            await wiring.close()
 
     def settings(self) -> Settings:
         return settings_module.load(environ=self.environ)

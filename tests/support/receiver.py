@@ -209,9 +209,9 @@ class Receiver:
         return await (await self.connect()).hello(hello)
 
     async def idle(self) -> None:
-        """Until no connection and no draft is left."""
+        """Until no connection, no task and no draft is left."""
         async with asyncio.timeout(PATIENCE):
-            while self.server.sessions or self.drafts.left_behind:
+            while self.server.sessions or self.server._common.tasks or self.drafts.left_behind:
                 await asyncio.sleep(0.005)
 
     async def idle_drafts(self) -> None:

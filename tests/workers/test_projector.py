@@ -111,7 +111,7 @@ async def test_a_stop_gives_the_leases_back(bench):
 
 
 async def test_only_one_projector_folds_a_partition_and_another_takes_over_when_it_dies(bench):
-    first, second = bench.projector(), bench.projector()
+    first, second = bench.projector(lease=60), bench.projector()
     dying = asyncio.create_task(first.run(asyncio.Event()))
     await eventually(lambda: held(first, PARTITIONS), what="the first one's leases")
     async with bench.running(second):
@@ -121,6 +121,10 @@ async def test_only_one_projector_folds_a_partition_and_another_takes_over_when_
         dying.cancel()
         await asyncio.wait([dying])
         await write_log(bench.redis, history(9)[0])
+        assert not second.held
+        for partition in range(PARTITIONS):
+            assert 0 < await bench.redis.pttl(lease_key(partition)) <= 60_000
+            await bench.redis.pexpire(lease_key(partition), 1)
         await eventually(bench.caught_up)
         assert len(second.held) == PARTITIONS
     assert await bench.equal()

@@ -136,8 +136,9 @@ class Connection(SMTP):
 
     def data_received(self, data: bytes) -> None:
         self._heard = self.loop.time()
-        if self._incoming is not None:
-            self._take_data(data)
+        incoming = self._incoming
+        if incoming is not None:
+            self._take_data(incoming, data)
         elif not self._ended:
             self._keep(data)
             if b"\n" in data or len(self._input) > MAX_LINE:
@@ -154,8 +155,7 @@ class Connection(SMTP):
         self._common.connections.discard(self)
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
-        if self._incoming is not None:
-            self._incoming.discard()
+        self._drop_incoming()
         self.resume_writing()
         self._wake()
 
@@ -240,7 +240,7 @@ class Connection(SMTP):
         """Feed everything to `incoming` until its end. False when the connection ends before that; the draft is gone then."""
         self._incoming = incoming
         if self._input:
-            self._take_data(self._take_rest())
+            self._take_data(incoming, self._take_rest())
         while self._incoming is not None and not self._ended:
             if self._half_closed:
                 self._end()
@@ -250,9 +250,7 @@ class Connection(SMTP):
             incoming.discard()
         return not self._ended
 
-    def _take_data(self, data: bytes) -> None:
-        incoming = self._incoming
-        assert incoming is not None
+    def _take_data(self, incoming: Incoming, data: bytes) -> None:
         rest = incoming.feed(data)
         if rest is not None:
             self._incoming = None
@@ -260,6 +258,11 @@ class Connection(SMTP):
             self._wake()
         elif incoming.endless:
             self._say_and_end(replies.FLOODED)
+
+    def _drop_incoming(self) -> None:
+        incoming, self._incoming = self._incoming, None
+        if incoming is not None:
+            incoming.discard()
 
     # Output
 
@@ -289,8 +292,7 @@ class Connection(SMTP):
         """Nothing is read any more; what was answered still leaves, if the client takes it within LINGER."""
         self._ended = True
         self._flush()
-        if self._incoming is not None:
-            self._incoming.discard()
+        self._drop_incoming()
         if not self._shut:
             self._shut = True
             self.transport.close()

@@ -25,12 +25,14 @@ _EMPTY: Final = memoryview(b"")
 class DataDecoder:
     """Decodes one message. Feed it until it hands back what follows the end."""
 
-    __slots__ = ("_held", "_newlines", "_normalise", "_skip", "nul", "size")
+    __slots__ = ("_held", "_newlines", "_normalise", "_skip", "eight_bit", "nul", "size")
 
     def __init__(self, *, normalise: bool = False) -> None:
         self.size = 0
         """Octets given out so far."""
         self.nul = False
+        self.eight_bit = False
+        """An octet above 127 has been seen."""
         self._normalise = normalise
         self._held = END[:2]
         self._skip = 2
@@ -68,7 +70,10 @@ class DataDecoder:
 
     def _inspect(self, data: bytes, start: int, stop: int) -> None:
         # A CR that might still become a CRLF is always held back, so this stretch can be judged as final.
-        self._newlines.decode(str(memoryview(data)[start:stop], "latin-1"), final=True)
+        text = str(memoryview(data)[start:stop], "latin-1")
+        self._newlines.decode(text, final=True)
+        if not text.isascii():
+            self.eight_bit = True
         if not self.nul:
             self.nul = data.find(0, start, stop) >= 0
 

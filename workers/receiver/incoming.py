@@ -38,6 +38,10 @@ class Incoming:
         return rest
 
     @property
+    def eight_bit(self) -> bool:
+        return self._decoder.eight_bit
+
+    @property
     def endless(self) -> bool:
         return self._decoder.size > PATIENCE * self._limit
 

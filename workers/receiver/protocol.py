@@ -176,6 +176,8 @@ class ReceiverProtocol(Connection):
                 incoming = Incoming(envelope.draft, common.max_size, normalise=common.normalise)
                 self._send(replies.START_DATA)
                 if await self._receive(incoming):
+                    # Many send 8-bit content without a word; what it is counts, for the servers it will be offered to.
+                    envelope.eight_bit |= incoming.eight_bit
                     self._send(incoming.refusal or await self._call_handler_hook("DATA"))
             finally:
                 self._set_post_data_state()

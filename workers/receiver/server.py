@@ -15,6 +15,7 @@ from typing import Final
 
 import structlog
 
+from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
 from workers.receiver.connection import Common, Drafts
@@ -85,9 +86,9 @@ async def serve(
 ) -> Server:
     """Listen where `settings.smtp` says, on another `port`, or on `sock`, and accept mail from now on.
 
-    Raises ConfigurationError: an address or port that cannot be had, a certificate that cannot be used.
+    Raises ConfigurationError: a host name that is none, an address or port that cannot be had, a certificate that cannot be used.
     """
-    hostname = settings.hostname or socket.getfqdn()
+    hostname = _hostname(settings)
     handler = Handler(
         directory,
         intake,
@@ -108,6 +109,16 @@ async def serve(
         normalise=settings.bare_newlines == "normalise",
     )
     return Server(await _listen(settings, common, port, sock), common)
+
+
+def _hostname(settings: Settings) -> str:
+    name = settings.hostname or socket.getfqdn()
+    try:
+        return domain_name(name)
+    except AddressError as error:
+        raise ConfigurationError(
+            f"hostname {name!r}: {error}", remedy="Set hostname to the name of this machine in DNS."
+        ) from None
 
 
 async def _listen(settings: Settings, common: Common, port: int | None, sock: socket.socket | None) -> asyncio.Server:

@@ -18,7 +18,7 @@ def zipped(*names: str, method: int = zipfile.ZIP_DEFLATED) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", method) as archive:
         for name in names:
-            archive.writestr(name, b"x" * 100)
+            archive.writestr(zipfile.ZipInfo(name), b"x" * 100, method)
     return file.getvalue()
 
 
@@ -181,7 +181,9 @@ def test_entries_are_found_across_the_edges_of_chunks(length):
 
 
 @pytest.mark.parametrize(
-    "data", [b"PK\x03\x04", b"PK\x03\x04" + b"\xff" * 40, b"PK\x01\x02" * 1000, zipped("evil.exe")[:32]]
+    "data",
+    [b"PK\x03\x04", b"PK\x03\x04" + b"\xff" * 40, b"PK\x01\x02" * 1000, zipped("evil.exe")[:32]],
+    ids=["nothing behind", "nonsense behind", "signatures only", "cut in its first name"],
 )
 def test_a_damaged_archive_is_no_trouble(data):
     assert look(with_parts(attachment(data, "a.zip"))) == []

