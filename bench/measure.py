@@ -21,7 +21,9 @@ from bench.load import Lone, Sink, blast
 from bench.systems import System
 
 QUIET: Final = 0.4
-"""Seconds without processor time after which a system counts as having finished."""
+"""Seconds; a system is looked at for so long to see whether it rests."""
+REST: Final = 0.1
+"""Share of a processor that a system at rest may use: timers and polls, well below any mail."""
 
 
 class Load(msgspec.Struct, frozen=True):
@@ -63,14 +65,15 @@ def memory(processes: Iterable[psutil.Process]) -> float:
 
 
 def settle(system: System) -> None:
-    """Wait until it does nothing more: what follows a delivery (events, views, queue files) belongs to the run."""
+    """Wait until it is at rest: what follows a delivery (events, views, queue files) belongs to the run."""
     deadline = time.monotonic() + 30
-    last, since = cpu_seconds(system), time.monotonic()
-    while time.monotonic() < deadline and time.monotonic() - since < QUIET:
-        time.sleep(0.05)
-        # An idle system may tick now and then: one tick is no work.
-        if (now := cpu_seconds(system)) > last + 0.011:
-            last, since = now, time.monotonic()
+    last = cpu_seconds(system)
+    while time.monotonic() < deadline:
+        time.sleep(QUIET)
+        now = cpu_seconds(system)
+        if now - last < QUIET * REST:
+            return
+        last = now
 
 
 def run_load(system: System, sink: Sink, load: Load) -> Rates:

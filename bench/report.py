@@ -32,9 +32,9 @@ class Figure(msgspec.Struct):
 
     @property
     def ratio(self) -> float | None:
-        """Gatepost's median divided by Postfix's."""
+        """Gatepost's median divided by Postfix's; none where that is nothing, or (memory above idle) less than nothing."""
         ours, theirs = self.median(OURS), self.median(PEER)
-        return ours / theirs if ours is not None and theirs else None
+        return ours / theirs if ours is not None and theirs and theirs > 0 else None
 
 
 class Figures:

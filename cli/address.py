@@ -34,17 +34,15 @@ LONG_WORK = 2000
 
 
 @app.command
-async def add(*addresses: str, common: Common = DEFAULT) -> int:
+async def add(
+    *addresses: Annotated[str, Parameter(help="One or more, each local@domain. Those that are listed already stay.")],
+    common: Common = DEFAULT,
+) -> int:
     """Add addresses to domains that were added before.
 
     For example:
 
       gatepost address add anna@example.com ben@example.com
-
-    Parameters
-    ----------
-    addresses
-        One or more, each local@domain. Those that are listed already stay.
     """
     from cli.render import Screen, count, document
     from cli.session import session
@@ -60,17 +58,12 @@ async def add(*addresses: str, common: Common = DEFAULT) -> int:
 
 
 @app.command(name="list")
-async def list_(domain: str, /, *, common: Common = DEFAULT) -> int:
+async def list_(domain: Annotated[str, Parameter(help="The domain.")], /, *, common: Common = DEFAULT) -> int:
     """List the addresses of a domain.
 
     For example:
 
       gatepost address list example.com
-
-    Parameters
-    ----------
-    domain
-        The domain.
     """
     from cli.domain import existing
     from cli.names import domain_of
@@ -82,7 +75,9 @@ async def list_(domain: str, /, *, common: Common = DEFAULT) -> int:
         found = await existing(opened, name)
         locals_ = sorted([address.local async for address in opened.wiring.directory.addresses(name)], key=str.casefold)
     if common.json:
-        document({"domain": name, "catch_all": found.catch_all, "addresses": [_written(local, name) for local in locals_]})
+        document(
+            {"domain": name, "catch_all": found.catch_all, "addresses": [_written(local, name) for local in locals_]}
+        )
         return 0
     screen = Screen()
     for local in locals_:
@@ -95,17 +90,14 @@ async def list_(domain: str, /, *, common: Common = DEFAULT) -> int:
 
 
 @app.command
-async def remove(*addresses: str, common: Common = DEFAULT) -> int:
+async def remove(
+    *addresses: Annotated[str, Parameter(help="One or more, each local@domain.")], common: Common = DEFAULT
+) -> int:
     """Remove addresses; mail that was accepted for them is still delivered.
 
     For example:
 
       gatepost address remove ben@example.com
-
-    Parameters
-    ----------
-    addresses
-        One or more, each local@domain.
     """
     from cli.render import Screen, count, document
     from cli.session import actor, session
@@ -115,7 +107,9 @@ async def remove(*addresses: str, common: Common = DEFAULT) -> int:
     async with session(common) as opened:
         await _require(opened, wanted)
         for domain, locals_ in wanted.items():
-            removed += await opened.wiring.directory.remove_addresses(domain, list(locals_), by=actor(), now=opened.now())
+            removed += await opened.wiring.directory.remove_addresses(
+                domain, list(locals_), by=actor(), now=opened.now()
+            )
     missing = _total(wanted) - removed
     if common.json:
         document({"given": len(addresses), "removed": removed})
@@ -127,7 +121,7 @@ async def remove(*addresses: str, common: Common = DEFAULT) -> int:
 
 @app.command(name="import")
 async def import_(
-    file: str,
+    file: Annotated[str, Parameter(help="The file, or - for standard input.")],
     /,
     *,
     domain: Annotated[str, Parameter(help="For lines without a domain; others must be of this one.")] = "",
@@ -141,12 +135,7 @@ async def import_(
     For example:
 
       gatepost address import staff.csv
-      ldapsearch-of-yours | gatepost address import - --domain example.com
-
-    Parameters
-    ----------
-    file
-        The file, or - for standard input.
+      cut -d: -f1 accounts | gatepost address import - --domain example.com
     """
     from cli.lists import read
     from cli.names import domain_of
@@ -179,23 +168,26 @@ def _lines(file: str) -> Iterable[bytes]:
     if file == "-":
         return lines(sys.stdin.buffer)
     try:
-        return lines(Path(file).open("rb"))  # noqa: SIM115 - read to its end at once, and the command ends then
+        return lines(Path(file).open("rb"))
     except OSError as error:
-        raise ConfigurationError(f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - .") from None
+        raise ConfigurationError(
+            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - ."
+        ) from None
 
 
 def _refuse_bad(file: str, bad: Mapping[int, str]) -> None:
     from cli.lists import SHOWN
-    from cli.render import clean, count
+    from cli.render import complain, count
     from pipeline.faults import ConfigurationError
 
     if not bad:
         return
-    for number, reason in list(bad.items())[:SHOWN]:
-        print(f"{file}:{number}: {clean(reason)}", file=sys.stderr)
+    complain(*(f"{file}:{number}: {reason}" for number, reason in list(bad.items())[:SHOWN]))
     if len(bad) > SHOWN:
-        print(f"... and {len(bad) - SHOWN:,} more", file=sys.stderr)
-    raise ConfigurationError(f"{count(len(bad), 'bad line')} in {file}", remedy="Mend them and import again; nothing was changed.")
+        complain(f"... and {len(bad) - SHOWN:,} more")
+    raise ConfigurationError(
+        f"{count(len(bad), 'bad line')} in {file}", remedy="Mend them and import again; nothing was changed."
+    )
 
 
 def _parsed(addresses: Iterable[str]) -> dict[str, dict[str, None]]:

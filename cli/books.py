@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from cli.options import DEFAULT, Common
 
@@ -13,7 +15,9 @@ if TYPE_CHECKING:
 COLUMNS = ("received", "delivered", "failed", "quarantined", "discarded", "waiting")
 
 
-async def books(domain: str | None = None, /, *, common: Common = DEFAULT) -> int:
+async def books(
+    domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
+) -> int:
     """Received = delivered + failed + quarantined + discarded + waiting.
 
     Counted in recipients: a message to three people counts three. What waits and
@@ -24,11 +28,6 @@ async def books(domain: str | None = None, /, *, common: Common = DEFAULT) -> in
 
       gatepost books
       gatepost books example.com --json
-
-    Parameters
-    ----------
-    domain
-        Only this one.
     """
     from cli.heads import LiveHeads
     from cli.names import domain_of
@@ -71,7 +70,9 @@ def _show(screen: Screen, report: BooksReport, mismatches: list[Mismatch]) -> No
     screen.table(["recipients", *(">" + name for name in COLUMNS), ""], rows)
     screen.say()
     if report.balanced:
-        screen.say(("The books balance", "green"), ": received = delivered + failed + quarantined + discarded + waiting")
+        screen.say(
+            ("The books balance", "green"), ": received = delivered + failed + quarantined + discarded + waiting"
+        )
     else:
         wrong = ", ".join(clean(one.domain) for one in report.domains if not one.balanced)
         screen.say(("The books do not balance", "red"), f": {wrong}")
@@ -80,7 +81,13 @@ def _show(screen: Screen, report: BooksReport, mismatches: list[Mismatch]) -> No
         screen.say(("They agree with the messages that are here.", "green"))
     for one in mismatches:
         sure = ("differs", "red") if one.certain else ("kept moving, not compared", "yellow")
-        screen.say("  ", (clean(one.id), "bold"), " ", sure, f": itself {_places(one.message)}, in the books {_places(one.books)}")
+        screen.say(
+            "  ",
+            (clean(one.id), "bold"),
+            " ",
+            sure,
+            f": itself {_places(one.message)}, in the books {_places(one.books)}",
+        )
 
 
 def _row(one: DomainBooks, name: tuple[str, str]) -> list[Any]:
@@ -107,4 +114,10 @@ def _form(one: DomainBooks) -> dict[str, Any]:
 
 
 def _mismatch_form(one: Mismatch) -> dict[str, Any]:
-    return {"id": one.id, "domain": one.domain, "message": dict(one.message), "books": dict(one.books), "certain": one.certain}
+    return {
+        "id": one.id,
+        "domain": one.domain,
+        "message": dict(one.message),
+        "books": dict(one.books),
+        "certain": one.certain,
+    }

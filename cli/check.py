@@ -48,7 +48,9 @@ def _show(screen: object, findings: Sequence[Finding]) -> None:
     assert isinstance(screen, Screen)
     width = max(len(finding.about) for finding in findings)
     for finding in findings:
-        screen.say((f"{finding.weight:<7}", _STYLES[finding.weight]), f"  {finding.about:<{width}}  {clean(finding.found)}")
+        screen.say(
+            (f"{finding.weight:<7}", _STYLES[finding.weight]), f"  {finding.about:<{width}}  {clean(finding.found)}"
+        )
         if finding.remedy:
             screen.say(" " * (width + 11), ("-> " + clean(finding.remedy), "bold"))
     weights = [finding.weight for finding in findings]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Literal
 
 
@@ -16,5 +17,5 @@ def completion(shell: Literal["bash", "zsh", "fish"], /) -> int:
     """
     from cli.app import build
 
-    print(build().generate_completion(prog_name="gatepost", shell=shell))
+    sys.stdout.write(build().generate_completion(prog_name="gatepost", shell=shell) + "\n")
     return 0

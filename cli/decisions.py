@@ -51,9 +51,7 @@ async def delete(opened: Session, message_id: str) -> str:
     return "deleted"
 
 
-async def _decide(
-    opened: Session, message_id: str, decided: Callable[[Message, int], Sequence[MessageEvent]]
-) -> bool:
+async def _decide(opened: Session, message_id: str, decided: Callable[[Message, int], Sequence[MessageEvent]]) -> bool:
     """Make it so; False when nothing was left to do. Raises NotFoundError, RefusedError, ConflictError."""
     wiring = opened.wiring
     for last in (*[False] * (TRIES - 1), True):

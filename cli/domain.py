@@ -29,10 +29,13 @@ For example:
 
 @app.command
 async def add(
-    name: str,
+    name: Annotated[str, Parameter(help="The domain.")],
     /,
     *,
-    route: Annotated[tuple[str, ...], Parameter(help="HOST:PORT of the customer's server; repeat it for more, the preferred one first.")],
+    route: Annotated[
+        tuple[str, ...],
+        Parameter(help="HOST:PORT of the customer's server; repeat it for more, the preferred one first."),
+    ],
     catch_all: Annotated[bool, Parameter(help="Accept mail for every address of the domain.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -46,11 +49,6 @@ async def add(
       gatepost domain add example.com --route mail.example.com:25
       gatepost domain add example.com --route mx1.example.com:25 --route mx2.example.com:25
       gatepost domain add example.org --route 192.0.2.10:2525 --catch-all
-
-    Parameters
-    ----------
-    name
-        The domain.
     """
     from cli.names import domain_of
     from cli.render import Screen, document
@@ -82,9 +80,15 @@ async def add(
 
 async def _retry(opened: Session, domain: Domain, before: Domain) -> int:
     """Mail that waits for the old route need not wait for the old route's next attempt."""
+    import asyncio
+
+    from pipeline.directory import REFRESH
     from pipeline.ids import partition_for
 
     partition = partition_for(domain.name, opened.wiring.store.partitions)
+    if (await opened.wiring.schedule.route(partition, domain.name)).since:
+        # Deliverers look at the directory once a second; sooner, they would try the old route once more.
+        await asyncio.sleep(REFRESH * 1.5)
     return await opened.wiring.schedule.retry_now(partition, domain.name, opened.now(), (*before.route, *domain.route))
 
 
@@ -124,17 +128,12 @@ async def list_(*, common: Common = DEFAULT) -> int:
 
 
 @app.command
-async def show(name: str, /, *, common: Common = DEFAULT) -> int:
+async def show(name: Annotated[str, Parameter(help="The domain.")], /, *, common: Common = DEFAULT) -> int:
     """Show one domain: route, addresses, what waits.
 
     For example:
 
       gatepost domain show example.com
-
-    Parameters
-    ----------
-    name
-        The domain.
     """
     from cli.names import domain_of
     from cli.render import Screen, document, local
@@ -168,7 +167,7 @@ async def show(name: str, /, *, common: Common = DEFAULT) -> int:
 
 @app.command
 async def remove(
-    name: str,
+    name: Annotated[str, Parameter(help="The domain.")],
     /,
     *,
     yes: Annotated[bool, Parameter(help="Do not ask.")] = False,
@@ -181,11 +180,6 @@ async def remove(
     For example:
 
       gatepost domain remove example.com
-
-    Parameters
-    ----------
-    name
-        The domain.
     """
     from cli.names import confirm, domain_of
     from cli.render import Screen, count, document

@@ -17,10 +17,12 @@ EXPLANATION = "These are the answers of the customer's server, not ours; who run
 
 
 async def failures(
-    what: str | None = None,
+    what: Annotated[str | None, Parameter(help="A domain, or the id of a message; all domains when left out.")] = None,
     /,
     *,
-    all_: Annotated[bool, Parameter(name="--all", help="Each error by itself, the newest first, instead of equal ones as one.")] = False,
+    all_: Annotated[
+        bool, Parameter(name="--all", help="Each error by itself, the newest first, instead of equal ones as one.")
+    ] = False,
     verbose: Annotated[bool, Parameter(help="Every line of each reply.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -35,12 +37,8 @@ async def failures(
       gatepost failures example.com --verbose
       gatepost failures 1nx9s4tkh2v6c8jq0d7w03
       gatepost failures example.com --all --json
-
-    Parameters
-    ----------
-    what
-        A domain, or the id of a message; all domains when left out.
     """
+    from cli.names import domain_of
     from cli.render import Screen, document, rfc3339
     from cli.session import session
     from pipeline import ids
@@ -49,7 +47,7 @@ async def failures(
     message = what.lower() if what and ids.is_id(what.lower()) else ""
     async with session(common, views=True) as opened:
         store = opened.wiring.store
-        found = await read_failures(store.redis, store.partitions, _domain(what) if what and not message else None)
+        found = await read_failures(store.redis, store.partitions, domain_of(what) if what and not message else None)
         now = opened.now()
     if message:
         found = _only(found, message)
@@ -75,12 +73,6 @@ async def failures(
         for one in sorted(found, key=lambda one: -one.failures[0].at):
             _grouped(screen, one, now, verbose=verbose)
     return 0
-
-
-def _domain(text: str) -> str:
-    from cli.names import domain_of
-
-    return domain_of(text)
 
 
 def _only(found: tuple[DomainFailures, ...], message: str) -> tuple[DomainFailures, ...]:
@@ -123,7 +115,9 @@ def _one(screen: Screen, domain: str, failure: Failure, now: int) -> None:
     screen.say((local(failure.at), "bold"), "  ", (clean(domain), "bold"), "  ", _outcome(failure, now))
     if failure.message:
         tries = f", try {failure.tries}" if failure.tries else ""
-        screen.say(f"  {failure.message}  from {path(failure.sender)} to {people(failure.recipients)}, {size(failure.size)}{tries}")
+        screen.say(
+            f"  {failure.message}  from {path(failure.sender)} to {people(failure.recipients)}, {size(failure.size)}{tries}"
+        )
     screen.say("  ", (place(failure.attempt), "dim"))
     screen.quote(failure.attempt.reply, 2)
 

@@ -73,11 +73,13 @@ def about_settings(settings: Settings, environ: Mapping[str, str], config: Path 
             found.append(Finding(WARNING, "settings", f"{name} is in the environment and is no setting", remedy))
     name = hostname(settings)
     if "." not in name.rstrip("."):
-        remedy = "Set hostname to the name that MX records point at; some servers refuse mail from a name without a dot."
+        remedy = (
+            "Set hostname to the name that MX records point at; some servers refuse mail from a name without a dot."
+        )
         found.append(Finding(WARNING, "settings", f"our name would be {name!r}", remedy))
     if settings.redis_fsync != "always" and not settings.redis_url:
         text = "redis_fsync is everysec: up to a second of accepted mail is lost when the machine dies"
-        found.append(Finding(WARNING, "settings", text, "Set redis_fsync = \"always\", unless that is your choice."))
+        found.append(Finding(WARNING, "settings", text, 'Set redis_fsync = "always", unless that is your choice.'))
     if not found:
         source = config or environ.get("GATEPOST_CONFIG") or ("gatepost.toml" if Path("gatepost.toml").exists() else "")
         found.append(Finding(GOOD, "settings", f"read from {source}" if source else "defaults and environment"))
@@ -86,7 +88,7 @@ def about_settings(settings: Settings, environ: Mapping[str, str], config: Path 
 
 def about_directory(settings: Settings) -> list[Finding]:
     """The data directory and its disk."""
-    from workers.datadir import FORMAT
+    from pipeline.store import FORMAT
 
     path = settings.data.absolute()
     place = next(parent for parent in (path, *path.parents) if parent.exists())
@@ -114,7 +116,7 @@ def about_directory(settings: Settings) -> list[Finding]:
 
 
 def about_limits(settings: Settings) -> list[Finding]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = settings.max_sessions + DESCRIPTORS
     if soft != resource.RLIM_INFINITY and soft < needed:
         text = f"a process may have {soft:,} files and connections open, and max_sessions asks for {needed:,}"
@@ -168,7 +170,9 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
     await wiring.directory.refresh()
     domains = wiring.directory.domains()
     if not domains:
-        yield Finding(WARNING, "domains", "there is none, so no mail is accepted", "gatepost domain add NAME --route HOST:PORT")
+        yield Finding(
+            WARNING, "domains", "there is none, so no mail is accepted", "gatepost domain add NAME --route HOST:PORT"
+        )
         return
     wrong = 0
     for name, domain in domains.items():
@@ -206,7 +210,9 @@ async def _about_work(opened: Session) -> AsyncIterator[Finding]:
     if behind > STANDS_STILL and not opened.offline:
         from cli.render import age
 
-        yield Finding(WARNING, "views", f"are {age(behind)} behind", "See whether the projector runs; its log says why not.")
+        yield Finding(
+            WARNING, "views", f"are {age(behind)} behind", "See whether the projector runs; its log says why not."
+        )
     if not parked and not any(one.broken or one.damaged for one in health):
         yield Finding(GOOD, "work", "nothing is set aside, and the views are whole")
 
@@ -275,10 +281,12 @@ async def _greeting(settings: Settings) -> Finding:
             line = await reader.readline()
             writer.close()
     except (OSError, TimeoutError) as error:
-        remedy = "Its receivers may be dead, see its log; or it was started with another --smtp than these settings say."
+        remedy = (
+            "Its receivers may be dead, see its log; or it was started with another --smtp than these settings say."
+        )
         return Finding(WARNING, "port", f"the store is up, and nothing answers on {settings.smtp} ({error})", remedy)
     if line.startswith(b"220 "):
         return Finding(GOOD, "port", f"{settings.smtp} answers: {neutralise(line.strip())}")
-    return Finding(WARNING, "port", f"{settings.smtp} answers: {neutralise(line.strip()[:200])}", "Is it another program's?")
-
-
+    return Finding(
+        WARNING, "port", f"{settings.smtp} answers: {neutralise(line.strip()[:200])}", "Is it another program's?"
+    )

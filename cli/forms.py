@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -10,6 +10,9 @@ from cli.render import rfc3339
 from pipeline.events import AnyEvent, Attempt
 from pipeline.parked import Parked
 from pipeline.state import Message, Recipient
+
+if TYPE_CHECKING:
+    from projections.readers import DomainQueue, WaitingMessage
 
 TIMES: Final = frozenset({"at", "expires", "next_try", "since"})
 DURATIONS: Final = frozenset({"took", "waited"})
@@ -97,3 +100,30 @@ def parked_form(item: Parked) -> dict[str, Any]:
         "at": rfc3339(item.at),
         "tries": item.tries,
     }
+
+
+def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
+    error = domain.error
+    return {
+        "domain": domain.domain,
+        "messages": domain.messages,
+        "recipients": domain.recipients,
+        "bytes": domain.bytes,
+        "oldest_at": rfc3339(domain.oldest or 0),
+        "oldest_id": domain.oldest_id,
+        "server": domain.server,
+        "state": domain.state,
+        "down_since": rfc3339(domain.since or 0),
+        "tries": domain.tries,
+        "next_try": rfc3339(domain.next_try or 0),
+        "backing_off": domain.backing_off,
+        "last_error": {
+            "at": rfc3339(error.at),
+            "id": error.message,
+            "attempts": [attempt_form(attempt) for attempt in error.attempts],
+        } if error else None,
+    }  # fmt: skip
+
+
+def waiting_form(row: WaitingMessage, message: Message) -> dict[str, Any]:
+    return {**message_form(message), "waiting": list(row.recipients), "waiting_since": rfc3339(row.since)}

@@ -60,4 +60,6 @@ async def live_or_refuse(wiring: Wiring, message_id: str) -> Message:
     in_range = partition_of(message_id) < wiring.store.partitions
     if in_range and await wiring.log.holds(message_id):
         raise RefusedError(f"{message_id} is finished", remedy=f"See `gatepost trace {message_id}`.")
-    raise NotFoundError(f"no message {message_id}", remedy="The id is in the reply to the sender, and in `gatepost queue list`.")
+    raise NotFoundError(
+        f"no message {message_id}", remedy="The id is in the reply to the sender, and in `gatepost queue list`."
+    )

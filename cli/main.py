@@ -31,8 +31,6 @@ USAGE: Final = 2
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command. The exit code."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    # What is loaded stays for the life of the process: looking through it for garbage would only cost time.
-    gc.disable()
     try:
         return _run(words)
     except KeyboardInterrupt:
@@ -55,8 +53,9 @@ def _run(words: list[str]) -> int:
         from cli import processes
 
         command, role, options = plain
-        gc.enable()
         return processes.worker(role, **options) if command == "worker" else processes.up(**options)
+    # What a command loads stays until it ends: looking through it for garbage at each step would only cost time.
+    gc.set_threshold(100_000)
     from cli.app import run
 
     return run(store_options_last(words))
@@ -100,7 +99,7 @@ def store_options_last(words: Sequence[str]) -> list[str]:
 
 
 def _explain(error: Exception) -> int:
-    from cli.render import clean
+    from cli.render import complain
 
     code = getattr(error, "exit_code", 1)
     remedy = getattr(error, "remedy", "")
@@ -109,12 +108,12 @@ def _explain(error: Exception) -> int:
 
         traceback.print_exception(error)
     elif not hasattr(error, "exit_code"):
-        print(f"gatepost: {type(error).__name__}: {clean(str(error))}", file=sys.stderr)
-        print("  This was not foreseen. GATEPOST_DEBUG=1 shows where it happened.", file=sys.stderr)
+        complain(
+            f"gatepost: {type(error).__name__}: {error}",
+            "  This was not foreseen. GATEPOST_DEBUG=1 shows where it happened.",
+        )
         return 1
-    print(f"gatepost: {clean(str(error))}", file=sys.stderr)
-    if remedy:
-        print(f"  {clean(remedy)}", file=sys.stderr)
+    complain(f"gatepost: {error}", *([f"  {remedy}"] if remedy else []))
     return int(code)
 
 

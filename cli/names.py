@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import sys
 import unicodedata
+from typing import TYPE_CHECKING
 
+from cli.render import complain
 from pipeline import ids
-from pipeline.address import Address, AddressError, domain_name, parse
 from pipeline.faults import ConfigurationError, NotFoundError
+
+if TYPE_CHECKING:
+    from pipeline.address import Address
 
 
 def domain_of(text: str) -> str:
     """A domain in lower case and A-labels. Raises ConfigurationError."""
+    from pipeline.address import AddressError, domain_name
+
     try:
         return domain_name(text.strip().rstrip("."))
     except AddressError as error:
@@ -20,6 +26,8 @@ def domain_of(text: str) -> str:
 
 def address_of(text: str) -> Address:
     """An address with its local part as it is listed: without needless quotes, composed. Raises AddressError."""
+    from pipeline.address import Address, parse
+
     found = parse(text.strip())
     return Address(unicodedata.normalize("NFC", found.plain), found.domain)
 
@@ -38,5 +46,5 @@ def confirm(question: str) -> bool:
     """Ask on a terminal, where the answer is no unless it is yes. Raises ConfigurationError where nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} There is no terminal to ask on", remedy="Say it with --yes.")
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    complain(f"{question} [y/N] ", end="")
     return sys.stdin.readline().strip().lower() in ("y", "yes")

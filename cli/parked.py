@@ -60,7 +60,7 @@ async def list_(*, common: Common = DEFAULT) -> int:
 
 @app.command
 async def retry(
-    *references: str,
+    *references: Annotated[str, Parameter(help="As `gatepost parked list` shows them.")],
     all_: Annotated[bool, Parameter(name="--all", help="Everything that is set aside.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -70,11 +70,6 @@ async def retry(
 
       gatepost parked retry scan:3:1795431600000-0
       gatepost parked retry --all
-
-    Parameters
-    ----------
-    references
-        As `gatepost parked list` shows them.
     """
     from cli.render import Screen, clean, count, document
     from cli.session import session

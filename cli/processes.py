@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 from pipeline.settings import Settings, load
@@ -31,4 +32,5 @@ def worker(role: str, data: str = "", config: str = "") -> int:
 
 
 def _announce(line: str) -> None:
-    print(line, flush=True)
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -63,7 +63,9 @@ async def list_(
         return 0
     screen = Screen()
     if not shown:
-        screen.say(("Nothing is in quarantine" + (" that matches" if domain or sender or recipient else "") + ".", "green"))
+        screen.say(
+            ("Nothing is in quarantine" + (" that matches" if domain or sender or recipient else "") + ".", "green")
+        )
         return 0
     _table(screen, shown, now)
     screen.say()
@@ -124,7 +126,7 @@ def _table(screen: Screen, messages: list[Message], now: int) -> None:
 
 @app.command
 async def show(
-    message_id: str,
+    message_id: Annotated[str, Parameter(help="The id, from `gatepost quarantine list`.")],
     /,
     *,
     raw: Annotated[bool, Parameter(help="The message's bytes as they came, to a file or a pipe.")] = False,
@@ -136,11 +138,6 @@ async def show(
 
       gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03
       gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03 --raw > message.eml
-
-    Parameters
-    ----------
-    message_id
-        The id, from `gatepost quarantine list`.
     """
     from cli.forms import event_form, message_form
     from cli.names import message_id_of
@@ -233,7 +230,7 @@ def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -
 
 
 @app.command
-async def release(*message_ids: str, common: Common = DEFAULT) -> int:
+async def release(*message_ids: Annotated[str, Parameter(help="One or more ids.")], common: Common = DEFAULT) -> int:
     """Send messages straight to their recipients, without another scan.
 
     Once, however often it is asked for.
@@ -241,11 +238,6 @@ async def release(*message_ids: str, common: Common = DEFAULT) -> int:
     For example:
 
       gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03
-
-    Parameters
-    ----------
-    message_ids
-        One or more ids.
     """
     from cli.decisions import release as release_one
 
@@ -254,7 +246,7 @@ async def release(*message_ids: str, common: Common = DEFAULT) -> int:
 
 @app.command
 async def delete(
-    *message_ids: str,
+    *message_ids: Annotated[str, Parameter(help="One or more ids.")],
     yes: Annotated[bool, Parameter(help="Do not ask.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -263,11 +255,6 @@ async def delete(
     For example:
 
       gatepost quarantine delete 1nx9s4tkh2v6c8jq0d7w03 --yes
-
-    Parameters
-    ----------
-    message_ids
-        One or more ids.
     """
     from cli.decisions import delete as delete_one
     from cli.names import confirm
@@ -281,7 +268,7 @@ async def delete(
 async def _each(message_ids: tuple[str, ...], act: Any, common: Common) -> int:
     """Act on every message; one that cannot be acted on does not hold up the others, and its code is the exit code."""
     from cli.names import message_id_of
-    from cli.render import Screen, document
+    from cli.render import Screen, complain, document
     from cli.session import session
     from pipeline.faults import ConfigurationError, GatepostError, StoreError
 
@@ -296,9 +283,9 @@ async def _each(message_ids: tuple[str, ...], act: Any, common: Common) -> int:
                 results.append({"id": message_id, "result": await act(opened, message_id)})
             except StoreError:
                 raise
-            except GatepostError as fault:
-                faults.append(fault)
-                results.append({"id": message_id, "result": "refused", "reason": str(fault)})
+            except GatepostError as error:
+                faults.append(error)
+                results.append({"id": message_id, "result": "refused", "reason": str(error)})
     if common.json:
         document({"messages": results})
     else:
@@ -306,8 +293,7 @@ async def _each(message_ids: tuple[str, ...], act: Any, common: Common) -> int:
         for result in results:
             if "reason" not in result:
                 screen.say((result["id"], "bold"), f" {result['result']}")
-    for fault in faults[:-1]:
-        Screen(error=True).say(f"gatepost: {fault}")
+    complain(*(f"gatepost: {fault}" for fault in faults[:-1]))
     if faults:
         raise faults[-1]
     return 0

@@ -34,14 +34,11 @@ PAGE = 500
 
 
 @app.default
-async def show(domain: str | None = None, /, *, common: Common = DEFAULT) -> int:
-    """As `app.help` says.
-
-    Parameters
-    ----------
-    domain
-        Only this one.
-    """
+async def show(
+    domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
+) -> int:
+    """As the help of `app` says."""
+    from cli.forms import queued_domain_form, waiting_form
     from cli.render import Screen, document, rfc3339
     from cli.session import session
 
@@ -56,8 +53,8 @@ async def show(domain: str | None = None, /, *, common: Common = DEFAULT) -> int
             "running": not opened.offline,
             "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
             "oldest_at": rfc3339(report.oldest or 0),
-            "domains": [domain_form(one) for one in report.domains],
-            "messages": [_waiting_form(row, message) for row, message in waiting],
+            "domains": [queued_domain_form(one) for one in report.domains],
+            "messages": [waiting_form(row, message) for row, message in waiting],
             "messages_left_off": max(0, report.messages - len(waiting)),
         })  # fmt: skip
         return 0
@@ -86,7 +83,8 @@ def _show(screen: Screen, report: QueueReport, now: int, *, one: bool) -> None:
         return
     rows = [_row(domain, now) for domain in report.domains if domain.messages]
     screen.table(
-        ["domain", ">waiting", ">recipients", ">size", ">oldest", "destination", "next attempt"], [row for row, _ in rows]
+        ["domain", ">waiting", ">recipients", ">size", ">oldest", "destination", "next attempt"],
+        [row for row, _ in rows],
     )
     for domain in report.domains:
         _error(screen, domain, now)
@@ -147,7 +145,7 @@ def _offline(screen: Screen, opened: Session) -> None:
 
 @app.command(name="list")
 async def list_(
-    domain: str | None = None,
+    domain: Annotated[str | None, Parameter(help="Only this one.")] = None,
     /,
     *,
     limit: Annotated[int, Parameter(help=f"Messages at most; {MOST} unless said.")] = MOST,
@@ -160,12 +158,8 @@ async def list_(
       gatepost queue list
       gatepost queue list example.com --limit 20
       gatepost queue list --json
-
-    Parameters
-    ----------
-    domain
-        Only this one.
     """
+    from cli.forms import waiting_form
     from cli.render import Screen, count, document, relative, rfc3339
     from cli.session import session
     from cli.words import path, people
@@ -176,7 +170,7 @@ async def list_(
         now = opened.now()
     left = max(0, report.messages - len(waiting))
     if common.json:
-        messages = [_waiting_form(row, message) for row, message in waiting]
+        messages = [waiting_form(row, message) for row, message in waiting]
         document({"at": rfc3339(now), "messages": messages, "messages_left_off": left})
         return 0
     screen = Screen()
@@ -229,7 +223,7 @@ def _when(row: WaitingMessage, report: QueueReport, now: int) -> str:
 
 @app.command
 async def retry(
-    what: str | None = None,
+    what: Annotated[str | None, Parameter(help="A domain, or the id of a message.")] = None,
     /,
     *,
     all_: Annotated[bool, Parameter(name="--all", help="Every domain for which something waits.")] = False,
@@ -244,11 +238,6 @@ async def retry(
       gatepost queue retry example.com
       gatepost queue retry 1nx9s4tkh2v6c8jq0d7w03
       gatepost queue retry --all
-
-    Parameters
-    ----------
-    what
-        A domain, or the id of a message.
     """
     from cli.render import Screen, clean, count, document
     from cli.session import session
@@ -301,36 +290,3 @@ async def _retry(opened: Session, domain: str) -> int:
     state = await wiring.schedule.route(partition, domain)
     servers = {*(known.route if known else ()), *(attempt.server for attempt in state.attempts if attempt.server)}
     return await wiring.schedule.retry_now(partition, domain, opened.now(), sorted(servers))
-
-
-def domain_form(domain: DomainQueue) -> dict[str, Any]:
-    from cli.forms import attempt_form
-    from cli.render import rfc3339
-
-    error = domain.error
-    return {
-        "domain": domain.domain,
-        "messages": domain.messages,
-        "recipients": domain.recipients,
-        "bytes": domain.bytes,
-        "oldest_at": rfc3339(domain.oldest or 0),
-        "oldest_id": domain.oldest_id,
-        "server": domain.server,
-        "state": domain.state,
-        "down_since": rfc3339(domain.since or 0),
-        "tries": domain.tries,
-        "next_try": rfc3339(domain.next_try or 0),
-        "backing_off": domain.backing_off,
-        "last_error": {
-            "at": rfc3339(error.at),
-            "id": error.message,
-            "attempts": [attempt_form(attempt) for attempt in error.attempts],
-        } if error else None,
-    }  # fmt: skip
-
-
-def _waiting_form(row: WaitingMessage, message: Message) -> dict[str, Any]:
-    from cli.forms import message_form
-    from cli.render import rfc3339
-
-    return {**message_form(message), "waiting": list(row.recipients), "waiting_since": rfc3339(row.since)}

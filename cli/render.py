@@ -128,11 +128,17 @@ def document(content: Any, stream: TextIO | None = None) -> None:
     target.write(json.dumps(content, indent=2) + "\n")
 
 
-class Screen:
-    """What a command says on standard output, or with `error` on standard error."""
+def complain(*lines: str, end: str = "\n") -> None:
+    """Lines on standard error, cleaned."""
+    for line in lines:
+        sys.stderr.write(clean(line) + end)
+    sys.stderr.flush()
 
-    def __init__(self, *, error: bool = False) -> None:
-        self._error = error
+
+class Screen:
+    """What a command says on standard output."""
+
+    def __init__(self) -> None:
         self._made: Console | None = None
 
     @property
@@ -140,9 +146,10 @@ class Screen:
         if self._made is None:
             from rich.console import Console
 
-            stream = sys.stderr if self._error else sys.stdout
-            width = None if stream.isatty() else _PIPE_WIDTH
-            self._made = Console(file=stream, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True)
+            width = None if sys.stdout.isatty() else _PIPE_WIDTH
+            self._made = Console(
+                file=sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True
+            )
         return self._made
 
     def say(self, *parts: Cell | tuple[str, str], end: str = "\n") -> None:
@@ -176,7 +183,7 @@ class Screen:
                 overflow="fold",
             )
         for row in rows:
-            table.add_row(*(Text.assemble(cell) if isinstance(cell, tuple) else Text.assemble(cell) for cell in row))
+            table.add_row(*map(Text.assemble, row))
         if self.console.is_terminal:
             self.console.print(table, soft_wrap=False)
             return

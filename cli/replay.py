@@ -17,7 +17,7 @@ SHOWN = 20
 
 
 async def replay(
-    view: str | None = None,
+    view: Annotated[str | None, Parameter(help="queue, failures or books.")] = None,
     /,
     *,
     all_: Annotated[bool, Parameter(name="--all", help="Every view.")] = False,
@@ -33,11 +33,6 @@ async def replay(
       gatepost replay books
       gatepost replay --all
       gatepost replay queue --mend
-
-    Parameters
-    ----------
-    view
-        queue, failures or books.
     """
     from cli.render import document
     from cli.session import session

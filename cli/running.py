@@ -12,7 +12,10 @@ Config = Annotated[Path | None, Parameter(help="The settings file; or GATEPOST_C
 
 
 def up(
-    *, data: Data = None, smtp: Annotated[str, Parameter(help="HOST:PORT to accept mail on.")] = "", config: Config = None
+    *,
+    data: Data = None,
+    smtp: Annotated[str, Parameter(help="HOST:PORT to accept mail on.")] = "",
+    config: Config = None,
 ) -> int:
     """Start the whole gateway on this machine.
 
@@ -30,7 +33,13 @@ def up(
     return processes.up(str(data or ""), smtp, str(config or ""))
 
 
-def worker(role: str, /, *, data: Data = None, config: Config = None) -> int:
+def worker(
+    role: Annotated[str, Parameter(help="receiver, scanner, deliverer, projector or janitor.")],
+    /,
+    *,
+    data: Data = None,
+    config: Config = None,
+) -> int:
     """Run one role, as one process.
 
     Any number of times, on any machine that reaches the same Redis.
@@ -39,11 +48,6 @@ def worker(role: str, /, *, data: Data = None, config: Config = None) -> int:
 
       export GATEPOST_REDIS_URL=redis://redis.internal:6379/0
       gatepost worker deliverer --data /var/lib/gatepost
-
-    Parameters
-    ----------
-    role
-        receiver, scanner, deliverer, projector or janitor.
     """
     from cli import processes
 

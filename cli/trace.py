@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from cyclopts import Parameter
 
 from cli.options import DEFAULT, Common
 
@@ -21,19 +23,20 @@ LOCAL, UTC = 23, 24
 """Widths of a moment: 2026-11-23 15:57:03.123, and 2026-11-23T14:57:03.123Z."""
 
 
-async def trace(message_id: str, /, *, common: Common = DEFAULT) -> int:
+async def trace(
+    message_id: Annotated[
+        str, Parameter(help="The id: it is in the reply to the sender, in the Received line we add, and in every list.")
+    ],
+    /,
+    *,
+    common: Common = DEFAULT,
+) -> int:
     """Everything that happened to one message, with every server's exact words.
 
     For example:
 
       gatepost trace 1nx9s4tkh2v6c8jq0d7w03
       gatepost trace 1nx9s4tkh2v6c8jq0d7w03 --json
-
-    Parameters
-    ----------
-    message_id
-        The id: it is in the reply to the sender, in the Received line we add,
-        and in every list.
     """
     from cli.names import message_id_of
     from cli.render import Screen, document
@@ -100,7 +103,9 @@ def _folded(own: Sequence[Recorded], message_id: str) -> Message:
             except IllegalStep:
                 continue
     if message is None:
-        raise CorruptError(f"the history of {message_id} does not begin with its arrival", remedy="See `gatepost check`.")
+        raise CorruptError(
+            f"the history of {message_id} does not begin with its arrival", remedy="See `gatepost check`."
+        )
     return message
 
 
@@ -159,9 +164,7 @@ def detail(screen: Screen, told: Told, indent: int) -> None:
         screen.quote(reply, indent)
 
 
-def _form(
-    message_id: str, recorded: Sequence[Recorded], message: Message, parked: Sequence[Parked]
-) -> dict[str, Any]:
+def _form(message_id: str, recorded: Sequence[Recorded], message: Message, parked: Sequence[Parked]) -> dict[str, Any]:
     from cli.forms import event_form, message_form, parked_form
 
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def installed() -> str:
     from importlib.metadata import PackageNotFoundError
@@ -15,5 +17,5 @@ def installed() -> str:
 
 def version() -> int:
     """Print the version."""
-    print(f"gatepost {installed()}")
+    sys.stdout.write(f"gatepost {installed()}\n")
     return 0

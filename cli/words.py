@@ -146,7 +146,11 @@ def _tried(event: Delivered | Deferred | Failed) -> Told:
         text = f"try {event.tries} for {to}; next try {wait}, at {render.local(event.next_try)}"
         return Told("deferred", WARN, text, unknown(event.attempt), quotes)
     why = REASONS.get(event.reason, clean(event.reason))
-    more = f"returned to {path(event.sender)} as {clean(event.bounce)}" if event.bounce else f"no bounce: {clean(event.unsent)}"
+    more = (
+        f"returned to {path(event.sender)} as {clean(event.bounce)}"
+        if event.bounce
+        else f"no bounce: {clean(event.unsent)}"
+    )
     return Told("failed", BAD, f"for {to}: {why}", (more, *unknown(event.attempt)), quotes)
 
 

@@ -89,9 +89,17 @@ def answered(
 
 
 def expired(
-    message: Message, *, now: int, unsent: Callable[[Recipient], str], partition_of_sender: int
+    message: Message,
+    *,
+    now: int,
+    route: Attempt | None,
+    unsent: Callable[[Recipient], str],
+    partition_of_sender: int,
 ) -> tuple[MessageEvent, ...]:
-    """The end of waiting: queued copies are returned to the sender, quarantined ones discarded."""
+    """The end of waiting: queued copies are returned to the sender, quarantined ones discarded.
+
+    `route`: what the domain's servers last said when none could be used; it is why the message never had a try of its own.
+    """
     if now < message.expires:
         return ()
     events: list[MessageEvent] = []
@@ -101,7 +109,7 @@ def expired(
             events.append(
                 Failed(
                     at=now, domain=message.domain, recipients=(recipient.address,), sender=message.sender,
-                    size=message.size, tries=recipient.tries, reason=EXPIRED, attempt=recipient.last,
+                    size=message.size, tries=recipient.tries, reason=EXPIRED, attempt=route or recipient.last,
                     bounce="" if why else bounce_id(message, now, partition_of_sender), unsent=why,
                 )
             )  # fmt: skip

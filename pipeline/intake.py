@@ -51,19 +51,24 @@ class Intake:
         ids = {domain: new_id(now, partition_for(domain, self._partitions)) for domain in domains}
         try:
             hot = await self._bodies.settle(draft, tuple(ids.values()))
-            steps = [
-                received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot)
-                for domain, recipients in domains.items()
-            ]
-            if len(steps) == 1:
-                await self._log.commit(steps[0], patience=PATIENCE)
-            else:
-                await asyncio.gather(*(self._log.commit(step, patience=PATIENCE) for step in steps))
         except StoreFullError:
             draft.discard()
-            for message_id in ids.values():
-                self._bodies.cold.drop(message_id)
             raise
+        commits = [
+            self._log.submit(
+                received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot),
+                patience=PATIENCE,
+            )
+            for domain, recipients in domains.items()
+        ]
+        # All of them are waited for, so that a body is dropped only where its step surely did not happen.
+        results = await asyncio.gather(*commits, return_exceptions=True)
+        for message_id, result in zip(ids.values(), results, strict=True):
+            if isinstance(result, StoreFullError):
+                self._bodies.cold.drop(message_id)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
         return tuple(ids.values())
 
     def _received(

@@ -20,7 +20,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
                                     tried before), open (1 after a success), full (1: all slots are in use)
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
-    gp:{p}:view:...        any      projections and their checkpoints
+    gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
+    gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
+    gp:{p}:view:lease      string   which projector folds this partition just now
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions; written once

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
+import hiredis
 import msgspec
-from redis.asyncio import Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -86,12 +87,23 @@ class Script:
             return await redis.execute_command("EVAL", self.source, len(names), *names, *arguments)
 
 
+class _Packing:
+    """Packs commands with hiredis: redis-py's asyncio connections do it in Python, 1.4 us a word against 0.2, and a step of
+    the log has some forty words.
+    """
+
+    def pack_command(self, *words: Any) -> list[bytes]:
+        return [hiredis.pack_command((*words[0].split(), *words[1:]))]  # `CONFIG GET` is two words on the wire
+
+
 def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
     """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
     try:
-        client = Redis.from_url(
+        pool: Any = ConnectionPool.from_url(
             url, socket_timeout=timeout, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), health_check_interval=0
         )
+        pool.connection_class = type("Connection", (_Packing, pool.connection_class), {})
+        client = Redis.from_pool(pool)
     except (ValueError, RedisError) as error:
         raise ConfigurationError(
             f"redis_url: {error}", remedy="Write it as redis://host:6379/0 or unix:///path/to.sock."

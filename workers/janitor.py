@@ -78,10 +78,14 @@ class Janitor:
                 content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+        route = await self._wiring.schedule.route(partition, message.domain)
         events = decide.expired(
-            message, now=now, unsent=bounces.unsent(message, content),
+            message,
+            now=now,
+            route=route.attempts[-1] if route.attempts else None,
+            unsent=bounces.unsent(message, content),
             partition_of_sender=bounces.sender_partition(message, self._store.partitions),
-        )  # fmt: skip
+        )
         if not events:
             await self._postpone(partition, message_id, now)
             return False

@@ -10,7 +10,6 @@ from the checkpoints.
 from __future__ import annotations
 
 import asyncio
-import gc
 import secrets
 import time
 from collections.abc import Callable, Sequence
@@ -253,10 +252,6 @@ async def _pause(stop: asyncio.Event, seconds: float) -> None:
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     """Fold until `stop`."""
-    # A batch is some ten thousand objects that all live until it is stored. With Python's own settings a third of the time
-    # went into looking through them, and through everything imported, for cycles that are not there.
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
     blocking = wiring.store.blocking()
     try:
         projector = Projector(

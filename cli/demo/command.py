@@ -14,10 +14,16 @@ from cyclopts import Parameter
 
 async def demo(
     *,
-    data: Annotated[Path, Parameter(help="Where the demo keeps its data; ./gatepost-demo unless said.")] = Path("gatepost-demo"),
+    data: Annotated[Path, Parameter(help="Where the demo keeps its data; ./gatepost-demo unless said.")] = Path(
+        "gatepost-demo"
+    ),
     smtp: Annotated[str, Parameter(help="Where it accepts mail; 127.0.0.1:2525 unless said.")] = "127.0.0.1:2525",
-    customer: Annotated[str, Parameter(help="Where the customer's server listens; 127.0.0.1:2526 unless said.")] = "127.0.0.1:2526",
-    once: Annotated[bool, Parameter(help="Stop by itself after the show; exit code 0 if all happened as told.")] = False,
+    customer: Annotated[
+        str, Parameter(help="Where the customer's server listens; 127.0.0.1:2526 unless said.")
+    ] = "127.0.0.1:2526",
+    once: Annotated[
+        bool, Parameter(help="Stop by itself after the show; exit code 0 if all happened as told.")
+    ] = False,
 ) -> int:
     """Start a gateway with a sample domain and send real mail through it.
 
@@ -26,8 +32,7 @@ async def demo(
     to a destination that is down, and shows what happens to each. Then it leaves
     the gateway running for you to try, until Ctrl-C.
 
-    Nothing listens on anything but the loopback interface, and nothing is written
-    outside the data directory.
+    Unless you say otherwise, only this machine can reach it.
 
     For example:
 

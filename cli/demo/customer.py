@@ -56,13 +56,16 @@ class CustomerServer:
         loop = asyncio.get_running_loop()
 
         def session() -> Any:
-            return SMTP(self, hostname=NAME, ident="a customer", loop=loop, enable_SMTPUTF8=True, data_size_limit=64 << 20)
+            return SMTP(
+                self, hostname=NAME, ident="a customer", loop=loop, enable_SMTPUTF8=True, data_size_limit=64 << 20
+            )
 
         try:
             server = await loop.create_server(session, self.endpoint.host or "127.0.0.1", self.endpoint.port)
         except OSError as error:
             raise ConfigurationError(
-                f"cannot listen on {self.endpoint}: {error.strerror}", remedy="Name another port with --customer HOST:PORT."
+                f"cannot listen on {self.endpoint}: {error.strerror}",
+                remedy="Name another port with --customer HOST:PORT.",
             ) from None
         try:
             yield

@@ -76,7 +76,8 @@ class Stage:
                 holder, free = reserve(endpoint)
             except ConfigurationError as fault:
                 raise ConfigurationError(
-                    str(fault), remedy=f"Name another one, such as {option} {endpoint.host}:{endpoint.port + 1000}, or stop what uses it."
+                    str(fault),
+                    remedy=f"Name another one, such as {option} {endpoint.host}:{endpoint.port + 1000}, or stop what uses it.",
                 ) from None
             holder.close()
             if endpoint.port == 0:
@@ -102,7 +103,7 @@ class Stage:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GATEPOST_")}
         environment["PYTHONUNBUFFERED"] = "1"
         with self.log.open("wb") as log:
-            return subprocess.Popen(
+            return subprocess.Popen(  # noqa: S603 - our own program
                 [sys.executable, "-m", "cli.main", "up", "--config", str(self.config.resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -119,7 +120,9 @@ class Stage:
         while READY not in self._said() and not stop.is_set():
             if process.poll() is not None or loop.time() > deadline:
                 words = [line for line in self._said().splitlines() if line.strip()]
-                reason = next((line for line in reversed(words) if line.startswith("gatepost: ")), "") or "\n".join(words[-3:])
+                reason = next((line for line in reversed(words) if line.startswith("gatepost: ")), "") or "\n".join(
+                    words[-3:]
+                )
                 raise ConfigurationError(
                     f"the gateway did not start: {reason.removeprefix('gatepost: ')}", remedy=f"Its log is {self.log}."
                 )

@@ -9,7 +9,7 @@ import smtplib
 import pytest
 
 from pipeline.events import Deferred, Delivered, Failed, Quarantined, RouteDeferred, RouteOpened
-from tests.support.servers import swaks, wait_until
+from tests.support.servers import missing, swaks, wait_until
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 PLAIN = (
@@ -228,9 +228,11 @@ def test_swaks_with_starttls_is_served(running, server, domain):
     done = swaks(
         running.port, "--to", f"anna@{domain}", "--from", "s@elsewhere.test", "--tls", "--header", "Subject: tls"
     )
+    if "requires Net::SSLeay" in done.stderr:
+        missing("Net::SSLeay, which swaks needs for TLS,")
     assert done.returncode == 0, done.stdout
     (arrived,) = server.wait(1)
-    assert b" with ESMTPS " in arrived.content[:400]
+    assert b" with ESMTPS\r\n" in arrived.content[:400]
 
 
 def test_the_books_balance_and_every_view_can_be_rebuilt(running):

@@ -84,10 +84,11 @@ def test_the_end_of_waiting_returns_what_is_queued_and_discards_what_is_kept():
     message = message_in(Stage.SCANNED, ANNA, BEN)
     message = fold(message, [event(Queued, (ANNA,)), event(Quarantined, (BEN,))])
     end = message.expires
-    at = {"unsent": lambda _: "", "partition_of_sender": 5}
+    at = {"unsent": lambda _: "", "partition_of_sender": 5, "route": ATTEMPT}
     assert decide.expired(message, now=end - 1, **at) == ()
     events = decide.expired(message, now=end, **at)
     assert {type(e): e.recipients for e in events} == {Failed: (ANNA,), Discarded: (BEN,)}
+    assert events[0].attempt == ATTEMPT
     assert not fold(message, events).live
 
 

@@ -16,7 +16,6 @@ from redis.exceptions import RedisError
 from pipeline import keys
 from pipeline.faults import StoreError
 from pipeline.route import Resolver
-from pipeline.steps import MS
 from pipeline.store import explain
 from workers.deliverer.slot import Slot
 from workers.notify import notify
