@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -29,6 +30,7 @@ For example:
 )
 
 CHUNK = 1000
+LINE = 4096
 LONG_WORK = 2000
 """Addresses from which on a progress bar is shown."""
 
@@ -142,7 +144,8 @@ async def import_(
     from cli.render import Screen, count, document
     from cli.session import session
 
-    listed = read(_lines(file), domain_of(domain) if domain else "")
+    with _opened(file) as stream:
+        listed = read(_lines(stream), domain_of(domain) if domain else "")
     wanted: dict[str, dict[str, None]] = {}
     for address in listed.addresses:
         wanted.setdefault(address.domain, {})[address.local] = None
@@ -157,22 +160,26 @@ async def import_(
     return 0
 
 
-def _lines(file: str) -> Iterable[bytes]:
+@contextlib.contextmanager
+def _opened(file: str) -> Iterator[BinaryIO]:
     from pipeline.faults import ConfigurationError
 
-    def lines(stream: BinaryIO) -> Iterable[bytes]:
-        # A line without an end is read in pieces; each is too long to be an address, so nothing grows.
-        while line := stream.readline(4096):
-            yield line
-
     if file == "-":
-        return lines(sys.stdin.buffer)
+        yield sys.stdin.buffer
+        return
     try:
-        return lines(Path(file).open("rb"))
+        with Path(file).open("rb") as stream:
+            yield stream
     except OSError as error:
         raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - ."
+            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - for standard input."
         ) from None
+
+
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    """Lines; one without an end comes in pieces, each too long to be an address, so nothing grows."""
+    while line := stream.readline(LINE):
+        yield line
 
 
 def _refuse_bad(file: str, bad: Mapping[int, str]) -> None:

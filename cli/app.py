@@ -25,7 +25,7 @@ Every command has --help with examples. --data DIR or GATEPOST_DATA says which
 gateway is meant.
 """
 
-_COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
+COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
     (
         "Running",
         (
@@ -84,7 +84,7 @@ def build(called: str = "") -> App:
         suppress_keyboard_interrupt=False,
         result_action="return_value",
     )
-    for order, (title, commands) in enumerate(_COMMANDS):
+    for order, (title, commands) in enumerate(COMMANDS):
         group = Group(title, sort_key=order)
         for position, (name, where, help_text) in enumerate(commands):
             app.command(where, name=name, help=None if name == called else help_text, group=group, sort_key=position)

@@ -31,7 +31,11 @@ async def release(opened: Session, message_id: str) -> str:
         if await _happened(opened, message_id, lambda event: isinstance(event, Released)):
             return "was released before, and has left since"
         raise
-    return "released, on its way" if done else "was released before, and waits to leave"
+    if done:
+        return "released, on its way"
+    if await _happened(opened, message_id, lambda event: isinstance(event, Released)):
+        return "was released before, and waits to leave"
+    raise RefusedError(f"{message_id} was never in quarantine", remedy=f"See `gatepost trace {message_id}`.")
 
 
 async def delete(opened: Session, message_id: str) -> str:

@@ -49,6 +49,8 @@ async def examine(common: Common) -> list[Finding]:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
     running = False
+    if any(finding.weight == FATAL for finding in found):
+        return [*found, *about_certificate(settings, dt.datetime.now(dt.UTC))]
     async for finding, is_running in _about_store(common, settings):
         running = running or is_running
         if finding is not None:

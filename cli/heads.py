@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 from pipeline import keys
@@ -40,16 +40,24 @@ class LiveHeads:
         return message
 
     async def read(self, message_ids: Sequence[str]) -> list[Message]:
-        """Those that are live, in the given order. All of one partition."""
-        if not message_ids:
-            return []
-        found = await self._wiring.schedule.heads(partition_of(message_ids[0]), message_ids)
-        return [message for message in found if message is not None]
+        """Those that are live, in the given order."""
+        places: dict[int, list[str]] = {}
+        for message_id in message_ids:
+            places.setdefault(partition_of(message_id), []).append(message_id)
+        found: dict[str, Message] = {}
+        for partition, names in places.items():
+            heads = await self._wiring.schedule.heads(partition, names)
+            found |= {message.id: message for message in heads if message is not None}
+        return [found[message_id] for message_id in message_ids if message_id in found]
 
-    async def all(self) -> AsyncIterator[Message]:
-        for partition in range(self._wiring.store.partitions):
-            async for message in self.live(partition):
-                yield message
+    async def kept(self, partitions: Iterable[int]) -> list[str]:
+        """Ids of what has a copy in quarantine, what was kept last first."""
+        found: list[tuple[float, str]] = []
+        for partition in partitions:
+            with faults():
+                rows: Any = await self._wiring.store.redis.zrange(keys.kept(partition), 0, -1, withscores=True)
+            found += [(float(score), name.decode()) for name, score in rows]
+        return [name for _, name in sorted(found, reverse=True)]
 
 
 async def live_or_refuse(wiring: Wiring, message_id: str) -> Message:

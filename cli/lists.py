@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
@@ -72,9 +73,10 @@ def _decoded(lines: Iterable[bytes], bad: dict[int, str]) -> Iterator[tuple[int,
 def _header(text: str) -> tuple[int, str] | None:
     """The column and the separator, when this line is a header that names a column `address`."""
     for separator in _SEPARATORS:
-        names = [name.strip().lower() for name in _row(text, separator)]
-        if _COLUMN in names:
-            return names.index(_COLUMN), separator
+        with contextlib.suppress(csv.Error):
+            names = [name.strip().lower() for name in _row(text, separator)]
+            if _COLUMN in names:
+                return names.index(_COLUMN), separator
     return None
 
 

@@ -51,14 +51,13 @@ async def list_(
     from cli.session import session
 
     async with session(common) as opened:
-        found = await _kept(opened, domain, sender, recipient)
+        shown, left = await _kept(opened, domain, sender, recipient, limit)
         now = opened.now()
-    shown = found[:limit]
     if common.json:
         document({
             "at": rfc3339(now),
             "messages": [{**message_form(message), "quarantined": list(_addresses(message))} for message in shown],
-            "messages_left_off": len(found) - len(shown),
+            "messages_left_off": left,
         })  # fmt: skip
         return 0
     screen = Screen()
@@ -69,27 +68,29 @@ async def list_(
         return 0
     _table(screen, shown, now)
     screen.say()
-    more = f" of {len(found):,}, see --limit" if len(found) > len(shown) else ""
+    more = f" of {len(shown) + left:,}, see --limit" if left else ""
     screen.say((count(len(shown), "message") + more, "dim"))
     return 0
 
 
-async def _kept(opened: Session, domain: str, sender: str, recipient: str) -> list[Message]:
-    """What is in quarantine and matches, the newest first."""
-    from cli.heads import LiveHeads
+async def _kept(opened: Session, domain: str, sender: str, recipient: str, limit: int) -> tuple[list[Message], int]:
+    """Up to `limit` messages that match, the newest first, and how many more do."""
+    from cli.heads import PAGE, LiveHeads
     from cli.names import domain_of
     from pipeline.ids import partition_for
 
-    heads = LiveHeads(opened.wiring)
+    heads, partitions = LiveHeads(opened.wiring), opened.wiring.store.partitions
     wanted = domain_of(domain) if domain else ""
     # Everything about a domain is in one partition.
-    messages = heads.live(partition_for(wanted, opened.wiring.store.partitions)) if wanted else heads.all()
-    found = {
-        message.id: message
-        async for message in messages
-        if _matches(message, wanted, sender.casefold(), recipient.casefold())
-    }
-    return sorted(found.values(), key=lambda message: (message.received_at, message.id), reverse=True)
+    ids = await heads.kept([partition_for(wanted, partitions)] if wanted else range(partitions))
+    found: list[Message] = []
+    filtered = bool(wanted or sender or recipient)
+    for start in range(0, len(ids), PAGE):
+        if len(found) >= limit and not filtered:
+            return found[:limit], len(ids) - limit
+        page = await heads.read(ids[start : start + PAGE])
+        found += [one for one in page if _matches(one, wanted, sender.casefold(), recipient.casefold())]
+    return found[:limit], max(0, len(found) - limit)
 
 
 def _matches(message: Message, domain: str, sender: str, recipient: str) -> bool:

@@ -2,7 +2,7 @@
 
 start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
          roles, say "ready" when all of them said so
-a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying
+a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying at start
 SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
 SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
 """
@@ -36,8 +36,12 @@ log = structlog.get_logger()
 
 STOP_TIMEOUT: Final = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
-STEADY: Final = 60.0
-"""Seconds after which a process that runs is no longer thought to be dying again and again."""
+WATCH: Final = 0.05
+"""Seconds between two looks whether a process still runs."""
+REDIS_PAUSE: Final = 2.0
+"""The longest pause before Redis is started again: without it nothing moves."""
+STEADY: Final = 2.0
+"""A process that lived for so many seconds did not die of starting, and is replaced without a longer pause."""
 READY_TIMEOUT: Final = 60.0
 
 
@@ -201,7 +205,7 @@ class Supervisor:
             process = worker.process
             assert process is not None
             while process.poll() is None:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(WATCH)
             if self._stop.is_set() or worker.replaced:
                 return
             if time.monotonic() - worker.started > STEADY:
@@ -212,12 +216,14 @@ class Supervisor:
 
     async def _keep_redis(self) -> None:
         pause = FIRST_PAUSE
+        started = time.monotonic()
         while not self._stop.is_set():
             process = self._redis.process
             assert process is not None
             if process.poll() is None:
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(WATCH)
                 continue
+            pause = FIRST_PAUSE if time.monotonic() - started > STEADY else min(pause * 2, REDIS_PAUSE)
             log.error("the embedded Redis died", how=_how(process.returncode), restart_in=f"{pause:g}s")
             await self._sleep(pause)
             started = time.monotonic()
@@ -225,7 +231,6 @@ class Supervisor:
                 await self._redis.start()
             except GatepostError as error:
                 log.error("the embedded Redis does not start", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
-            pause = FIRST_PAUSE if time.monotonic() - started > STEADY else min(pause * 2, LONGEST_PAUSE)
 
     async def _sleep(self, seconds: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -1,0 +1,510 @@
+"""Commands on a real store."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import io
+import socket
+import sys
+import time
+
+import pytest
+import trustme
+
+from cli import main as entry
+from cli.findings import about_certificate, about_port
+from pipeline import parked
+from pipeline.events import Attempt, Delivered, Failed, Quarantined, Scanned
+from pipeline.faults import ConflictError
+from pipeline.ids import partition_of
+from pipeline.log import Log
+from pipeline.settings import Settings, load
+from projections.builds import live_prefixes
+from tests.cli.conftest import ANNA, BUSY, CONTENT, DOMAIN, SECOND, SENDER, Shop
+from tests.support.servers import free_port
+
+TAKEN = Attempt(server="mx.example.test:25", address="192.0.2.1", stage="dot", code=250, reply="250 2.0.0 taken")
+NO_USER = Attempt(
+    server="mx.example.test:25", stage="rcpt", code=550, enhanced="5.1.1", reply="550-5.1.1 No such\n550 user"
+)
+
+
+# Domains and addresses
+
+
+def test_a_domain_is_added_shown_changed_and_removed(shop: Shop):
+    assert shop.run("domain", "list").out.startswith("No domain yet")
+    added = shop.run("domain", "add", "Example.TEST", "--route", "mx.example.test:25", "--route", "[2606:4700::1]:2525")
+    assert added.out.splitlines()[0] == "example.test added: mail goes to mx.example.test:25, then [2606:4700::1]:2525"
+    assert "gatepost address add someone@example.test" in added.out
+    listed = shop.run("domain", "list", "--json").json["domains"]
+    assert [(one["domain"], one["route"], one["catch_all"]) for one in listed] == [
+        ("example.test", ["mx.example.test:25", "[2606:4700::1]:2525"], False)
+    ]
+    changed = shop.run(
+        "domain", "add", "example.test", "--route", "other.example.test:25", "--catch-all", "--json"
+    ).json
+    assert changed["changed"]
+    assert changed["catch_all"]
+    assert changed["created_at"] == listed[0]["created_at"]
+    assert "other.example.test:25" in shop.run("domain", "show", "example.test").out
+    assert shop.run("domain", "remove", "example.test", "--yes").code == 0
+    assert shop.run("domain", "show", "example.test").code == 3
+
+
+def test_removing_a_domain_is_asked_for_and_refused_while_its_mail_waits(shop: Shop, monkeypatch):
+    shop.add("anna")
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    refused = shop.run("domain", "remove", DOMAIN)
+    assert refused.code == 2
+    assert "--yes" in refused.err
+    shop.queued()
+    assert shop.run("domain", "remove", DOMAIN, "--yes").code == 4
+
+
+def test_a_route_into_this_machine_is_refused_with_the_setting_that_allows_it(shop: Shop, monkeypatch):
+    refused = shop.run("domain", "add", DOMAIN, "--route", "127.0.0.1:25")
+    assert refused.code == 4
+    assert "allow_networks" in refused.err
+    monkeypatch.setenv("GATEPOST_ALLOW_NETWORKS", "127.0.0.0/8")
+    assert shop.run("domain", "add", DOMAIN, "--route", "127.0.0.1:25").code == 0
+
+
+def test_a_changed_route_makes_waiting_mail_due(shop: Shop):
+    shop.add("anna")
+    message_id = shop.queued()
+    shop.deferred(message_id)
+    changed = shop.run("domain", "add", DOMAIN, "--route", "new.example.test:25")
+    assert "1 waiting messages take the new route now" in changed.out
+
+
+def test_addresses_are_added_listed_and_removed(shop: Shop):
+    shop.add()
+    assert shop.run("address", "add", "Anna@example.test", "ben@EXAMPLE.test").out == "2 addresses added\n"
+    assert shop.run("address", "add", "anna@example.test").out == "0 addresses added, 1 was listed already\n"
+    assert shop.run("address", "list", DOMAIN, "--json").json["addresses"] == ["Anna@example.test", "ben@example.test"]
+    assert shop.run("address", "remove", "ANNA@example.test", "cleo@example.test").out == (
+        "1 address removed, 1 were not listed\n"
+    )
+    assert shop.run("address", "list", DOMAIN).out == "ben@example.test\n\n1 address\n"
+
+
+def test_a_quoted_and_a_composed_address_are_the_mailbox_that_smtp_looks_up(shop: Shop):
+    shop.add()
+    assert shop.run("address", "add", '"anna"@example.test', "gru\u0308n@example.test").code == 0
+
+    async def known(wiring):
+        return [await wiring.directory.knows(key, DOMAIN) for key in ("anna", "gr\u00fcn")]
+
+    assert shop.do(known) == [True, True]
+
+
+def test_nothing_is_added_when_one_address_or_domain_is_wrong(shop: Shop):
+    shop.add()
+    assert shop.run("address", "add", "anna@example.test", "ben@").code == 2
+    missing = shop.run("address", "add", "anna@example.test", "ben@other.test")
+    assert missing.code == 3
+    assert "gatepost domain add other.test" in missing.err
+    assert shop.run("address", "list", DOMAIN, "--json").json["addresses"] == []
+
+
+def test_an_import_is_all_or_nothing_and_names_each_bad_line(shop: Shop, tmp_path, monkeypatch):
+    shop.add()
+    file = tmp_path / "staff.csv"
+    file.write_text("name,address\nAnna,anna@example.test\nBen,ben\n\x1b,x@y@z\n")
+    refused = shop.run("address", "import", str(file))
+    assert refused.code == 2
+    assert [line.partition(": ")[0] for line in refused.err.splitlines()[:2]] == [f"{file}:3", f"{file}:4"]
+    assert "\x1b" not in refused.err
+    assert shop.run("address", "list", DOMAIN, "--json").json["addresses"] == []
+    stdin = io.TextIOWrapper(io.BytesIO(b"anna\nben@example.test\n"))
+    monkeypatch.setattr(sys, "stdin", stdin)
+    assert shop.run("address", "import", "-", "--domain", DOMAIN).out == "2 addresses added to 1 domain\n"
+    assert shop.run("address", "import", str(tmp_path / "none")).code == 2
+
+
+# What waits and what went wrong
+
+
+def test_an_empty_queue_says_so(shop: Shop):
+    assert shop.run("queue").out == "Nothing waits.\n"
+    empty = shop.run("queue", "--json").json
+    assert (empty["waiting"], empty["domains"], empty["messages"]) == (
+        {"messages": 0, "recipients": 0, "bytes": 0},
+        [],
+        [],
+    )
+    assert shop.run("queue", "list").out == "Nothing waits.\n"
+
+
+def test_the_queue_shows_what_waits_and_the_last_answer(shop: Shop):
+    shop.add("anna")
+    deferred, waiting = shop.queued(), shop.queued("ben@example.test", ANNA)
+    shop.deferred(deferred)
+    shop.route_deferred()
+    shop.fold()
+    text = shop.run("queue").out
+    assert "mx.example.test:25 down" in text
+    assert "│ Connection refused" in text
+    content = shop.run("queue", DOMAIN, "--json").json
+    assert content["waiting"] == {"messages": 2, "recipients": 3, "bytes": 2 * len(CONTENT)}
+    (domain,) = content["domains"]
+    assert (domain["state"], domain["messages"], domain["tries"]) == ("deferred", 2, 1)
+    assert domain["last_error"]["attempts"][0]["reply"] == "Connection refused"
+    first, second = content["messages"]
+    assert (first["id"], first["sender"], first["recipients"], first["state"]) == (deferred, SENDER, [ANNA], "queued")
+    assert first["copies"][0]["last"]["reply"] == BUSY.reply
+    assert first["received_at"].endswith("Z")
+    assert second["id"] == waiting
+    assert second["waiting"] == ["ben@example.test", ANNA]
+    listed = shop.run("queue", "list", "--json", "--limit", "1").json
+    assert [one["id"] for one in listed["messages"]] == [deferred]
+    assert listed["messages_left_off"] == 1
+    assert deferred in shop.run("queue", "list", DOMAIN).out
+
+
+def test_a_retry_makes_a_domain_due_whichever_way_it_is_asked_for(shop: Shop):
+    shop.add("anna")
+    message_id = shop.queued()
+    shop.deferred(message_id)
+    shop.fold()
+
+    async def due(wiring):
+        return (await wiring.schedule.due(partition_of(message_id), wiring.clock(), 10))[0]
+
+    for words in ((DOMAIN,), (message_id,), ("--all",)):
+        assert shop.run("queue", "retry", *words).out == "example.test: 1 message tried now\n"
+        assert shop.do(due) == [DOMAIN]
+    assert shop.run("queue", "retry", "other.test").out == "other.test: nothing waits\n"
+
+
+def test_a_retry_of_what_does_not_wait_is_refused(shop: Shop):
+    message_id = shop.quarantined()
+    assert shop.run("queue", "retry", message_id).code == 4
+    assert shop.run("queue", "retry", "1" * 22).code == 3
+
+
+def test_failures_are_grouped_and_their_words_are_the_servers_own(shop: Shop):
+    first, second = shop.queued(), shop.queued()
+    for message_id in (first, second):
+        shop.deferred(message_id)
+    refused = shop.queued()
+    shop.tried(refused, Failed, NO_USER, reason="refused", bounce="1m84e0vay17zh0a2pptx07")
+    shop.fold()
+    text = shop.run("failures").out
+    assert "answers of the customer's server" in text
+    assert "2 times" in text
+    assert "1 more line, see --verbose" in text
+    assert "come \\x1b[31mback later" in shop.run("failures", DOMAIN, "--verbose").out
+    one = shop.run("failures", refused).out
+    assert "│ 550-5.1.1 No such\n  │ 550 user\n" in one
+    assert first not in one
+    content = shop.run("failures", "--json").json
+    assert [failure["id"] for failure in content["failures"]] == [refused, second, first]
+    assert content["failures"][0]["attempt"]["reply"] == NO_USER.reply
+    assert (content["failures"][0]["state"], content["failures"][0]["next"]) == ("failed", "returned")
+    assert [(group["count"], group["domain"]) for group in content["groups"]] == [(1, DOMAIN), (2, DOMAIN)]
+    assert shop.run("failures", "other.test").out == "No delivery error is known.\n"
+
+
+# Quarantine
+
+
+def test_the_quarantine_is_listed_newest_first_and_searched(shop: Shop):
+    old = shop.quarantined(subject="Grüße \x1b[31m")
+    new = shop.quarantined("ben@example.test", sender="Mallory@evil.test")
+    shop.queued()
+    assert [one["id"] for one in shop.run("quarantine", "list", "--json").json["messages"]] == [new, old]
+    table = shop.run("quarantine", "list").out
+    assert "Grüße \\x1b[31m" in table
+    assert "\x1b" not in table
+    for words, found in (
+        (["--domain", DOMAIN], [new, old]),
+        (["--sender", "MALLORY"], [new]),
+        (["--recipient", "anna"], [old]),
+        (["--domain", "other.test"], []),
+        (["--limit", "1"], [new]),
+    ):
+        content = shop.run("quarantine", "list", "--json", *words).json
+        assert [one["id"] for one in content["messages"]] == found, words
+    assert content["messages_left_off"] == 1
+
+
+def test_a_quarantined_message_is_shown_with_its_tests(shop: Shop):
+    message_id = shop.quarantined()
+    content = shop.run("quarantine", "show", message_id, "--json").json
+    assert (content["id"], content["quarantined"], content["verdict"], content["score"]) == (
+        message_id,
+        [ANNA],
+        "virus",
+        100.0,
+    )
+    assert content["scan"]["findings"][0]["name"] == "EICAR"
+    text = shop.run("quarantine", "show", message_id).out
+    assert "+100  EICAR  EICAR antivirus test file" in text
+
+
+def test_the_bytes_of_a_message_come_out_as_they_came_in(shop: Shop, monkeypatch):
+    body = b"Subject: \xff\x00\x1b\r\n\r\n" + bytes(range(256)) * 4096
+    message_id = shop.receive(content=body)
+    shop.append(message_id, *_bad())
+    out = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(out))
+    assert entry.main(["quarantine", "show", message_id, "--raw"]) == 0
+    assert out.getvalue() == body
+
+
+def _bad():
+    yield lambda common: Scanned(**common, verdict="virus", score=1.0)
+    yield lambda common: Quarantined(
+        **common, recipients=(ANNA,), reason="virus", expires=time.time_ns() + 86400 * SECOND
+    )
+
+
+def test_bytes_of_bad_mail_are_not_written_to_a_terminal(shop: Shop, monkeypatch):
+    message_id = shop.quarantined()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    refused = shop.run("quarantine", "show", message_id, "--raw")
+    assert refused.code == 4
+    assert "message.eml" in refused.err
+
+
+def test_a_message_is_released_once_however_often_it_is_asked_for(shop: Shop):
+    message_id = shop.quarantined()
+    assert shop.run("quarantine", "release", message_id).out == f"{message_id} released, on its way\n"
+    assert (
+        shop.run("quarantine", "release", message_id).out == f"{message_id} was released before, and waits to leave\n"
+    )
+    shop.tried(message_id, Delivered, TAKEN)
+    again = shop.run("quarantine", "release", message_id, "--json").json
+    assert again == {"messages": [{"id": message_id, "result": "was released before, and has left since"}]}
+    trace = shop.run("trace", message_id, "--json").json
+    assert [event["type"] for event in trace["events"]] == [
+        "received",
+        "scanned",
+        "quarantined",
+        "released",
+        "delivered",
+    ]
+    assert trace["events"][3]["by"].startswith("cli:")
+
+
+def test_somebody_who_was_faster_makes_a_decision_start_again(shop: Shop, monkeypatch):
+    message_id = shop.quarantined()
+    commit, calls = Log.commit, []
+
+    async def faster(self, step, *, patience=None):
+        calls.append(step)
+        if len(calls) == 1:
+            raise ConflictError("somebody was faster")
+        return await commit(self, step, patience=patience)
+
+    monkeypatch.setattr(Log, "commit", faster)
+    assert shop.run("quarantine", "release", message_id).code == 0
+    assert len(calls) == 2
+
+
+def test_a_deleted_message_is_gone_with_its_body(shop: Shop, monkeypatch):
+    message_id = shop.quarantined()
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert shop.run("quarantine", "delete", message_id).code == 2
+    assert shop.run("quarantine", "delete", message_id, "--yes").out == f"{message_id} deleted\n"
+    assert shop.run("quarantine", "delete", message_id, "--yes").out == f"{message_id} was deleted before\n"
+    assert shop.run("quarantine", "list").out == "Nothing is in quarantine.\n"
+    assert shop.run("quarantine", "show", message_id).code == 4
+
+
+def test_one_message_that_cannot_be_released_does_not_hold_up_the_others(shop: Shop):
+    kept, clean = shop.quarantined(), shop.queued()
+    done = shop.run("quarantine", "release", "1" * 20 + "00", clean, kept)
+    assert done.code == 4
+    assert "released, on its way" in done.out
+    assert len(done.err.splitlines()) == 3
+    assert shop.run("quarantine", "release", "nonsense").code == 3
+
+
+# Trace, books, replay
+
+
+def test_a_trace_tells_everything_with_the_servers_words(shop: Shop):
+    message_id = shop.queued(ANNA, "ben@example.test", subject="\x1b[31mhello")
+    shop.route_deferred()
+    shop.deferred(message_id)
+    shop.tried(message_id, Delivered, TAKEN)
+    shop.tried(message_id, Failed, NO_USER, "ben@example.test", reason="refused", unsent="null sender")
+    done = shop.run("trace", message_id)
+    assert done.code == 0
+    assert "\x1b" not in done.out
+    verbs = ("received", "scanned", "queued", "waits", "deferred", "delivered", "failed")
+    places = [done.out.index(f"Z  {verb} ") for verb in verbs]
+    assert places == sorted(places)
+    assert "│ 550-5.1.1 No such\n" in done.out
+    content = shop.run("trace", message_id.upper(), "--json").json
+    assert (content["id"], content["state"], content["sender"]) == (message_id, "failed", SENDER)
+    assert [(copy["address"], copy["state"]) for copy in content["copies"]] == [
+        (ANNA, "delivered"), ("ben@example.test", "failed"),
+    ]  # fmt: skip
+    assert [event["type"] for event in content["events"]] == [
+        "received", "scanned", "queued", "route_deferred", "deferred", "delivered", "failed",
+    ]  # fmt: skip
+    assert content["events"][4]["attempt"]["reply"] == BUSY.reply
+
+
+def test_a_trace_of_what_never_was_is_not_found(shop: Shop):
+    assert shop.run("trace", "1nx9s4tkh2v6c8jq0d7w03").code == 3
+    assert shop.run("trace", "1nx9s4tkh2v6c8jq0d7wzz").code == 3
+    assert shop.run("trace", "../../etc/passwd").code == 3
+
+
+def test_a_trace_says_that_a_message_is_set_aside_and_how_it_goes_on(shop: Shop):
+    message_id = shop.queued()
+
+    async def park(wiring):
+        await parked.park_message(
+            wiring.store, partition_of(message_id), DOMAIN, message_id, "its head is \x1b damaged", now=wiring.clock()
+        )
+
+    shop.do(park)
+    reference = f"queue:{partition_of(message_id)}:{message_id}"
+    assert f"set aside as {reference}" in shop.run("trace", message_id).out
+    listed = shop.run("parked", "list").out
+    assert reference in listed
+    assert "its head is \\x1b damaged" in listed
+    (item,) = shop.run("parked", "list", "--json").json["parked"]
+    assert (item["reference"], item["kind"], item["id"]) == (reference, "queue", message_id)
+    assert shop.run("check", "--json").json["ok"] in (True, False)
+    assert shop.run("parked", "retry", "--all").code == 0
+    assert shop.run("parked", "list").out == "Nothing is set aside.\n"
+    assert shop.run("parked", "retry", reference).code == 3
+
+
+def test_the_books_balance_and_agree_with_the_messages(shop: Shop):
+    assert shop.run("books").out == "No mail was ever received.\n"
+    shop.tried(shop.queued(), Delivered, TAKEN)
+    shop.queued(ANNA, "ben@example.test")
+    shop.quarantined()
+    shop.fold()
+    content = shop.run("books", "--json")
+    assert content.code == 0
+    assert content.json["balanced"]
+    total = content.json["total"]
+    assert {name: total[name] for name in ("received", "delivered", "waiting", "quarantined")} == {
+        "received": 4, "delivered": 1, "waiting": 2, "quarantined": 1,
+    }  # fmt: skip
+    assert "The books balance" in shop.run("books", DOMAIN).out
+
+
+def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_them(shop: Shop):
+    shop.queued()
+    shop.fold()
+
+    async def spoil(wiring):
+        prefixes = await live_prefixes(wiring.store.redis, range(wiring.store.partitions), "books")
+        for prefix in prefixes.values():
+            if await wiring.store.redis.exists(f"{prefix}d:{DOMAIN}"):
+                await wiring.store.redis.hincrby(f"{prefix}d:{DOMAIN}", "delivered", 1)
+
+    shop.do(spoil)
+    spoiled = shop.run("books")
+    assert spoiled.code == 1
+    assert "The books do not balance" in spoiled.out
+    compared = shop.run("replay", "books")
+    assert compared.code == 1
+    assert "live 1, rebuilt absent" in compared.out
+    assert shop.run("replay", "books", "--mend").code == 1
+    assert shop.run("books").code == 0
+    everything = shop.run("replay", "--all", "--json")
+    assert everything.code == 0
+    assert [view["view"] for view in everything.json["views"]] == ["queue", "failures", "books"]
+    assert shop.run("replay", "nonsense").code == 2
+
+
+# Settings and checks
+
+
+def test_settings_are_shown_without_passwords(shop: Shop, monkeypatch):
+    monkeypatch.setenv("GATEPOST_REDIS_URL", "redis://user:secret@redis.test:6379/0")
+    monkeypatch.setenv("GATEPOST_RETRY_INTERVAL", "5m")
+    text = shop.run("config", "show").out
+    assert "secret" not in text
+    assert "redis://user:***@redis.test:6379/0" in text
+    content = shop.run("config", "show", "--json").json
+    assert content["retry_interval"] == {"value": '"5m"', "default": False}
+    assert set(content) == set(Settings.__struct_fields__)
+
+
+def test_the_sample_file_can_be_used_as_it_is(shop: Shop, tmp_path):
+    file = tmp_path / "sample.toml"
+    file.write_text(shop.run("config", "sample").out.replace("# data", "data"))
+    assert shop.run("config", "show", "--config", str(file)).code == 0
+
+
+def findings(shop: Shop, *words: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for finding in shop.run("check", "--json", *words).json["findings"]:
+        found.setdefault(finding["weight"], []).append(f"{finding['about']}: {finding['found']}")
+    return found
+
+
+def test_a_check_names_what_is_wrong_and_the_remedy(shop: Shop, monkeypatch, tmp_path):
+    monkeypatch.setenv("GATEPOST_SMTP", f"127.0.0.1:{free_port()}")
+    monkeypatch.setenv("GATEPOST_RETRY_INTERVALL", "5m")
+    shop.add(route="10.0.0.1:25")
+    found = findings(shop)
+    assert "fatal" not in found, found
+    assert "settings: GATEPOST_RETRY_INTERVALL is in the environment and is no setting" in found["warning"]
+    assert "domains: example.test has no address, so its mail is refused" in found["warning"]
+    assert any("10.0.0.1 is a private address" in one for one in found["warning"])
+    monkeypatch.setenv("GATEPOST_TLS_CERTIFICATE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("GATEPOST_TLS_KEY", str(tmp_path / "none.pem"))
+    assert any(one.startswith("tls: cannot use") for one in findings(shop)["fatal"])
+    done = shop.run("check")
+    assert done.code == 1
+    assert "-> Set tls_certificate and tls_key" in done.out
+
+
+def test_a_check_finds_a_redis_that_would_lose_mail(shop: Shop, redis_server):
+    redis_server.command("CONFIG", "SET", "appendfsync", "no")
+    try:
+        assert "redis: Redis never forces its file to disk (appendfsync no)" in findings(shop)["fatal"]
+    finally:
+        redis_server.command("CONFIG", "SET", "appendfsync", "always")
+
+
+def test_a_check_works_when_redis_is_away_or_settings_are_wrong(shop: Shop, monkeypatch):
+    monkeypatch.setenv("GATEPOST_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    assert any(one.startswith("redis: ") for one in findings(shop)["fatal"])
+    monkeypatch.setenv("GATEPOST_BARE_NEWLINES", "keep")
+    assert any(one.startswith("settings: ") for one in findings(shop)["fatal"])
+
+
+def test_a_check_finds_a_data_directory_that_is_newer_or_cannot_be_written(shop: Shop, monkeypatch, tmp_path):
+    shop.data.mkdir(parents=True)
+    (shop.data / "format").write_text("99\n")
+    assert any("newer Gatepost" in one for one in findings(shop)["fatal"])
+    (tmp_path / "file").touch()
+    assert any("cannot write" in one for one in findings(shop, "--data", str(tmp_path / "file" / "data"))["fatal"])
+
+
+def test_a_check_finds_a_port_in_use_and_a_certificate_that_ends(shop: Shop, tmp_path, monkeypatch):
+    now = dt.datetime.now(dt.UTC)
+    issued = trustme.CA().issue_cert("gateway.test", not_after=now + dt.timedelta(days=5))
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "pem")
+    settings = Settings(tls_certificate=str(tmp_path / "pem"), tls_key=str(tmp_path / "pem"))
+    (soon,) = about_certificate(settings, now)
+    assert (soon.weight, "ends on" in soon.found) == ("warning", True)
+    (over,) = about_certificate(settings, now + dt.timedelta(days=6))
+    assert "ended on" in over.found
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        monkeypatch.setenv("GATEPOST_SMTP", f"127.0.0.1:{taken.getsockname()[1]}")
+        (finding,) = asyncio.run(about_port(load(), running=False))
+    assert finding.weight == "fatal"
+
+
+@pytest.mark.parametrize("words", [("queue",), ("trace", "1nx9s4tkh2v6c8jq0d7w03"), ("domain", "list")])
+def test_a_redis_that_is_away_is_exit_code_5(shop: Shop, monkeypatch, words):
+    monkeypatch.setenv("GATEPOST_REDIS_URL", f"redis://127.0.0.1:{free_port()}/0")
+    done = shop.run(*words)
+    assert done.code == 5
+    assert done.err.startswith("gatepost: Redis cannot be reached")
