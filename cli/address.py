@@ -123,7 +123,7 @@ async def remove(
 
 @app.command(name="import")
 async def import_(
-    file: Annotated[str, Parameter(help="The file, or - for standard input.")],
+    file: Annotated[str, Parameter(help="The file, or - for standard input.", allow_leading_hyphen=True)],
     /,
     *,
     domain: Annotated[str, Parameter(help="For lines without a domain; others must be of this one.")] = "",

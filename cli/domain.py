@@ -189,8 +189,10 @@ async def remove(
     async with session(common) as opened:
         await existing(opened, wanted)
         listed = await opened.wiring.directory.count_addresses(wanted)
-        if not yes and not confirm(f"Remove {wanted} and its {count(listed, 'address', 'addresses')}?"):
-            return 1
+    # Nobody else waits for the store while somebody thinks about the answer.
+    if not yes and not await confirm(f"Remove {wanted} and its {count(listed, 'address', 'addresses')}?"):
+        return 1
+    async with session(common) as opened:
         await opened.wiring.directory.remove_domain(wanted, by=actor(), now=opened.now())
     if common.json:
         document({"domain": wanted, "removed": True, "addresses": listed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import unicodedata
 from typing import TYPE_CHECKING
@@ -42,9 +43,16 @@ def message_id_of(text: str) -> str:
     return wanted
 
 
-def confirm(question: str) -> bool:
+async def confirm(question: str) -> bool:
     """Ask on a terminal, where the answer is no unless it is yes. Raises ConfigurationError where nobody can be asked."""
     if not sys.stdin.isatty():
         raise ConfigurationError(f"{question} There is no terminal to ask on", remedy="Say it with --yes.")
     complain(f"{question} [y/N] ", end="")
+    # Not in a thread and not blocking, so that Ctrl-C is an answer too.
+    loop, answered = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(sys.stdin, answered.set)
+    try:
+        await answered.wait()
+    finally:
+        loop.remove_reader(sys.stdin)
     return sys.stdin.readline().strip().lower() in ("y", "yes")

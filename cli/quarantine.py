@@ -261,7 +261,7 @@ async def delete(
     from cli.names import confirm
     from cli.render import count
 
-    if message_ids and not yes and not confirm(f"Delete {count(len(message_ids), 'message')} for good?"):
+    if message_ids and not yes and not await confirm(f"Delete {count(len(message_ids), 'message')} for good?"):
         return 1
     return await _each(message_ids, delete_one, common)
 

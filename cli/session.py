@@ -15,11 +15,14 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Final
 
+import msgspec
+
 from cli.options import Common
 from pipeline.faults import ConfigurationError, NotFoundError, StoreAwayError
 from pipeline.settings import Settings
 from workers.datadir import DataDirectory
-from workers.wiring import Wiring, redis_url, socket_path
+from workers.embedded import EmbeddedRedis
+from workers.wiring import Wiring, socket_path
 
 PATIENCE: Final = 10.0
 """Seconds for the Redis of a gateway that is just starting to answer."""
@@ -90,22 +93,17 @@ async def _closing(wiring: Wiring) -> AsyncIterator[None]:
 @contextlib.asynccontextmanager
 async def _own_store(settings: Settings) -> AsyncIterator[Session]:
     """The embedded Redis, run by us; or by a gateway that was faster, once it answers."""
-    from workers.embedded import EmbeddedRedis
-
     directory = DataDirectory(settings)
-    try:
-        directory.lock()
-    except ConfigurationError as fault:
-        wiring = await _starting(settings, fault)
+    wiring = await _ours_or_running(directory, settings)
+    if wiring is not None:
         async with _closing(wiring):
             yield Session(wiring, offline=False)
         return
-    server = EmbeddedRedis(settings)
+    server = PrivateRedis(settings)
     with _terminated():
         try:
-            await server.take_over()
             await server.start()
-            wiring = await Wiring.connect(settings)
+            wiring = await Wiring.connect(msgspec.structs.replace(settings, redis_url=server.url))
             async with _closing(wiring):
                 yield Session(wiring, offline=True)
         finally:
@@ -113,18 +111,35 @@ async def _own_store(settings: Settings) -> AsyncIterator[Session]:
             directory.unlock()
 
 
-async def _starting(settings: Settings, fault: ConfigurationError) -> Wiring:
-    """Somebody has the directory: a gateway that starts, or restarts its Redis, or another command that is soon done."""
+class PrivateRedis(EmbeddedRedis):
+    """The embedded Redis for one command: on a socket of its own, so that nobody relies on what ends in a moment."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._socket = socket_path(settings.data / "redis")
+
+
+async def _ours_or_running(directory: DataDirectory, settings: Settings) -> Wiring | None:
+    """None when the directory is locked for us. Somebody else may have it: a gateway that is about to answer, or another
+    command that is soon done.
+    """
     loop = asyncio.get_running_loop()
     deadline = loop.time() + PATIENCE
-    while loop.time() < deadline:
-        with contextlib.suppress(StoreAwayError):
-            return await Wiring.connect(settings)
-        await asyncio.sleep(PAUSE)
-    raise StoreAwayError(
-        f"{fault}, and its Redis does not answer at {redis_url(settings)}",
-        remedy="It may be starting, or be in trouble: look at its log, and try again.",
-    )
+    while True:
+        try:
+            directory.lock()
+        except ConfigurationError as fault:
+            wiring = await _running(settings)
+            if wiring is not None:
+                return wiring
+            if loop.time() > deadline:
+                raise StoreAwayError(
+                    f"{fault}, and no Redis answers there",
+                    remedy="It may be busy, or in trouble: look at its log, and try again.",
+                ) from None
+            await asyncio.sleep(PAUSE)
+        else:
+            return None
 
 
 @contextlib.contextmanager

@@ -176,12 +176,15 @@ class ColdStore:
         with contextlib.suppress(FileNotFoundError):
             self.path(message_id).unlink()
 
-    def names(self, partition: int) -> Iterator[tuple[str, float]]:
-        """(message id, modification time) of every body of a partition."""
+    def older(self, partition: int, than: float) -> list[str]:
+        """Ids of a partition's bodies that were written before `than` (seconds since 1970). Blocks."""
+        found = []
         for directory in (self.root / str(partition)).glob("??"):
             for path in directory.iterdir():
-                if is_id(path.name):
-                    yield path.name, path.stat().st_mtime
+                with contextlib.suppress(FileNotFoundError):
+                    if is_id(path.name) and path.stat().st_mtime < than:
+                        found.append(path.name)
+        return found
 
 
 class Bodies:

@@ -11,17 +11,19 @@ a step that is not there is sent again. So a step happens at most once whatever 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import AsyncIterator, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 from redis.exceptions import RedisError
 
 from pipeline import keys
-from pipeline.events import Recorded, decode
+from pipeline.events import MessageEvent, Recorded, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
+from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
 
@@ -29,7 +31,8 @@ MAX_STEPS: Final = 128
 """Steps in one call: about 10 ms of the server's time, so nobody else waits longer than that."""
 MAX_WEIGHT: Final = 2 << 20
 """Octets in one call: eight of the largest hot bodies."""
-REPLICATION_MS: Final = 5000
+SKEW_MS: Final = 60_000
+"""How far the clock behind an id and that of Redis may be apart."""
 RECONNECT: Final = 0.1
 """Seconds between two looks whether Redis is back."""
 
@@ -55,11 +58,8 @@ class _Waiting(NamedTuple):
 class Log:
     """One per process. `commit` from any number of tasks; reading is stateless."""
 
-    def __init__(self, redis: Client, *, replicas: int = 0, one_slot_per_call: bool = False) -> None:
-        """`replicas`: wait until so many have a step (WAIT). `one_slot_per_call`: on a Cluster a call stays in one slot."""
+    def __init__(self, redis: Client) -> None:
         self._redis = redis
-        self._replicas = replicas
-        self._one_slot = one_slot_per_call
         self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
         self._server_ms = 0
@@ -89,18 +89,14 @@ class Log:
         return self._flushing is None
 
     def _take(self) -> list[_Waiting]:
-        batch: list[_Waiting] = []
-        weight = 0
-        first_log = self._waiting[0].step.log
-        rest: list[_Waiting] = []
+        """The next call's steps, in the order in which they came."""
+        weight = count = 0
         for waiting in self._waiting:
             weight += waiting.step.weight
-            full = len(batch) >= MAX_STEPS or (batch and weight > MAX_WEIGHT)
-            if full or (self._one_slot and waiting.step.log != first_log):
-                rest.append(waiting)
-            else:
-                batch.append(waiting)
-        self._waiting = rest
+            if count == MAX_STEPS or (count and weight > MAX_WEIGHT):
+                break
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
         return batch
 
     async def _flush(self) -> None:
@@ -125,9 +121,7 @@ class Log:
             if not self._server_ms:
                 self._server_ms = await self._time()
             answer = await _append(self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch]))
-            if self._replicas:
-                await self._replicated()
-        except (RedisError, OSError, StoreAwayError) as error:
+        except (RedisError, OSError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):
                 raise fault from error
@@ -136,12 +130,6 @@ class Log:
         self._server_ms = answer[0]
         for waiting, result in zip(batch, answer[1:], strict=True):
             _resolve(waiting, result)
-
-    async def _replicated(self) -> None:
-        """Wait until the replicas have what was sent so far."""
-        reached = await self._redis.execute_command("WAIT", self._replicas, REPLICATION_MS)
-        if reached < self._replicas:
-            raise StoreAwayError(f"only {reached} of {self._replicas} replicas have the step")
 
     async def _settle(self, batch: list[_Waiting], fault: StoreAwayError) -> None:
         """The reply was lost: wait for Redis, find in the log what happened, and send the rest again."""
@@ -200,19 +188,24 @@ class Log:
         Ends at its last outcome, or at `version` for a live one: the log behind that is not read.
         """
         partition = partition_of(message_id)
-        domain = ""
-        start = str(max(0, born(message_id) - 60_000))
+        message: Message | None = None
+        start = str(max(0, born(message_id) - SKEW_MS))
         with faults():
             async for entry, fields in _entries(self._redis, keys.log(partition), start, "+"):
                 subject = fields.get(b"s", b"").decode("utf-8", "replace")
-                if subject != message_id and (not domain or subject != "@" + domain):
+                if subject != message_id and (message is None or subject != "@" + message.domain):
                     continue
                 recorded = decode_entry(partition, entry, fields)
                 if isinstance(recorded, Damaged):
                     continue
-                domain = domain or recorded.event.domain
                 yield recorded
-                if version is not None and subject == message_id and recorded.version >= version:
+                if subject != message_id or not isinstance(recorded.event, MessageEvent):
+                    continue
+                # Old history is read as it is: a step that should not have been possible is shown, not judged.
+                with contextlib.suppress(IllegalStep):
+                    message = evolve(message, recorded.event, message_id)
+                finished = message is not None and not message.live
+                if finished or (version is not None and recorded.version >= version):
                     return
 
     async def holds(self, message_id: str) -> bool:
@@ -271,12 +264,3 @@ def _resolve(waiting: _Waiting, result: int) -> None:
         waiting.done.set_exception(ConflictError(f"{waiting.step.subject} has moved on"))
     else:
         waiting.done.set_exception(LeaseLostError(f"{waiting.step.subject}: the lease was lost"))
-
-
-async def until_done(work: Callable[[], Awaitable[Any]]) -> Any:
-    """Repeat `work` while the store is away."""
-    while True:
-        try:
-            return await work()
-        except StoreAwayError:
-            await asyncio.sleep(RECONNECT)

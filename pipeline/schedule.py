@@ -135,7 +135,7 @@ class Schedule:
             later = await self._store.redis.zrangebyscore(queue, f"({now // MS + self._lease}", "+inf")
             pipe = self._store.redis.pipeline(transaction=False)
             for start in range(0, len(later), 1000):
-                pipe.zadd(queue, dict.fromkeys(later[start:start + 1000], now // MS), xx=True)
+                pipe.zadd(queue, dict.fromkeys(later[start : start + 1000], now // MS), xx=True)
             for server in servers:
                 pipe.delete(keys.server(server))
             pipe.hdel(keys.route(partition, domain), "until")

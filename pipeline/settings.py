@@ -118,9 +118,6 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies."
         ),
     ] = "always"
-    redis_replicas: Annotated[
-        int, _doc("Wait for this many replicas to have a message before saying 250 (WAIT). Outside Redis only.")
-    ] = 0
     partitions: Annotated[int, _doc("Number of partitions; fixed when the store is created.")] = 8
 
     smtp: Annotated[Endpoint, _doc("Where to accept mail. Port 25 in production.")] = Endpoint("0.0.0.0:2525")
@@ -268,7 +265,7 @@ def _decode_special(kind: type, value: Any) -> Any:
         return Path(str(value)).expanduser()
     if kind in (ipaddress.IPv4Network, ipaddress.IPv6Network) or kind == Network:
         return ipaddress.ip_network(str(value))
-    raise NotImplementedError(kind)
+    raise TypeError(f"no way to read a {kind}")
 
 
 def _field_types() -> dict[str, Any]:

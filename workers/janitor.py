@@ -202,7 +202,7 @@ class Janitor:
                 path.unlink(missing_ok=True)
                 swept += 1
         for partition in range(self._store.partitions):
-            names = [name for name, modified in self._wiring.bodies.cold.names(partition) if modified < before]
+            names = await asyncio.to_thread(self._wiring.bodies.cold.older, partition, before)
             for start in range(0, len(names), BATCH):
                 chunk = names[start : start + BATCH]
                 with faults():

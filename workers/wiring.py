@@ -48,7 +48,7 @@ class Wiring:
         self.store = store
         self.hostname = hostname(settings)
         self.retry = RetryPolicy.of(settings)
-        self.log = Log(store.redis, replicas=settings.redis_replicas)
+        self.log = Log(store.redis)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log)
         self.schedule = Schedule(store, settings)

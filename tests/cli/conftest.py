@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -175,6 +176,12 @@ class Shop:
             await blocking.aclose()
 
         self.do(work)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("GATEPOST_")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture

@@ -44,9 +44,18 @@ def test_endpoints():
 def test_the_environment_wins_over_the_file_and_the_command_line_over_both(tmp_path):
     file = tmp_path / "gatepost.toml"
     file.write_text('smtp = "127.0.0.1:1"\nretry_interval = "1m"\nhostname = "a.test"\nreceivers = 3\n')
-    environ = {"GATEPOST_RETRY_INTERVAL": "2m", "GATEPOST_HOSTNAME": "b.test", "GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8, ::1"}
+    environ = {
+        "GATEPOST_RETRY_INTERVAL": "2m",
+        "GATEPOST_HOSTNAME": "b.test",
+        "GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8, ::1",
+    }
     found = load(file, environ, {"hostname": "c.test", "data": None})
-    assert (found.smtp, found.retry_interval.seconds, found.hostname, found.receivers) == ("127.0.0.1:1", 120, "c.test", 3)
+    assert (found.smtp, found.retry_interval.seconds, found.hostname, found.receivers) == (
+        "127.0.0.1:1",
+        120,
+        "c.test",
+        3,
+    )
     assert found.allow_networks == (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1"))
 
 

@@ -3,18 +3,17 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import socket
 
 import pytest
 from aiosmtpd.controller import Controller
 
 from pipeline.route import Target
+from tests.support.servers import need
 from tests.workers.deliverer.support import CONTENT, TRACE, deliver, settings, summary
 from workers.deliverer.session import Session, SessionFailed
 
 A, B = "a@example.com", "b@example.com"
-SINK = shutil.which("smtp-sink", path="/usr/sbin:/usr/bin")
 
 
 class Keep:
@@ -58,10 +57,10 @@ def free_port() -> int:
 
 @contextlib.asynccontextmanager
 async def smtp_sink(*options: str):
-    assert SINK is not None
+    program = need("smtp-sink")
     port = free_port()
     user = ["-u", "root"] if os.getuid() == 0 else []
-    process = await asyncio.create_subprocess_exec(SINK, *user, *options, f"127.0.0.1:{port}", "100")
+    process = await asyncio.create_subprocess_exec(program, *user, *options, f"127.0.0.1:{port}", "100")
     try:
         yield Target(f"localhost:{port}", "localhost", "127.0.0.1", port)
     finally:
@@ -79,7 +78,6 @@ async def dial(where: Target) -> Session:
                 await asyncio.sleep(0.01)
 
 
-@pytest.mark.skipif(SINK is None, reason="smtp-sink (package postfix) is not installed")
 @pytest.mark.parametrize("options", [(), ("-p",), ("-e",)], ids=["pipelined", "stepwise", "helo"])
 async def test_smtp_sink_takes_messages_byte_for_byte(options, tmp_path):
     async with smtp_sink("-d", f"{tmp_path}/%M.", *options) as where:
@@ -98,7 +96,6 @@ async def test_smtp_sink_takes_messages_byte_for_byte(options, tmp_path):
             assert data.rstrip(b"\n").endswith(whole.rstrip(b"\n"))
 
 
-@pytest.mark.skipif(SINK is None, reason="smtp-sink (package postfix) is not installed")
 @pytest.mark.parametrize(
     ("options", "outcome"),
     [(("-r", "data"), "deferred data 450"), (("-f", "."), "refused dot 500"), (("-r", "rcpt"), "deferred rcpt 450")],
