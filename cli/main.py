@@ -50,6 +50,8 @@ def _run(words: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     plain = plain_words(words)
     if plain is not None:
+        # structlog would load it to paint tracebacks, and each process would be 4 MB larger for months.
+        sys.modules["rich"] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
         from cli import processes
 
         command, role, options = plain

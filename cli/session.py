@@ -27,6 +27,8 @@ from workers.wiring import Wiring, socket_path
 PATIENCE: Final = 10.0
 """Seconds for the Redis of a gateway that is just starting to answer."""
 PAUSE: Final = 0.1
+TERMINATED: Final = 128 + signal.SIGTERM
+"""Exit code, as shells have it."""
 
 
 class Session:
@@ -148,9 +150,19 @@ def _terminated() -> Iterator[None]:
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    asked = asyncio.Event()
+
+    def stop() -> None:
+        asked.set()
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, stop)
     try:
         yield
+    except asyncio.CancelledError:
+        if asked.is_set():
+            raise SystemExit(TERMINATED) from None
+        raise
     finally:
         loop.remove_signal_handler(signal.SIGTERM)
 

@@ -20,7 +20,7 @@ from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.state import Message, Stage
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
-from workers.consume import Consumer, Entry, streams
+from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
 from workers.wiring import Wiring
 
@@ -220,8 +220,7 @@ class Janitor:
     async def _forget_consumers(self, partition: int) -> None:
         for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
             with faults():
-                if not await self._store.redis.exists(stream):
-                    continue
+                await ensure_groups(self._store.redis, [stream], group)
                 for consumer in await self._store.redis.xinfo_consumers(stream, group):
                     if not consumer["pending"] and consumer["idle"] > CONSUMER_AGE_MS:
                         await self._store.redis.xgroup_delconsumer(stream, group, consumer["name"])

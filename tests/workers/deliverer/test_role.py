@@ -1,0 +1,240 @@
+"""The deliverer against a server that does what a script says: what waits, what fails, what is tried again, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline import keys, parked
+from pipeline.events import Deferred, Delivered, RouteDeferred
+from pipeline.route import Resolver
+from tests.support.peer import Do, Peer
+from tests.support.servers import eventually, free_port
+from tests.workers.conftest import DOMAIN, PARTITION, running
+from workers.deliverer.role import Deliverer
+
+ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
+
+
+def delivering(wiring):
+    return running(lambda stop: Deliverer(wiring, Resolver(""), stop).run())
+
+
+async def ends(wiring, message_id, *kinds, within=10):
+    async def there():
+        return await wiring.kinds(message_id) == ["Received", "Scanned", "Queued", *kinds]
+
+    try:
+        await eventually(there, within=within)
+    except BaseException:
+        print(await wiring.kinds())
+        raise
+
+
+async def outages(wiring):
+    return [row.event for row in await wiring.events() if isinstance(row.event, RouteDeferred)]
+
+
+async def test_many_messages_go_over_few_connections(parts):
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=3)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        ids = [await wiring.queued() for _ in range(100)]
+        async with delivering(wiring):
+            for message_id in ids:
+                await ends(wiring, message_id, "Delivered")
+        assert len(peer.transactions) == 100
+        assert peer.connections <= 3
+
+
+async def test_a_dead_server_costs_one_connection_and_one_event_per_interval_however_much_waits(parts):
+    async with Peer({"greeting": [b"421 4.3.2 not now"] * 3}) as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        ids = [await wiring.queued() for _ in range(200)]
+        async with delivering(wiring):
+            for tries in (1, 2, 3):
+                await eventually(lambda tries=tries: counted(wiring, tries))
+                assert peer.connections == tries
+                wiring.forward(920)
+            for message_id in ids:
+                await ends(wiring, message_id, "Delivered")
+        first, second, third = await outages(wiring)
+        assert (first.tries, second.tries, third.tries) == (1, 2, 3)
+        assert first.since == second.since == third.since
+        assert second.next_try - second.at >= 900 * 10**9
+        assert first.attempts[0].reply == "421 4.3.2 not now"
+        assert (await wiring.kinds()).count("RouteOpened") == 1
+        assert len(peer.transactions) == 200
+
+
+async def counted(wiring, count):
+    return len(await outages(wiring)) == count
+
+
+async def test_a_crash_after_the_claim_does_not_bring_the_next_attempt_forward(parts):
+    async with Peer({"greeting": Do(after="stall")}) as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        await wiring.queued()
+        stop = asyncio.Event()
+        first = asyncio.create_task(Deliverer(wiring, Resolver(""), stop).run())
+        await peer.until(lambda: peer.connections == 1)
+        score = await wiring.store.redis.zscore(keys.due(PARTITION), DOMAIN)
+        assert score / 1000 - wiring.clock() / 1e9 > 890
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+
+
+async def test_a_server_known_to_be_down_is_not_dialled_for_another_domain(parts):
+    wiring = await parts()
+    port = free_port()
+    await wiring.customer(f"127.0.0.1:{port}")
+    await wiring.queued()
+    async with delivering(wiring):
+        await eventually(lambda: counted(wiring, 1))
+    slot = await wiring.schedule.take_server(f"127.0.0.1:{port}", "other", wiring.clock(), 5)
+    assert slot.word == "down"
+    assert "refused" in slot.why.lower()
+
+
+async def test_the_message_whose_fate_is_unknown_is_tried_again_and_marked(parts):
+    async with Peer({"dot": [Do(reply=b"", after="close")]}) as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        async with delivering(wiring):
+            await ends(wiring, message_id, "Deferred")
+            wiring.forward(920)
+            await ends(wiring, message_id, "Deferred", "Delivered")
+        deferred, delivered = [row.event for row in await wiring.events(message_id)][-2:]
+        assert isinstance(deferred, Deferred)
+        assert deferred.attempt.unknown
+        assert isinstance(delivered, Delivered)
+        assert delivered.tries == 2
+        assert len(peer.transactions) == 2
+
+
+@pytest.mark.parametrize("phase", ["mail", "rcpt", "data"])
+async def test_a_session_that_breaks_in_one_message_makes_that_one_wait_and_not_the_next(parts, phase):
+    async with Peer({phase: [Do(reply=b"", after="close")]}, features=()) as peer:
+        wiring = await parts(connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        first, second = await wiring.queued(), await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: both(wiring, first, second))
+        kinds = {tuple(await wiring.kinds(message_id))[3:] for message_id in (first, second)}
+        assert kinds == {("Deferred",), ("Delivered",)}
+        assert await outages(wiring) == []
+
+
+async def both(wiring, *ids):
+    return all([len(await wiring.kinds(message_id)) == 4 for message_id in ids])
+
+
+async def test_a_session_that_breaks_for_every_message_backs_the_domain_off(parts):
+    async with Peer({"mail": Do(reply=b"", after="close")}) as peer:
+        wiring = await parts(connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        for _ in range(20):
+            await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: counted(wiring, 1))
+        assert peer.connections == 2
+        assert (await wiring.kinds()).count("Deferred") == 2
+
+
+async def test_a_421_to_a_message_backs_off_the_domain_and_puts_that_message_behind(parts):
+    async with Peer({"mail": [b"421 4.7.0 too much"]}) as peer:
+        wiring = await parts(connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        ids = [await wiring.queued() for _ in range(3)]
+        async with delivering(wiring):
+            await eventually(lambda: counted(wiring, 1))
+            assert peer.connections == 1
+            wiring.forward(920)
+            for message_id in ids:
+                await eventually(lambda message_id=message_id: delivered(wiring, message_id))
+        assert (await wiring.kinds()).count("Deferred") == 1
+
+
+async def delivered(wiring, message_id):
+    return (await wiring.kinds(message_id))[-1] == "Delivered"
+
+
+async def test_a_connection_that_the_server_closed_between_messages_costs_nothing(parts):
+    async with Peer({"dot": [Do(after="close")]}) as peer:
+        wiring = await parts(connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        ids = [await wiring.queued() for _ in range(2)]
+        async with delivering(wiring):
+            for message_id in ids:
+                await ends(wiring, message_id, "Delivered")
+        assert peer.connections == 2
+
+
+async def test_a_body_that_is_gone_parks_its_message_and_the_others_flow(parts):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        lost, fine = await wiring.queued(), await wiring.queued()
+        body = await wiring.store.redis.getdel(keys.body(PARTITION, lost))
+        async with delivering(wiring):
+            await ends(wiring, fine, "Delivered")
+            await eventually(lambda: parked.listed(wiring.store))
+            (item,) = await parked.listed(wiring.store)
+            assert (item.kind, item.message_id) == ("queue", lost)
+            await wiring.store.redis.set(keys.body(PARTITION, lost), body)
+            await parked.retry(wiring.store, item.reference, wiring.clock())
+            await ends(wiring, lost, "Delivered")
+
+
+async def test_a_worker_that_was_away_longer_than_its_lease_does_not_send_the_final_dot(parts):
+    go_on = asyncio.Event()
+    async with Peer({"data": [Do(wait=go_on)]}) as peer:
+        wiring = await parts(lease="2s", connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        stop = asyncio.Event()
+        sleeper = Deliverer(wiring, Resolver(""), stop)
+        task = asyncio.create_task(sleeper.run())
+        await peer.until(lambda: b"DATA" in peer.said)
+        (slot,) = sleeper._slots[DOMAIN]
+        slot.lost()  # what its own clock says after two minutes of SIGSTOP
+        go_on.set()
+        await peer.until(lambda: peer.unfinished == 1)
+        assert peer.transactions == []
+        stop.set()
+        await task
+        assert await wiring.kinds(message_id) == ["Received", "Scanned", "Queued"]
+
+
+async def test_a_thousand_recipients_go_in_transactions_that_every_server_takes(parts):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued(b"Subject: all\r\n\r\n", *(f"user{n}@{DOMAIN}" for n in range(250)))
+        async with delivering(wiring):
+            await eventually(lambda: delivered(wiring, message_id))
+            await eventually(lambda: finished(wiring, message_id))
+        assert [len(transaction.rcpts) for transaction in peer.transactions] == [100, 100, 50]
+
+
+async def finished(wiring, message_id):
+    return await wiring.head(message_id) is None
+
+
+async def test_one_dead_domain_does_not_hold_up_the_others(parts):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer("127.0.0.1:9")
+        await wiring.queued()
+        names = [f"d{n}.test" for n in range(20)]
+        for name in names:
+            await wiring.customer(f"127.0.0.1:{peer.port}", domain=name)
+        ids = [await wiring.queued(b"Subject: x\r\n\r\n", f"anna@{name}") for name in names]
+        async with delivering(wiring):
+            for message_id in ids:
+                await ends(wiring, message_id, "Delivered")
+            await eventually(lambda: counted(wiring, 1))

@@ -1,0 +1,110 @@
+"""Work from streams: taken over from the dead, set aside when it always fails, never in the way of the rest."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pipeline import keys, parked
+from pipeline.faults import NotFoundError
+from pipeline.settings import load
+from pipeline.store import Store
+from tests.support.servers import eventually
+from tests.workers.conftest import PARTITION, Parts, running
+from workers.consume import Consumer, ensure_groups, streams
+
+
+def consumer(wiring, handle, stop, name=None):
+    made = Consumer(wiring, "scan", keys.SCANNERS, streams(8, keys.scan), handle, stop)
+    if name:
+        made._name = name
+    return made
+
+
+class Handler:
+    """Remembers what it was given; fails for one id, as often as it comes."""
+
+    def __init__(self, wiring, bad=""):
+        self.wiring = wiring
+        self.bad = bad
+        self.seen = []
+
+    async def __call__(self, entries):
+        failed = {}
+        for entry in entries:
+            message_id = entry.fields[b"id"].decode()
+            self.seen.append(message_id)
+            if message_id == self.bad:
+                failed[entry.id] = ValueError("\x1b[31mcannot be read")
+            else:
+                await self.wiring.store.redis.xack(entry.stream, keys.SCANNERS, entry.id)
+                await self.wiring.store.redis.xdel(entry.stream, entry.id)
+        return failed
+
+
+async def test_work_that_was_there_before_the_first_worker_is_done(parts):
+    wiring = await parts()
+    message_id = await wiring.accept()
+    handler = Handler(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop).run()):
+        await eventually(lambda: done(handler, message_id))
+    assert await wiring.store.redis.xlen(keys.scan(PARTITION)) == 0
+
+
+async def done(handler, *ids):
+    return set(ids) <= set(handler.seen)
+
+
+async def test_work_in_the_hands_of_the_dead_is_taken_over_within_a_lease(parts):
+    wiring = await parts(lease="2s")
+    message_id = await wiring.accept()
+    await ensure_groups(wiring.store.redis, [keys.scan(PARTITION)], keys.SCANNERS)
+    taken = await wiring.store.redis.xreadgroup(keys.SCANNERS, "dead", {keys.scan(PARTITION): ">"}, count=1)
+    assert taken
+    handler = Handler(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop).run()):
+        await eventually(lambda: done(handler, message_id))
+
+
+async def test_what_always_fails_is_parked_with_its_reason_and_the_rest_goes_on(parts):
+    wiring = await parts(lease="2s", max_tries_before_parked=2)
+    bad, good = await wiring.accept(), await wiring.accept()
+    handler = Handler(wiring, bad)
+
+    async def listed():
+        return await parked.listed(wiring.store)
+
+    async with running(lambda stop: consumer(wiring, handler, stop).run()):
+        await eventually(lambda: done(handler, good))
+        await eventually(listed, within=15)
+        (item,) = await listed()
+        assert (item.kind, item.message_id, item.tries) == ("scan", bad, 2)
+        assert "cannot be read" in item.reason
+        assert await wiring.head(bad) is not None
+        handler.bad = ""
+        handler.seen.clear()
+        await parked.retry(wiring.store, item.reference, wiring.clock())
+        await eventually(lambda: done(handler, bad))
+    assert await listed() == []
+
+
+async def test_only_what_is_parked_can_be_retried(parts):
+    wiring = await parts()
+    for reference in ("scan:3:1-1", "nonsense", "scan:x:1", ""):
+        with pytest.raises(NotFoundError):
+            await parked.retry(wiring.store, reference, 1)
+
+
+async def test_a_redis_that_goes_and_comes_back_is_waited_for(own_redis, tmp_path):
+    wiring = Parts(load(None, {}, {"data": tmp_path}), await Store.connect(own_redis.url, 8))
+    handler = Handler(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop).run()):
+        first = await wiring.accept()
+        await eventually(lambda: done(handler, first))
+        own_redis.kill()
+        waiting = asyncio.create_task(wiring.accept())
+        own_redis.start()
+        second = await waiting
+        await eventually(lambda: done(handler, second), within=15)
+    await wiring.close()
