@@ -25,6 +25,8 @@ BAD: Final = "red"
 QUIET: Final = "dim"
 STRONG: Final = "bold"
 
+GAP: Final = "  "
+"""Between the columns of a table."""
 _PIPE_WIDTH: Final = 1 << 16
 """Columns of an output that is not a terminal: nothing is wrapped or cut for whoever reads it."""
 _SECOND: Final = 1_000_000_000
@@ -169,27 +171,43 @@ class Screen:
             self.say((f"{name:<{width}}  ", QUIET), value)
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Cell | tuple[str, str]]]) -> None:
-        """A table without lines. A column whose name begins with `>` is set flush right. The last column may wrap."""
-        from rich.table import Table
+        """A table without lines. A column whose name begins with `>` is set flush right.
+
+        On a terminal that is too narrow for it each row becomes a block of its own: nothing is ever cut off.
+        """
         from rich.text import Text
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style=QUIET)
-        for index, name in enumerate(columns):
-            last = index == len(columns) - 1
-            table.add_column(
-                name.removeprefix(">").upper(),
-                justify="right" if name.startswith(">") else "left",
-                no_wrap=not last,
-                overflow="fold",
-            )
-        for row in rows:
-            table.add_row(*map(Text.assemble, row))
-        if self.console.is_terminal:
-            self.console.print(table, soft_wrap=False)
+        heads = [Text(name.removeprefix(">").upper(), QUIET) for name in columns]
+        cells = [[Text.assemble(cell) for cell in row] for row in rows]
+        widths = [max(cell.cell_len for cell in column) for column in zip(heads, *cells, strict=True)]
+        if self.narrower_than(sum(widths) + len(GAP) * (len(widths) - 1)):
+            self._blocks(columns, cells)
             return
-        with self.console.capture() as captured:
-            self.console.print(table, soft_wrap=False)
-        self.console.file.writelines(line.rstrip() + "\n" for line in captured.get().splitlines())
+        for row in (heads, *cells):
+            line = Text()
+            for name, width, cell in zip(columns, widths, row, strict=True):
+                room = " " * (width - cell.cell_len)
+                line.append_text(Text.assemble(room, cell) if name.startswith(">") else Text.assemble(cell, room))
+                line.append(GAP)
+            line.rstrip()
+            self.console.print(line)
+
+    def _blocks(self, columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> None:
+        from rich.text import Text
+
+        names = [name.removeprefix(">") for name in columns]
+        for row in cells:
+            self.console.print(row[0])
+            line = Text("  ")
+            for name, cell in zip(names[1:], row[1:], strict=True):
+                if cell:
+                    separator = " · " if len(line) > 2 else ""
+                    line = Text.assemble(line, (f"{separator}{name} ", QUIET), cell)
+            self.console.print(line)
+
+    def narrower_than(self, columns: int) -> bool:
+        """Whether the output is a terminal with less room than that."""
+        return self.console.is_terminal and self.console.width < columns
 
     def quote(self, text: str, indent: int = 2) -> None:
         """The words of another server, line by line, as they were."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 VERB = 11
 """Width of the longest verb: quarantined."""
+ROOM = 40
+"""Columns that the details of an event should have; with fewer they begin further to the left."""
 LOCAL, UTC = 23, 24
 """Widths of a moment: 2026-11-23 15:57:03.123, and 2026-11-23T14:57:03.123Z."""
 
@@ -136,19 +138,21 @@ def _head(screen: Screen, message: Message, now: int) -> None:
     ])  # fmt: skip
 
 
-def _timeline(screen: Screen, recorded: Iterable[Recorded]) -> None:
+def _timeline(screen: Screen, recorded: Sequence[Recorded]) -> None:
     from cli.render import local_ms, utc_ms, zone
     from cli.words import describe
 
-    head = ""
+    local_is_utc = bool(recorded) and local_ms(recorded[0].event.at) + "Z" == utc_ms(recorded[0].event.at).replace(
+        "T", " "
+    )
+    if recorded and not local_is_utc:
+        screen.say((f"{zone(recorded[0].event.at):<{LOCAL}}  UTC", "dim"))
+    indent = UTC + 2 + VERB + 2 if local_is_utc else LOCAL + 2 + UTC + 2 + VERB + 2
     for entry in recorded:
-        event = entry.event
-        if not head:
-            head = f"{zone(event.at):<{LOCAL}}  UTC"
-            screen.say((head, "dim"))
-        told = describe(event)
-        screen.say(f"{local_ms(event.at)}  ", (utc_ms(event.at), "dim"), "  ", *line(told))
-        detail(screen, told, LOCAL + 2 + UTC + 2 + VERB + 2)
+        at, told = entry.event.at, describe(entry.event)
+        first = "" if local_is_utc else f"{local_ms(at)}  "
+        screen.say(first, (utc_ms(at), "" if local_is_utc else "dim"), "  ", *line(told))
+        detail(screen, told, 4 if screen.narrower_than(indent + ROOM) else indent)
 
 
 def line(told: Told) -> tuple[tuple[str, str], str]:

@@ -103,10 +103,22 @@ class Schedule:
         return await self._hold_call("renew", partition, domain, token, held, now, now // MS + self._lease)
 
     async def release(
-        self, partition: int, domain: str, token: str, held: Sequence[str], now: int, at: int = 0
+        self,
+        partition: int,
+        domain: str,
+        token: str,
+        held: Sequence[str],
+        now: int,
+        *,
+        at: int = 0,
+        untried: bool = False,
     ) -> None:
-        """Give a slot back, its untouched messages to be tried from `at` (ns; now when 0)."""
-        await self._hold_call("release", partition, domain, token, held, now, (at or now) // MS)
+        """Give a slot back, its untouched messages to be tried from `at` (ns; now when 0).
+
+        `untried`: no server was dialled, so the next attempt that the claim wrote down need not be waited for.
+        """
+        verb = "untried" if untried else "release"
+        await self._hold_call(verb, partition, domain, token, held, now, (at or now) // MS)
 
     async def take(self, message: Message, partition: int, now: int) -> bool:
         """Put one message out of the deliverers' reach for a lease; False when one of them has it in hand."""

@@ -7,6 +7,7 @@
 -- ARGV: verb, domain, now, time, token, channel, then message ids
 --   renew    extends the slot and its messages to `time`; 0 when the slot was lost
 --   release  gives the slot back, makes its messages free at `time`, and the domain due if something waits
+--   untried  as release, of a slot that was taken and not used: the claim's word on the next attempt is taken back
 --   take     takes one message out of reach of the deliverers until `time`; 0 when one of them has it in hand
 -- Returns 1 or 0.
 
@@ -33,6 +34,7 @@ end
 
 redis.call('ZREM', slots, token)
 redis.call('HDEL', route, 'full')
+if verb == 'untried' then redis.call('HDEL', route, 'until') end
 local blocked = tonumber(redis.call('HGET', route, 'until') or 0)
 local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
 if not first then

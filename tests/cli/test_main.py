@@ -173,7 +173,7 @@ def test_a_worker_loads_nothing_that_only_a_person_needs():
     assert "gatepost: no role 'nobody'" in done.stderr
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "pipeline.settings" in loaded
-    assert not loaded & {"cyclopts", "cli.app", "rich", "rich.table"}
+    assert not loaded & {"cyclopts", "cli.app", "rich.console"}
 
 
 def test_help_loads_no_store():

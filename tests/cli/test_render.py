@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import sys
 
 import pytest
 
@@ -91,6 +93,20 @@ def test_a_pipe_gets_whole_lines_without_colours_or_trailing_spaces(capsys):
         f"{'b':<30}  1,000  [red]y",
         "done",
     ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_that_is_too_wide_for_the_terminal_becomes_blocks_and_loses_nothing(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setenv("TERM", "xterm")
+    Screen().table(["id", ">size", "subject"], [["a" * 22, "7", "x" * 30], ["b", "", "y"]])
+    said = re.sub(r"\x1b\[[0-9;]*m", "", sys.stdout.getvalue())
+    assert said == f"{'a' * 22}\n  size 7 · subject {'x' * 30}\nb\n  subject y\n"
 
 
 def test_facts_leave_out_what_is_not_known(capsys):

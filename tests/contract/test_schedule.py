@@ -136,6 +136,16 @@ async def test_a_slot_given_back_makes_its_untouched_messages_due_at_once(store,
     assert len((await claim(schedule, "t2")).work) == 3
 
 
+async def test_a_slot_that_was_not_used_does_not_cost_the_domain_its_attempt(store, log, schedule):
+    (message_id,) = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    await schedule.release(P, DOMAIN, "t1", [message_id], NOW)
+    assert await due_at(store) == RETRY // MS
+    await claim(schedule, "t2", now=RETRY)
+    await schedule.release(P, DOMAIN, "t2", [message_id], RETRY, at=RETRY + SECOND, untried=True)
+    assert await due_at(store) == (RETRY + SECOND) // MS
+
+
 async def test_a_drained_domain_leaves_the_schedule(store, log, schedule):
     await open_route(store)
     (message_id,) = await queue_mail(store, log)
@@ -150,7 +160,7 @@ async def test_a_drained_domain_leaves_the_schedule(store, log, schedule):
 async def test_retry_now_forgives_route_servers_and_messages(store, log, schedule):
     (message_id,) = await queue_mail(store, log)
     await claim(schedule, "t1")
-    await schedule.release(P, DOMAIN, "t1", [message_id], NOW, NOW + 900 * SECOND)
+    await schedule.release(P, DOMAIN, "t1", [message_id], NOW, at=NOW + 900 * SECOND)
     await schedule.server_down("mx.example.test:25", NOW, RETRY, "timed out")
     assert await schedule.retry_now(P, DOMAIN, NOW, ["mx.example.test:25"]) == 1
     assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)

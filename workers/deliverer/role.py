@@ -57,6 +57,13 @@ class Deliverer:
         self._hinted.add((partition, domain))
         self._wake.set()
 
+    def let_go(self, server: str) -> None:
+        """Another domain needs a connection to this server: those that wait for work there are closed."""
+        for slots in self._slots.values():
+            for slot in slots:
+                if slot.idle and slot.server == server:
+                    slot.let_go()
+
     def later(self, at: int) -> None:
         """Something becomes due at `at` (ms)."""
         if not self._next or at < self._next:
@@ -115,7 +122,7 @@ class Deliverer:
             return
         slot = Slot(self, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
-        task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
+        task = slot.task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
@@ -174,9 +181,11 @@ class Deliverer:
                     break
 
     async def _finish(self) -> None:
-        """Stopping: what is in hand is finished; slots that wait for work let go."""
+        """Stopping: what is in hand is finished; slots that wait, for work or for a server that does not answer, let go."""
         for slot in [slot for slots in self._slots.values() for slot in slots]:
-            slot.wake()
+            slot.let_go()
+            if slot.dialling and slot.task is not None:
+                slot.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=25)
         for task in list(self._tasks):

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger()
 
-BUSY: Final = 1.0
-"""Seconds until a domain is looked at again whose server has all its connections in use."""
+BUSY_NS: Final = 200_000_000
+"""Until a domain is looked at again whose server has all its connections in use."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 CLOSING: Final = 421
@@ -58,6 +58,10 @@ class RouteDown(Exception):
 class ServerBusy(Exception):
     """All connections that the server is allowed are in use."""
 
+    def __init__(self, server: str) -> None:
+        super().__init__(server)
+        self.server = server
+
 
 class Slot:
     def __init__(self, deliverer: Deliverer, partition: int, domain: str) -> None:
@@ -69,11 +73,15 @@ class Slot:
         self.token = new_token()
         self._fence = Fence(keys.slots(partition, domain), self.token)
         self.held: list[Work] = []
+        self.task: asyncio.Task[None] | None = None
         self.server = ""
         self.idle = False
         self._wake = asyncio.Event()
         self._session: Session | None = None
         self._open = False
+        self._released = False
+        self.dialling = False
+        """Nothing was said to a server yet: this slot may be cut off at any moment."""
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = self._settings.lease.seconds
@@ -83,6 +91,11 @@ class Slot:
 
     def wake(self) -> None:
         """Something became due while this slot was waiting for work."""
+        self._wake.set()
+
+    def let_go(self) -> None:
+        """Do not wait for more work: somebody else needs the connection."""
+        self._released = True
         self._wake.set()
 
     def renewed(self) -> None:
@@ -102,14 +115,15 @@ class Slot:
             return
         try:
             await self._drain()
-        except ServerBusy:
-            await self._give_back(int(BUSY * 1000) * MS)
+        except ServerBusy as busy:
+            self._deliverer.let_go(busy.server)
+            await self._give_back(delay=BUSY_NS, untried=True)
         except RouteDown as down:
             await self._back_off(down)
         except LeaseLostError:
             log.warning("lease lost", domain=self.domain)
         except BaseException:
-            await asyncio.shield(self._give_back())
+            await asyncio.shield(self._give_back(untried=self.dialling))
             raise
         else:
             await self._give_back()
@@ -161,7 +175,7 @@ class Slot:
             return False
         finally:
             self.idle = False
-        return True
+        return not self._released
 
     # One message
 
@@ -276,15 +290,18 @@ class Slot:
                 target.server, self.token, self._wiring.clock(), self._settings.connections_per_server
             )
             if slot.word == "full":
-                raise ServerBusy
+                raise ServerBusy(target.server)
             if slot.word == "down":
                 attempts.append(Attempt(server=target.server, address=target.address, stage="connect", reply=slot.why))
                 until = max(until, slot.until * MS)
                 continue
             self.server = target.server
+            self.dialling = True
             try:
                 self._session = await Session.open(target, hostname=self._wiring.hostname, settings=self._settings)
+                self.dialling = False
             except SessionFailed as failure:
+                self.dialling = False
                 await self._close_session()
                 attempts.append(failure.attempt)
                 until = 0
@@ -318,10 +335,12 @@ class Slot:
 
     # The domain
 
-    async def _give_back(self, delay: int = 0) -> None:
+    async def _give_back(self, *, delay: int = 0, untried: bool = False) -> None:
         now = self._wiring.clock()
         held = [work.id for work in self.held]
-        await self._wiring.schedule.release(self.partition, self.domain, self.token, held, now, now + delay)
+        await self._wiring.schedule.release(
+            self.partition, self.domain, self.token, held, now, at=now + delay, untried=untried
+        )
         if delay:
             self._deliverer.later((now + delay) // MS)
 
