@@ -10,6 +10,7 @@ from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
     from cli.render import Screen
+    from pipeline.state import Message
     from projections.failures import Failure
     from projections.readers import DomainFailures, FailureGroup
 
@@ -38,6 +39,7 @@ async def failures(
       gatepost failures 1nx9s4tkh2v6c8jq0d7w03
       gatepost failures example.com --all --json
     """
+    from cli.heads import LiveHeads
     from cli.names import domain_of
     from cli.render import Screen, document, rfc3339
     from cli.session import session
@@ -47,10 +49,12 @@ async def failures(
     message = what.lower() if what and ids.is_id(what.lower()) else ""
     async with session(common, views=True) as opened:
         store = opened.wiring.store
-        found = await read_failures(store.redis, store.partitions, domain_of(what) if what and not message else None)
+        head = await LiveHeads(opened.wiring).load(message) if message else None
+        wanted = head.domain if head else domain_of(what) if what and not message else None
+        found = await read_failures(store.redis, store.partitions, wanted)
         now = opened.now()
     if message:
-        found = _only(found, message)
+        found = _only(found, message, head)
     newest = sorted(((one.domain, failure) for one in found for failure in one.failures), key=lambda pair: -pair[1].at)
     if common.json:
         groups = [_group_form(one.domain, group) for one in found for group in one.groups]
@@ -75,12 +79,17 @@ async def failures(
     return 0
 
 
-def _only(found: tuple[DomainFailures, ...], message: str) -> tuple[DomainFailures, ...]:
+def _only(found: tuple[DomainFailures, ...], message: str, head: Message | None) -> tuple[DomainFailures, ...]:
+    """What concerns one message: its own errors, and while it waits, those of its domain since it came."""
     from projections.readers.failures import DomainFailures, group
 
     kept = []
     for one in found:
-        same = tuple(failure for failure in one.failures if failure.message == message)
+        same = tuple(
+            failure
+            for failure in one.failures
+            if failure.message == message or (head and not failure.message and failure.at >= head.received_at)
+        )
         if same:
             kept.append(DomainFailures(domain=one.domain, failures=same, groups=group(same)))
     return tuple(kept)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 VERB = 11
 """Width of the longest verb: quarantined."""
+READ_ON = 2.0
+"""Seconds for the log behind the last event of a message that waits: a week of it may be millions of entries."""
 ROOM = 40
 """Columns that the details of an event should have; with fewer they begin further to the left."""
 LOCAL, UTC = 23, 24
@@ -72,23 +76,26 @@ async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message, 
     if partition_of(wanted) >= wiring.store.partitions:
         raise NotFoundError(f"no message {wanted}", remedy="It may be of another Gatepost; see --data.")
     (head,) = await wiring.schedule.heads(partition_of(wanted), [wanted])
-    recorded = [
-        entry async for entry in wiring.log.history(wanted, head.version if head is not None and head.live else None)
-    ]
+    recorded = await _history(opened, wanted, head)
     own = [entry for entry in recorded if entry.subject == wanted]
     if not own:
         raise NotFoundError(
             f"no message {wanted}", remedy="The id is in the reply to the sender, and in every list of this program."
         )
-    last = own[-1].entry
-    recorded = [entry for entry in recorded if entry.subject == wanted or _order(entry.entry) <= _order(last)]
     aside = [item for item in await parked.listed(wiring.store) if item.message_id == wanted]
     return recorded, head or _folded(own, wanted), aside
 
 
-def _order(entry: str) -> tuple[int, int]:
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
+async def _history(opened: Session, wanted: str, head: Message | None) -> list[Recorded]:
+    """All that happened to the message; and what its route went through since, as far as there is time to read that."""
+    recorded: list[Recorded] = []
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(None) as limit:
+            async for entry in opened.wiring.log.history(wanted):
+                recorded.append(entry)
+                if head is not None and entry.subject == wanted and entry.version >= head.version:
+                    limit.reschedule(asyncio.get_running_loop().time() + READ_ON)
+    return recorded
 
 
 def _folded(own: Sequence[Recorded], message_id: str) -> Message:

@@ -36,8 +36,6 @@ SKEW_MS: Final = 60_000
 RECONNECT: Final = 0.1
 """Seconds between two looks whether Redis is back."""
 
-_append = Script.named("append")
-
 
 class Damaged(msgspec.Struct, frozen=True):
     """An entry of the log that cannot be read: counted and shown by whoever meets it, never a reason to stop."""
@@ -58,8 +56,10 @@ class _Waiting(NamedTuple):
 class Log:
     """One per process. `commit` from any number of tasks; reading is stateless."""
 
-    def __init__(self, redis: Client) -> None:
+    def __init__(self, redis: Client, *, beyond_memory: bool = False) -> None:
+        """`beyond_memory`: steps are taken when Redis is full as well; for those that move mail on, not for new mail."""
         self._redis = redis
+        self._append = Script.named("append", beyond_memory=beyond_memory)
         self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
         self._server_ms = 0
@@ -120,7 +120,9 @@ class Log:
         try:
             if not self._server_ms:
                 self._server_ms = await self._time()
-            answer = await _append(self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch]))
+            answer = await self._append(
+                self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch])
+            )
         except (RedisError, OSError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):

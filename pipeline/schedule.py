@@ -25,10 +25,6 @@ BATCH: Final = 10
 """Messages per claim: few enough that slots share a backlog evenly, enough to make the call cheap per message."""
 BATCH_OCTETS: Final = 512 << 10
 
-_claim = Script.named("claim")
-_hold = Script.named("hold")
-_server = Script.named("server")
-
 
 class Work(msgspec.Struct):
     """A waiting message in a worker's hands. `hot`: its body, when Redis had it."""
@@ -69,8 +65,11 @@ def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
 
 
 class Schedule:
-    def __init__(self, store: Store, settings: Settings) -> None:
+    def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
+        self._claim = Script.named("claim", beyond_memory=beyond_memory)
+        self._hold = Script.named("hold", beyond_memory=beyond_memory)
+        self._server = Script.named("server", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
         self._limit = settings.connections_per_server
 
@@ -93,7 +92,7 @@ class Schedule:
             "more" if more else "new", prefix,
         ]  # fmt: skip
         with faults():
-            answer = await _claim(self._store.redis, names, arguments)
+            answer = await self._claim(self._store.redis, names, arguments)
         word, is_open, following = answer[0].decode(), bool(answer[1]), int(float(answer[2] or 0))
         rows = zip(answer[3::3], answer[4::3], answer[5::3], strict=True)
         return Claim(word, is_open, following, [_work(*row) for row in rows])
@@ -132,7 +131,7 @@ class Schedule:
         ]  # fmt: skip
         arguments = [verb, domain, now // MS, time, token, keys.hint(partition), *held]
         with faults():
-            return bool(await _hold(self._store.redis, names, arguments))
+            return bool(await self._hold(self._store.redis, names, arguments))
 
     async def route(self, partition: int, domain: str) -> Route:
         """What is known about reaching a domain."""
@@ -162,7 +161,7 @@ class Schedule:
         """A connection slot at one server; limits hold over all workers and all domains that share it."""
         names = [keys.server(server), keys.server_slots(server)]
         with faults():
-            word, until, why = await _server(
+            word, until, why = await self._server(
                 self._store.redis, names, [now // MS, now // MS + self._lease, token, limit]
             )
         return ServerSlot(word.decode(), int(float(until)), why.decode("utf-8", "replace"))

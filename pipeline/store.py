@@ -76,8 +76,13 @@ class Script:
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
-    def named(cls, name: str) -> Script:
-        return cls(files("pipeline").joinpath("lua", f"{name}.lua").read_text("utf-8"))
+    def named(cls, name: str, *, beyond_memory: bool = False) -> Script:
+        """A script of `pipeline/lua/`. `beyond_memory`: it runs when Redis has reached maxmemory as well.
+
+        That is for whatever moves mail on: it is how memory becomes free again. Only taking new mail stops.
+        """
+        source = files("pipeline").joinpath("lua", f"{name}.lua").read_text("utf-8")
+        return cls("#!lua flags=allow-oom\n" + source if beyond_memory else source)
 
     async def __call__(self, redis: Client, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it. Raises what the client raises: the caller knows whether a lost reply matters."""

@@ -20,6 +20,8 @@ from workers.wiring import Wiring
 
 BATCH: Final = 64
 """Entries per stream and read."""
+NEW, OURS = ">", "0"
+"""What to read of a group (XREADGROUP): entries nobody had yet, or those that are in our hands."""
 PAUSE: Final = 0.5
 """Seconds between two looks whether Redis is back."""
 
@@ -78,11 +80,13 @@ class Consumer:
                 try:
                     if not ready:
                         await ensure_groups(reader, list(self._streams), self._group)
+                        # What was handed to us when the connection broke waits for us, and not for the end of a lease.
+                        await self._work(await self._read(reader, OURS))
                         ready = True
                     if asyncio.get_running_loop().time() >= reclaim_at:
                         await self._reclaim(reader)
                         reclaim_at = asyncio.get_running_loop().time() + self._lease_ms / 2000
-                    await self._work(await self._read(reader))
+                    await self._work(await self._read(reader, NEW))
                     away = False
                 except (RedisError, OSError, StoreError) as error:
                     ready = False
@@ -96,16 +100,17 @@ class Consumer:
             with contextlib.suppress(RedisError, OSError):
                 await reader.aclose()
 
-    async def _read(self, reader: Client) -> list[Entry]:
+    async def _read(self, reader: Client, which: str) -> list[Entry]:
         rows: Any = await reader.xreadgroup(
-            self._group, self._name, dict.fromkeys(self._streams, ">"), count=BATCH, block=BLOCK_MS
+            self._group, self._name, dict.fromkeys(self._streams, which), count=BATCH, block=BLOCK_MS
         )
         pairs = rows.items() if isinstance(rows, dict) else rows or ()
         found = []
         for name, entries in pairs:
             stream = name.decode()
-            for batch in [entries[0]] if isinstance(rows, dict) else [entries]:
-                found += [Entry(self._streams[stream], stream, entry.decode(), fields) for entry, fields in batch]
+            for entry, fields in entries[0] if isinstance(rows, dict) and entries else entries:
+                if fields:
+                    found.append(Entry(self._streams[stream], stream, entry.decode(), fields, again=which == OURS))
         return found
 
     async def _reclaim(self, reader: Client) -> None:

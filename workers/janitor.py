@@ -185,7 +185,9 @@ class Janitor:
                     name, f"({start}", most, start=offset, num=COOL_BATCH, withscores=True
                 )
             if not rows:
-                self._cooled[partition, name] = last
+                # What is given back by a worker gets the time of its failed attempt as score, so the last leases' worth
+                # of the set is looked at again.
+                self._cooled[partition, name] = min(last, most - 2 * int(self._wiring.settings.lease) // MS)
                 return moved
             offset += len(rows)
             last = int(rows[-1][1])

@@ -48,12 +48,18 @@ class Wiring:
         self.store = store
         self.hostname = hostname(settings)
         self.retry = RetryPolicy.of(settings)
-        self.log = Log(store.redis)
+        self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log)
-        self.schedule = Schedule(store, settings)
+        self.schedule = Schedule(store, settings, beyond_memory=True)
+        # A full Redis takes no new mail and goes on with what it has.
+        self._intake_log = Log(store.redis)
         self.intake = Intake(
-            self.log, self.bodies, partitions=store.partitions, lifetime=int(settings.queue_lifetime), clock=self.clock
+            self._intake_log,
+            self.bodies,
+            partitions=store.partitions,
+            lifetime=int(settings.queue_lifetime),
+            clock=self.clock,
         )
 
     @classmethod
@@ -62,6 +68,6 @@ class Wiring:
         return cls(settings, await Store.connect(redis_url(settings), settings.partitions))
 
     async def close(self) -> None:
-        while not self.log.idle:
+        while not (self.log.idle and self._intake_log.idle):
             await asyncio.sleep(0.01)
         await self.store.close()

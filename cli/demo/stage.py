@@ -22,6 +22,7 @@ from cli.render import Screen
 from cli.session import actor
 from pipeline import settings as settings_file
 from pipeline.directory import Address, Domain
+from pipeline.events import Event
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.ids import partition_for
 from pipeline.settings import Endpoint
@@ -51,6 +52,8 @@ class Stage:
         self.wiring: Wiring
         self.away: str
         """HOST:PORT where nobody listens."""
+        self.ids: dict[type[Event], str] = {}
+        """What each scene ends with -> the message of that scene."""
 
     @contextlib.asynccontextmanager
     async def set_up(self, stop: asyncio.Event) -> AsyncIterator[None]:

@@ -100,6 +100,7 @@ async def _play(stage: Stage, number: int, scene: Scene) -> bool:
     if scene.ends is None:
         as_told = reply.startswith("550 5.1.1") and not message_id
     elif message_id:
+        stage.ids[scene.ends] = message_id
         if again:
             # It was found down in an earlier show; nobody wants to wait a quarter of an hour to see it again.
             await stage.retry(domain, stage.away)
@@ -183,6 +184,8 @@ def epilogue(stage: Stage) -> None:
         f"{gatepost} queue --data {data}",
         f"{gatepost} failures --data {data}",
         f"{gatepost} quarantine list --data {data}",
+        f"{gatepost} quarantine release {stage.ids.get(Quarantined, 'ID')} --data {data}",
+        f"{gatepost} trace {stage.ids.get(Delivered, 'ID')} --data {data}",
         f"{gatepost} books --data {data}",
         f"{gatepost} replay --all --data {data}",
     ])  # fmt: skip

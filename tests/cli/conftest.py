@@ -173,6 +173,7 @@ class Shop:
             await projector.renew()
             while await projector.fold():
                 pass
+            await projector._release()
             await blocking.aclose()
 
         self.do(work)

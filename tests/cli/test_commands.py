@@ -205,6 +205,11 @@ def test_failures_are_grouped_and_their_words_are_the_servers_own(shop: Shop):
     assert content["failures"][0]["attempt"]["reply"] == NO_USER.reply
     assert (content["failures"][0]["state"], content["failures"][0]["next"]) == ("failed", "returned")
     assert [(group["count"], group["domain"]) for group in content["groups"]] == [(1, DOMAIN), (2, DOMAIN)]
+    waiting = shop.queued()
+    assert shop.run("failures", waiting).out == "No delivery error is known.\n"
+    shop.route_deferred()
+    shop.fold()
+    assert "│ Connection refused" in shop.run("failures", waiting).out
     assert shop.run("failures", "other.test").out == "No delivery error is known.\n"
 
 
@@ -349,6 +354,18 @@ def test_a_trace_tells_everything_with_the_servers_words(shop: Shop):
         "received", "scanned", "queued", "route_deferred", "deferred", "delivered", "failed",
     ]  # fmt: skip
     assert content["events"][4]["attempt"]["reply"] == BUSY.reply
+
+
+def test_a_trace_of_what_waits_shows_what_its_domain_waits_for(shop: Shop):
+    message_id = shop.queued()
+    shop.route_deferred()
+    shop.route_deferred("other.test")
+    events = shop.run("trace", message_id, "--json").json["events"]
+    assert [(event["type"], event["domain"]) for event in events[-2:]] == [
+        ("queued", DOMAIN),
+        ("route_deferred", DOMAIN),
+    ]
+    assert events[-1]["attempts"][0]["reply"] == "Connection refused"
 
 
 def test_a_trace_of_what_never_was_is_not_found(shop: Shop):

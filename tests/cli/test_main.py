@@ -150,6 +150,11 @@ def test_every_command_has_help_with_an_example(capsys, monkeypatch, chain):
         assert f"  gatepost {' '.join(chain)}" in text or f"| gatepost {' '.join(chain)}" in text
 
 
+def test_every_command_is_on_the_page_about_the_command_line():
+    page = (ROOT / "docs" / "cli.md").read_text("utf-8")
+    assert [chain for chain in ALL if f"gatepost {' '.join(chain)}" not in page] == []
+
+
 def test_there_is_no_store_where_none_was_made(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert entry.main(["queue", "--data", "nowhere"]) == 3

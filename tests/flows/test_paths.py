@@ -9,7 +9,7 @@ import smtplib
 import pytest
 
 from pipeline.events import Deferred, Delivered, Failed, Quarantined, RouteDeferred, RouteOpened
-from tests.support.servers import missing, swaks, wait_until
+from tests.support.servers import missing, smtp_source, swaks, wait_until
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
 PLAIN = (
@@ -241,3 +241,13 @@ def test_the_books_balance_and_every_view_can_be_rebuilt(running):
 
     wait_until(balanced, what="balanced books")
     running.cli("replay", "--all")
+
+
+def test_postfix_tools_on_both_sides_lose_nothing(running, smtp_sink):
+    running.add(smtp_sink.address, "anna@sink.example.test", domain="sink.example.test")
+    options = ("-s", "10", "-m", "200", "-l", "3000", "-f", "s@elsewhere.test", "-t", "anna@sink.example.test")
+    for mode in ((), ("-d",)):
+        assert smtp_source(running.port, *options, *mode).returncode == 0
+    arrived = smtp_sink.wait_messages(400)
+    assert len(arrived) == 400
+    assert {mail.recipients for mail in arrived} == {("anna@sink.example.test",)}

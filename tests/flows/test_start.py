@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import smtplib
 import socket
@@ -115,7 +116,7 @@ def test_sigterm_ends_everything_in_order_and_a_restart_goes_on_where_it_was():
 def test_a_worker_that_dies_is_replaced_and_it_is_said():
     with gateway() as running:
         (pid,) = [pid for pid, role in running.children().items() if role == "scanner"]
-        subprocess.run(["kill", "-9", str(pid)], check=True)
+        os.kill(pid, signal.SIGKILL)
         wait_until(lambda: "worker died" in running.process.output(), what="the message")
         wait_until(lambda: any(role == "scanner" and new != pid for new, role in running.children().items()))
 
@@ -218,3 +219,18 @@ def test_commands_start_quickly_enough_to_be_used_in_scripts(directory):
     )
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"aiosmtpd", "aiosmtplib", "cryptography", "dns", "ldap3", "uvloop", "pipeline.scanning"}
+
+
+def test_a_full_redis_refuses_new_mail_until_what_waits_has_moved_to_disk():
+    with customer() as server, gateway(redis_memory="8MiB", retry_interval="60s") as running:
+        running.add("127.0.0.1:9")
+        content = b"Subject: large\r\n\r\n" + b"x" * 200_000 + b"\r\n"
+        accepted = []
+        with pytest.raises(smtplib.SMTPResponseException) as full:
+            accepted.extend(running.send(content) for _ in range(200))
+        assert (full.value.smtp_code, full.value.smtp_error[:5]) == (452, b"4.3.1")
+        wait_until(lambda: sends(running), within=30, what="room again")
+        wait_until(lambda: list((running.data / "bodies").rglob(accepted[0])), within=30, what="the body on disk")
+        running.cli("domain", "add", "example.test", "--route", server.route)
+        server.wait(len(accepted) + 1)
+        assert {mail.original for mail in server.arrived if len(mail.content) > 1000} == {content}

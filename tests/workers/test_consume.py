@@ -67,6 +67,16 @@ async def test_work_in_the_hands_of_the_dead_is_taken_over_within_a_lease(parts)
         await eventually(lambda: done(handler, message_id))
 
 
+async def test_what_was_handed_to_us_when_the_connection_broke_is_done_as_soon_as_it_is_back(parts):
+    wiring = await parts()
+    message_id = await wiring.accept()
+    await ensure_groups(wiring.store.redis, [keys.scan(PARTITION)], keys.SCANNERS)
+    await wiring.store.redis.xreadgroup(keys.SCANNERS, "mine", {keys.scan(PARTITION): ">"}, count=1)
+    handler = Handler(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop, "mine").run()):
+        await eventually(lambda: done(handler, message_id), within=5)
+
+
 async def test_what_always_fails_is_parked_with_its_reason_and_the_rest_goes_on(parts):
     wiring = await parts(lease="2s", max_tries_before_parked=2)
     bad, good = await wiring.accept(), await wiring.accept()
