@@ -68,8 +68,8 @@ async def list_(domain: Annotated[str, Parameter(help="The domain.")], /, *, com
       gatepost address list example.com
     """
     from cli.domain import existing
-    from cli.names import domain_of
-    from cli.render import Screen, count, document
+    from cli.names import domain_of, written
+    from cli.render import Screen, clean, count, document
     from cli.session import session
 
     name = domain_of(domain)
@@ -78,12 +78,12 @@ async def list_(domain: Annotated[str, Parameter(help="The domain.")], /, *, com
         locals_ = sorted([address.local async for address in opened.wiring.directory.addresses(name)], key=str.casefold)
     if common.json:
         document(
-            {"domain": name, "catch_all": found.catch_all, "addresses": [_written(local, name) for local in locals_]}
+            {"domain": name, "catch_all": found.catch_all, "addresses": [written(local, name) for local in locals_]}
         )
         return 0
     screen = Screen()
-    for local in locals_:
-        screen.say(_written(local, name))
+    # Straight out: there may be a million of them.
+    sys.stdout.writelines(clean(written(local, name)) + "\n" for local in locals_)
     if locals_:
         screen.say()
     rest = "; every other one is accepted too (catch-all)" if found.catch_all else ""
@@ -255,9 +255,3 @@ def _total(wanted: Mapping[str, Mapping[str, None]]) -> int:
 
 def _listed_already(number: int) -> str:
     return f", {number:,} {'was' if number == 1 else 'were'} listed already" if number else ""
-
-
-def _written(local: str, domain: str) -> str:
-    from cli.render import clean
-
-    return clean(f"{local}@{domain}")

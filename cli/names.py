@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import unicodedata
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from cli.render import complain
 from pipeline import ids
@@ -13,6 +13,9 @@ from pipeline.faults import ConfigurationError, NotFoundError
 
 if TYPE_CHECKING:
     from pipeline.address import Address
+
+_PLAIN: Final = str.maketrans(".-_+", "aaaa")
+"""What needs no second look in a local part, besides letters and digits."""
 
 
 def domain_of(text: str) -> str:
@@ -31,6 +34,20 @@ def address_of(text: str) -> Address:
 
     found = parse(text.strip())
     return Address(unicodedata.normalize("NFC", found.plain), found.domain)
+
+
+def written(local: str, domain: str) -> str:
+    """A listed address as it would be typed: in quotes where it has to be (RFC 5321 4.1.2)."""
+    from pipeline.address import AddressError, parse
+
+    address = f"{local}@{domain}"
+    if not local.translate(_PLAIN).isalnum():
+        try:
+            parse(address)
+        except AddressError:
+            escaped = local.replace("\\", "\\\\").replace('"', '\\"')
+            return f'"{escaped}"@{domain}'
+    return address
 
 
 def message_id_of(text: str) -> str:

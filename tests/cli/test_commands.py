@@ -98,6 +98,8 @@ def test_a_quoted_and_a_composed_address_are_the_mailbox_that_smtp_looks_up(shop
         return [await wiring.directory.knows(key, DOMAIN) for key in ("anna", "gr\u00fcn")]
 
     assert shop.do(known) == [True, True]
+    assert shop.run("address", "add", '"a \\"b"@example.test').code == 0
+    assert '"a \\"b"@example.test' in shop.run("address", "list", DOMAIN).out.splitlines()
 
 
 def test_nothing_is_added_when_one_address_or_domain_is_wrong(shop: Shop):

@@ -61,7 +61,7 @@ class Deliverer:
         """Another domain needs a connection to this server: those that wait for work there are closed."""
         for slots in self._slots.values():
             for slot in slots:
-                if slot.idle and slot.server == server:
+                if slot.idle and slot.connection.server == server:
                     slot.let_go()
 
     def later(self, at: int) -> None:
@@ -120,7 +120,7 @@ class Deliverer:
     def _open(self, partition: int, domain: str) -> None:
         if len(self._tasks) >= MAX_SLOTS or self.stopping:
             return
-        slot = Slot(self, partition, domain)
+        slot = Slot(self, self.wiring, self.resolver, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
         task = slot.task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
         self._tasks.add(task)
@@ -175,8 +175,8 @@ class Deliverer:
                         slot.renewed()
                     else:
                         slot.lost()
-                    if slot.server:
-                        await self.wiring.schedule.renew_server(slot.server, slot.token, now)
+                    if slot.connection.server:
+                        await self.wiring.schedule.renew_server(slot.connection.server, slot.token, now)
                 except StoreError:
                     break
 
@@ -184,7 +184,7 @@ class Deliverer:
         """Stopping: what is in hand is finished; slots that wait, for work or for a server that does not answer, let go."""
         for slot in [slot for slots in self._slots.values() for slot in slots]:
             slot.let_go()
-            if slot.dialling and slot.task is not None:
+            if slot.connection.dialling and slot.task is not None:
                 slot.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=25)

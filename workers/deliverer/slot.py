@@ -15,27 +15,26 @@ import contextlib
 import random
 import time
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 import structlog
 
 from pipeline import keys
 from pipeline.bodies import Buffer
-from pipeline.events import Attempt, RouteDeferred, RouteOpened
-from pipeline.faults import ConflictError, CorruptError, LeaseLostError
+from pipeline.events import RouteDeferred, RouteOpened
+from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.retry import next_try
-from pipeline.route import RouteError, Target, resolve
+from pipeline.route import Resolver
 from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
 from pipeline.trace import received_line
+from workers.deliverer.connection import Connection, RouteDown, ServerBusy
 from workers.deliverer.record import Fence, record
-from workers.deliverer.session import Session, SessionFailed
-
-if TYPE_CHECKING:
-    from workers.deliverer.role import Deliverer
+from workers.deliverer.session import SessionFailed
+from workers.wiring import Wiring
 
 log = structlog.get_logger()
 
@@ -46,45 +45,34 @@ RECIPIENTS: Final = 100
 CLOSING: Final = 421
 
 
-class RouteDown(Exception):
-    """No server of the domain can be used just now."""
+class Office(Protocol):
+    """What a slot asks of its deliverer."""
 
-    def __init__(self, attempts: Sequence[Attempt], until: int = 0) -> None:
-        super().__init__()
-        self.attempts = tuple(attempts)
-        self.until = until
-
-
-class ServerBusy(Exception):
-    """All connections that the server is allowed are in use."""
-
-    def __init__(self, server: str) -> None:
-        super().__init__(server)
-        self.server = server
+    @property
+    def stopping(self) -> bool: ...
+    def look_at(self, partition: int, domain: str) -> None: ...
+    def later(self, at: int) -> None: ...
+    def let_go(self, server: str) -> None: ...
 
 
 class Slot:
-    def __init__(self, deliverer: Deliverer, partition: int, domain: str) -> None:
-        self._deliverer = deliverer
-        self._wiring = deliverer.wiring
-        self._settings = deliverer.wiring.settings
+    def __init__(self, office: Office, wiring: Wiring, resolver: Resolver, partition: int, domain: str) -> None:
+        self._office = office
+        self._wiring = wiring
         self.partition = partition
         self.domain = domain
         self.token = new_token()
         self._fence = Fence(keys.slots(partition, domain), self.token)
         self.held: list[Work] = []
+        self.connection = Connection(wiring, resolver, domain, self.token)
         self.task: asyncio.Task[None] | None = None
-        self.server = ""
         self.idle = False
         self._wake = asyncio.Event()
-        self._session: Session | None = None
         self._open = False
         self._released = False
-        self.dialling = False
-        """Nothing was said to a server yet: this slot may be cut off at any moment."""
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
-        self._lease = self._settings.lease.seconds
+        self._lease = wiring.settings.lease.seconds
         self._valid_until = 0.0
 
     # What the deliverer sees
@@ -116,19 +104,20 @@ class Slot:
         try:
             await self._drain()
         except ServerBusy as busy:
-            self._deliverer.let_go(busy.server)
+            self._office.let_go(busy.server)
             await self._give_back(delay=BUSY_NS, untried=True)
         except RouteDown as down:
             await self._back_off(down)
         except LeaseLostError:
             log.warning("lease lost", domain=self.domain)
         except BaseException:
-            await asyncio.shield(self._give_back(untried=self.dialling))
+            await asyncio.shield(self._give_back(untried=self.connection.dialling))
             raise
         else:
             await self._give_back()
         finally:
-            await asyncio.shield(self._close())
+            with contextlib.suppress(StoreError, OSError):
+                await asyncio.shield(self.connection.close(abort=self._office.stopping))
 
     async def _claim(self, *, more: bool) -> bool:
         """Whether there is work, or for a slot that is held, whether it still is."""
@@ -146,13 +135,13 @@ class Slot:
             self._open_another(claim, now)
             return True
         if claim.word == "early" and claim.next:
-            self._deliverer.later(claim.next)
+            self._office.later(claim.next)
         return claim.word == "empty"
 
     def _open_another(self, claim: Claim, now: int) -> None:
         """More is waiting than this slot took: another slot may help."""
         if claim.open and claim.next and claim.next <= now // MS:
-            self._deliverer.look_at(self.partition, self.domain)
+            self._office.look_at(self.partition, self.domain)
 
     async def _drain(self) -> None:
         while True:
@@ -160,7 +149,7 @@ class Slot:
                 await self._deliver(self.held[0])
                 if self.held:
                     self.held.pop(0)
-            if self._deliverer.stopping or not await self._claim(more=True):
+            if self._office.stopping or not await self._claim(more=True):
                 return
             if not self.held and not await self._wait_for_work():
                 return
@@ -170,7 +159,7 @@ class Slot:
         self.idle = True
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), self._settings.keep_connection.seconds)
+            await asyncio.wait_for(self._wake.wait(), self._wiring.settings.keep_connection.seconds)
         except TimeoutError:
             return False
         finally:
@@ -219,7 +208,7 @@ class Slot:
         """What the server answered. Raises RouteDown, ServerBusy, LeaseLostError, and SessionFailed when a fresh session broke."""
         while True:
             try:
-                session = await self._ready_session()
+                session = await self.connection.session()
             except RouteDown as down:
                 if down.attempts and all(classify(attempt) is Kind.REFUSED for attempt in down.attempts):
                     # There is no such domain, or it says that it takes no mail (RFC 7505): waiting would not help.
@@ -231,7 +220,7 @@ class Slot:
             try:
                 return await session.deliver(message, recipients, content, trace, self.valid)
             except SessionFailed as failure:
-                await self._close_session(abort=True)
+                await self.connection.close(abort=True)
                 if not self.valid():
                     raise LeaseLostError(f"{self.domain}: the lease was lost") from failure
                 if fresh:
@@ -273,66 +262,6 @@ class Slot:
             self._wiring.store, self.partition, self.domain, message_id, str(error), now=self._wiring.clock()
         )
 
-    # Sessions
-
-    async def _ready_session(self) -> Session:
-        session = self._session
-        if session is not None and session.usable and session.sent < self._settings.messages_per_connection:
-            return session
-        await self._close_session()
-        return await self._dial()
-
-    async def _dial(self) -> Session:
-        attempts: list[Attempt] = []
-        until = 0
-        for target in await self._targets():
-            slot = await self._wiring.schedule.take_server(
-                target.server, self.token, self._wiring.clock(), self._settings.connections_per_server
-            )
-            if slot.word == "full":
-                raise ServerBusy(target.server)
-            if slot.word == "down":
-                attempts.append(Attempt(server=target.server, address=target.address, stage="connect", reply=slot.why))
-                until = max(until, slot.until * MS)
-                continue
-            self.server = target.server
-            self.dialling = True
-            try:
-                self._session = await Session.open(target, hostname=self._wiring.hostname, settings=self._settings)
-                self.dialling = False
-            except SessionFailed as failure:
-                self.dialling = False
-                await self._close_session()
-                attempts.append(failure.attempt)
-                until = 0
-            else:
-                return self._session
-        raise RouteDown(attempts, until)
-
-    async def _targets(self) -> Sequence[Target]:
-        domain = await self._wiring.directory.find(self.domain)
-        try:
-            return await resolve(
-                domain.route if domain else (), self.domain, self._deliverer.resolver, self._settings.allow_networks
-            )
-        except RouteError as error:
-            raise RouteDown([error.attempt]) from error
-
-    async def _close_session(self, *, abort: bool = False) -> None:
-        session, self._session = self._session, None
-        if session is not None:
-            if abort or not session.usable:
-                session.abort()
-            else:
-                await session.quit(2.0)
-        if self.server:
-            server, self.server = self.server, ""
-            await self._wiring.schedule.release_server(server, self.token)
-
-    async def _close(self) -> None:
-        with contextlib.suppress(Exception):
-            await self._close_session(abort=self._deliverer.stopping)
-
     # The domain
 
     async def _give_back(self, *, delay: int = 0, untried: bool = False) -> None:
@@ -342,7 +271,7 @@ class Slot:
             self.partition, self.domain, self.token, held, now, at=now + delay, untried=untried
         )
         if delay:
-            self._deliverer.later((now + delay) // MS)
+            self._office.later((now + delay) // MS)
 
     async def _back_off(self, down: RouteDown) -> None:
         """One event, however many messages wait."""
@@ -375,4 +304,4 @@ class Slot:
             tries=event.tries,
             reply=down.attempts[-1].reply if down.attempts else "",
         )
-        self._deliverer.later(event.next_try // MS)
+        self._office.later(event.next_try // MS)

@@ -87,6 +87,16 @@ async def test_a_crash_after_the_claim_does_not_bring_the_next_attempt_forward(p
         await asyncio.gather(first, return_exceptions=True)
 
 
+async def test_an_orderly_stop_while_dialling_is_quick_and_no_attempt(parts):
+    async with Peer({"greeting": Do(after="stall")}) as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        await wiring.queued()
+        async with asyncio.timeout(5), delivering(wiring):
+            await peer.until(lambda: peer.connections == 1)
+        assert await wiring.schedule.due(PARTITION, wiring.clock(), 5) == ([DOMAIN], 0)
+
+
 async def test_a_server_known_to_be_down_is_not_dialled_for_another_domain(parts):
     wiring = await parts()
     port = free_port()
