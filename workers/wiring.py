@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
 import socket
+import stat
+import tempfile
 import time
 from pathlib import Path
 from typing import Final
 
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
+from pipeline.faults import ConfigurationError
 from pipeline.intake import Intake
 from pipeline.log import Log
 from pipeline.retry import RetryPolicy
@@ -23,11 +27,20 @@ SOCKET_LIMIT: Final = 100
 
 
 def socket_path(data: Path) -> Path:
-    """Where the embedded Redis of a data directory listens: inside it, or under /tmp when that path is too long."""
+    """Where the embedded Redis of a data directory listens: inside it, or in a directory of this user's when that path is
+    too long. Raises ConfigurationError when somebody else has that directory."""
     path = data.resolve() / "redis.sock"
-    if len(str(path)) <= SOCKET_LIMIT:
+    if len(os.fsencode(path)) <= SOCKET_LIMIT:
         return path
-    return Path("/tmp") / f"gatepost-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.sock"  # noqa: S108 - the directory is checked by the server's own permissions (0700 socket)
+    directory = Path(tempfile.gettempdir()) / f"gatepost-{os.getuid()}"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid != os.getuid() or not stat.S_ISDIR(found.st_mode) or found.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{directory} is not a private directory of this user",
+            remedy="Choose a shorter --data, or remove that directory.",
+        )
+    return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
 
 
 def redis_url(settings: Settings) -> str:

@@ -234,3 +234,18 @@ def test_a_full_redis_refuses_new_mail_until_what_waits_has_moved_to_disk():
         running.cli("domain", "add", "example.test", "--route", server.route)
         server.wait(len(accepted) + 1)
         assert {mail.original for mail in server.arrived if len(mail.content) > 1000} == {content}
+
+
+def test_after_a_kill_of_the_supervisor_nothing_is_left_running_and_the_next_start_has_all_mail():
+    with customer() as server, gateway(retry_interval="1s") as running:
+        server.stop()
+        running.add(server.route)
+        waiting = [running.send(MAIL) for _ in range(5)]
+        children = list(running.children())
+        os.kill(running.process.pid, signal.SIGKILL)
+        running.process.wait()
+        server.start()
+        running.start()
+        wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], within=40)
+        server.wait(5)
+        assert sorted(mail.id for mail in server.arrived) == sorted(waiting)
