@@ -28,7 +28,8 @@ SOCKET_LIMIT: Final = 100
 
 def socket_path(data: Path) -> Path:
     """Where the embedded Redis of a data directory listens: inside it, or in a directory of this user's when that path is
-    too long. Raises ConfigurationError when somebody else has that directory."""
+    too long. Raises ConfigurationError when somebody else has that directory.
+    """
     path = data.resolve() / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_LIMIT:
         return path
