@@ -80,15 +80,9 @@ async def add(
 
 async def _retry(opened: Session, domain: Domain, before: Domain) -> int:
     """Mail that waits for the old route need not wait for the old route's next attempt."""
-    import asyncio
-
-    from pipeline.directory import REFRESH
     from pipeline.ids import partition_for
 
     partition = partition_for(domain.name, opened.wiring.store.partitions)
-    if (await opened.wiring.schedule.route(partition, domain.name)).since:
-        # Deliverers look at the directory once a second; sooner, they would try the old route once more.
-        await asyncio.sleep(REFRESH * 1.5)
     return await opened.wiring.schedule.retry_now(partition, domain.name, opened.now(), (*before.route, *domain.route))
 
 

@@ -180,6 +180,6 @@ async def _catch_up(wiring: Wiring) -> None:
         await projector.renew()
         while await projector.fold():
             pass
-        await projector._release()  # noqa: SLF001 - the lease would keep the next projector waiting for five seconds
+        await projector.release()
     finally:
         await blocking.aclose()

@@ -128,11 +128,16 @@ class Store:
     async def connect(cls, url: str, partitions: int) -> Store:
         """Open the store, and create it when it is new. The number of partitions is the store's own once it exists."""
         redis = open_client(url)
-        with faults():
-            await redis.hsetnx(keys.STORE, "partitions", str(partitions))
-            await redis.hsetnx(keys.STORE, "format", str(FORMAT))
-            found, version = await redis.hmget(keys.STORE, ["partitions", "format"])
+        try:
+            with faults():
+                await redis.hsetnx(keys.STORE, "partitions", str(partitions))
+                await redis.hsetnx(keys.STORE, "format", str(FORMAT))
+                found, version = await redis.hmget(keys.STORE, ["partitions", "format"])
+        except StoreError:
+            await redis.aclose()
+            raise
         if int(version) > FORMAT:
+            await redis.aclose()
             raise ConfigurationError(
                 f"the store at {url} was written by a newer Gatepost (format {int(version)}, this one knows {FORMAT})",
                 remedy="Install the newer version again; nothing was changed.",

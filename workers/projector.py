@@ -109,7 +109,7 @@ class Projector:
                 await _pause(stop, PATIENCE[min(failed, len(PATIENCE) - 1)])
                 failed += 1
         with suppress(StoreError):
-            await self._release()
+            await self.release()
 
     async def catch_up(self) -> None:
         """Bring all views to the end of the log, whoever holds the leases."""
@@ -146,7 +146,7 @@ class Projector:
                 await self._reopen(partition)
         self._renew_at = time.monotonic() + self._lease / RENEWALS
 
-    async def _release(self) -> None:
+    async def release(self) -> None:
         for partition in self._partitions:
             with faults():
                 await _lease(self._redis, [lease_key(partition)], [self._token, 0])

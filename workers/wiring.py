@@ -14,7 +14,7 @@ from typing import Final
 
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
-from pipeline.faults import ConfigurationError
+from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.intake import Intake
 from pipeline.log import Log
 from pipeline.retry import RetryPolicy
@@ -79,7 +79,12 @@ class Wiring:
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:
         """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""
-        return cls(settings, await Store.connect(redis_url(settings), settings.partitions))
+        store = await Store.connect(redis_url(settings), settings.partitions)
+        try:
+            return cls(settings, store)
+        except GatepostError:
+            await store.close()
+            raise
 
     async def close(self) -> None:
         while not (self.log.idle and self._intake_log.idle):

@@ -173,7 +173,7 @@ class Shop:
             await projector.renew()
             while await projector.fold():
                 pass
-            await projector._release()
+            await projector.release()
             await blocking.aclose()
 
         self.do(work)

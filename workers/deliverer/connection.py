@@ -45,6 +45,7 @@ class Connection:
         self._domain = domain
         self._token = token
         self._session: Session | None = None
+        self._route: tuple[str, ...] = ()
         self.server = ""
         """Where a place is held; empty when nowhere."""
         self.dialling = False
@@ -53,7 +54,8 @@ class Connection:
     async def session(self) -> Session:
         """One that is ready for a message. Raises RouteDown, ServerBusy."""
         session = self._session
-        if session is not None and session.usable and session.sent < self._wiring.settings.messages_per_connection:
+        fit = session is not None and session.usable and session.sent < self._wiring.settings.messages_per_connection
+        if session is not None and fit and self._current_route() == self._route:
             return session
         await self.close()
         return await self._dial()
@@ -93,11 +95,17 @@ class Connection:
         self.dialling = False
         return session
 
+    def _current_route(self) -> tuple[str, ...]:
+        """Empty for a domain that is not ours, where a bounce goes by MX."""
+        domain = self._wiring.directory.domain(self._domain)
+        return domain.route if domain else ()
+
     async def _targets(self) -> Sequence[Target]:
-        domain = await self._wiring.directory.find(self._domain)
-        route = domain.route if domain else ()
+        # Dialling is rare and slow, so the directory is asked whether it changed: a new route holds from the next attempt on.
+        await self._wiring.directory.refresh()
+        self._route = self._current_route()
         try:
-            return await resolve(route, self._domain, self._resolver, self._wiring.settings.allow_networks)
+            return await resolve(self._route, self._domain, self._resolver, self._wiring.settings.allow_networks)
         except RouteError as error:
             raise RouteDown([error.attempt]) from error
 

@@ -248,3 +248,28 @@ async def test_one_dead_domain_does_not_hold_up_the_others(parts):
             for message_id in ids:
                 await ends(wiring, message_id, "Delivered")
             await eventually(lambda: counted(wiring, 1))
+
+
+async def test_a_changed_route_holds_for_a_connection_that_is_open(parts):
+    async with Peer() as old, Peer() as new:
+        wiring = await parts(connections_per_server=1, keep_connection="30s")
+        await wiring.customer(f"127.0.0.1:{old.port}")
+        first = await wiring.queued()
+        async with delivering(wiring):
+            await ends(wiring, first, "Delivered")
+            await wiring.customer(f"127.0.0.1:{new.port}")
+            second = await wiring.queued()
+            await ends(wiring, second, "Delivered")
+        assert (len(old.transactions), len(new.transactions)) == (1, 1)
+
+
+async def test_a_changed_route_moves_what_waits_for_the_old_one(parts):
+    async with Peer() as new:
+        wiring = await parts()
+        await wiring.customer("127.0.0.1:9")
+        message_id = await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: counted(wiring, 1))
+            await wiring.customer(f"127.0.0.1:{new.port}")
+            await wiring.schedule.retry_now(PARTITION, DOMAIN, wiring.clock(), ["127.0.0.1:9"])
+            await ends(wiring, message_id, "Delivered")
