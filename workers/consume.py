@@ -16,6 +16,7 @@ from redis.exceptions import RedisError, ResponseError
 from pipeline.faults import StoreAwayError, StoreError
 from pipeline.parked import park_entry
 from pipeline.store import BLOCK_MS, Client, explain, faults
+from workers.pause import pause
 from workers.wiring import Wiring
 
 BATCH: Final = 64
@@ -94,8 +95,7 @@ class Consumer:
                     if not away:
                         log.warning("store trouble, waiting", role=self._kind, reason=str(fault))
                     away = True
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(self._stop.wait(), PAUSE)
+                    await pause(self._stop, PAUSE)
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await reader.aclose()

@@ -22,6 +22,7 @@ from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
+from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -242,10 +243,7 @@ async def _every(seconds: float, duty: Callable[[], Awaitable[int]], stop: async
             away = True
         except Exception:
             log.exception("a duty failed, will be tried again", duty=duty.__name__)
-        try:
-            await asyncio.wait_for(stop.wait(), seconds)
-        except TimeoutError:
-            continue
+        await pause(stop, seconds)
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:

@@ -30,6 +30,7 @@ from projections.base import History, Portion, Projection, View, advance, positi
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
+from workers.pause import pause
 from workers.wiring import Wiring
 
 BATCH: Final = 1000
@@ -106,7 +107,7 @@ class Projector:
                     _log.warning("views stand still", reason=str(error))
                 self.held.clear()
                 self._renew_at = 0.0
-                await _pause(stop, PATIENCE[min(failed, len(PATIENCE) - 1)])
+                await pause(stop, PATIENCE[min(failed, len(PATIENCE) - 1)])
                 failed += 1
         with suppress(StoreError):
             await self.release()
@@ -123,16 +124,16 @@ class Projector:
         if time.monotonic() >= self._renew_at:
             await self.renew()
         if not self.held:
-            await _pause(stop, self._lease / RENEWALS)
+            await pause(stop, self._lease / RENEWALS)
             return
         if not self._behind():
             if not await self._grown():
                 return
-            await _pause(stop, GATHER_BUSY if self._busy else GATHER)
+            await pause(stop, GATHER_BUSY if self._busy else GATHER)
         while await self.fold() and not stop.is_set() and time.monotonic() < self._renew_at:
             pass
         if self._behind():
-            await _pause(stop, GATHER)
+            await pause(stop, GATHER)
 
     async def renew(self) -> None:
         """Keep the leases held, and take those that are free."""
@@ -243,11 +244,6 @@ def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
     for folding in foldings:
         levels.setdefault(folding.checkpoint, []).append(folding)
     return levels
-
-
-async def _pause(stop: asyncio.Event, seconds: float) -> None:
-    with suppress(TimeoutError):
-        await asyncio.wait_for(stop.wait(), seconds)
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:

@@ -16,6 +16,7 @@ import uvloop
 from pipeline.faults import ConfigurationError, StoreAwayError
 from pipeline.settings import Settings
 from workers import logs
+from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -44,8 +45,7 @@ async def _connect(settings: Settings, stop: asyncio.Event) -> Wiring | None:
             if not told:
                 log.warning("waiting for Redis", reason=str(fault))
                 told = True
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(stop.wait(), AWAY)
+            await pause(stop, AWAY)
     return None
 
 

@@ -10,7 +10,6 @@ SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 import socket
@@ -30,6 +29,7 @@ from workers import logs
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.notify import Notifications, notify
+from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -211,11 +211,11 @@ class Supervisor:
             if time.monotonic() - worker.started > STEADY:
                 worker.pause = FIRST_PAUSE
             log.error("worker died", role=worker.role, how=_how(process.returncode), restart_in=f"{worker.pause:g}s")
-            await self._sleep(worker.pause)
+            await pause(self._stop, worker.pause)
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
 
     async def _keep_redis(self) -> None:
-        pause = FIRST_PAUSE
+        wait = FIRST_PAUSE
         started = time.monotonic()
         while not self._stop.is_set():
             process = self._redis.process
@@ -223,18 +223,14 @@ class Supervisor:
             if process.poll() is None:
                 await asyncio.sleep(WATCH)
                 continue
-            pause = FIRST_PAUSE if time.monotonic() - started > STEADY else min(pause * 2, REDIS_PAUSE)
-            log.error("the embedded Redis died", how=_how(process.returncode), restart_in=f"{pause:g}s")
-            await self._sleep(pause)
+            wait = FIRST_PAUSE if time.monotonic() - started > STEADY else min(wait * 2, REDIS_PAUSE)
+            log.error("the embedded Redis died", how=_how(process.returncode), restart_in=f"{wait:g}s")
+            await pause(self._stop, wait)
             started = time.monotonic()
             try:
                 await self._redis.start()
             except GatepostError as error:
                 log.error("the embedded Redis does not start", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
-
-    async def _sleep(self, seconds: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), seconds)
 
     async def _until_stopped(self) -> None:
         while not self._stop.is_set():

@@ -24,6 +24,7 @@ from pipeline.events import Delivered, Event, Quarantined, Recorded, RouteDeferr
 from pipeline.faults import StoreAwayError
 from pipeline.ids import is_id
 from pipeline.log import Damaged
+from workers.pause import pause
 
 PATIENCE: Final = 20.0
 """Seconds for each message to come to where it should; usually it takes less than one."""
@@ -231,8 +232,7 @@ async def watch(stage: Stage, stop: asyncio.Event) -> None:
                         news.append(entry)
             for recorded in sorted(news, key=lambda recorded: recorded.event.at):
                 _tell_event(stage, recorded, local(recorded.event.at)[11:], f"{clean(recorded.subject):<22}  ")
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), WATCH)
+        await pause(stop, WATCH)
 
 
 def _clock(at: int) -> str:

@@ -19,6 +19,7 @@ from pipeline.route import Resolver
 from pipeline.store import explain
 from workers.deliverer.slot import Slot
 from workers.notify import notify
+from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -94,8 +95,7 @@ class Deliverer:
         wait = POLL
         if self._next:
             wait = min(wait, max(AT_MOST_EVERY, self._next / 1000 - self.wiring.clock() / 1e9))
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait)
+        await pause(self._wake, wait)
         self._wake.clear()
 
     async def _look(self) -> None:

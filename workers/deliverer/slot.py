@@ -34,6 +34,7 @@ from pipeline.trace import received_line
 from workers.deliverer.connection import Connection, RouteDown, ServerBusy
 from workers.deliverer.record import Fence, record
 from workers.deliverer.session import SessionFailed
+from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -159,12 +160,10 @@ class Slot:
         self.idle = True
         self._wake.clear()
         try:
-            await asyncio.wait_for(self._wake.wait(), self._wiring.settings.keep_connection.seconds)
-        except TimeoutError:
-            return False
+            came = await pause(self._wake, self._wiring.settings.keep_connection.seconds)
         finally:
             self.idle = False
-        return not self._released
+        return came and not self._released
 
     # One message
 
