@@ -110,7 +110,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
     redis_memory: Annotated[
-        Size, _doc("maxmemory of the embedded Redis. Near it, senders get 452 4.3.1 and keep their mail.")
+        Size,
+        _doc(
+            "maxmemory of the embedded Redis. At nine tenths of it new mail gets 452 4.3.1, and the sender keeps it. The history takes about 1 KiB for a message and stays, so 2GiB is enough for some two million messages."
+        ),
     ] = Size(2 << 30)
     redis_fsync: Annotated[
         str,
