@@ -218,4 +218,5 @@ async def _targets(endpoint: Endpoint, resolver: Resolver, allowed: Sequence[Net
 
 
 def _error(server: str, enhanced: str, words: str) -> RouteError:
-    return RouteError(Attempt(server=server, stage="route", enhanced=enhanced, reply=words))
+    # `server` may be an Endpoint, and an event takes plain text only.
+    return RouteError(Attempt(server=str(server), stage="route", enhanced=enhanced, reply=words))

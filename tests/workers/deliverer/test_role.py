@@ -9,6 +9,7 @@ import pytest
 from pipeline import keys, parked
 from pipeline.events import Deferred, Delivered, RouteDeferred
 from pipeline.route import Resolver
+from tests.support.dns import Names
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually, free_port
 from tests.workers.conftest import DOMAIN, PARTITION, running
@@ -17,8 +18,8 @@ from workers.deliverer.role import Deliverer
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"
 
 
-def delivering(wiring):
-    return running(lambda stop: Deliverer(wiring, Resolver(""), stop).run())
+def delivering(wiring, dns=""):
+    return running(lambda stop: Deliverer(wiring, Resolver(dns), stop).run())
 
 
 async def ends(wiring, message_id, *kinds, within=10):
@@ -273,3 +274,39 @@ async def test_a_changed_route_moves_what_waits_for_the_old_one(parts):
             await wiring.customer(f"127.0.0.1:{new.port}")
             await wiring.schedule.retry_now(PARTITION, DOMAIN, wiring.clock(), ["127.0.0.1:9"])
             await ends(wiring, message_id, "Delivered")
+
+
+async def test_a_server_whose_name_does_not_exist_is_waited_for_because_it_can_be_mended(parts):
+    async with Names({}) as names:
+        wiring = await parts()
+        await wiring.customer("mail.gone.example:25")
+        message_id = await wiring.queued()
+        async with delivering(wiring, f"127.0.0.1:{names.port}"):
+            await eventually(lambda: counted(wiring, 1))
+        (outage,) = await outages(wiring)
+        assert (outage.attempts[0].stage, outage.attempts[0].server) == ("route", "mail.gone.example:25")
+        assert "does not exist" in outage.attempts[0].reply
+        assert await wiring.head(message_id) is not None
+
+
+async def test_a_name_that_leads_into_a_network_of_ours_is_not_dialled(parts):
+    async with Peer() as peer, Names({("mail.inside.example", "A"): ["127.0.0.1"]}) as names:
+        wiring = await parts(allow_networks="10.0.0.0/8")
+        await wiring.customer(f"mail.inside.example:{peer.port}")
+        await wiring.queued()
+        async with delivering(wiring, f"127.0.0.1:{names.port}"):
+            await eventually(lambda: counted(wiring, 1))
+        (outage,) = await outages(wiring)
+        assert "allow_networks" in outage.attempts[0].reply
+        assert peer.connections == 0
+
+
+async def test_mail_for_an_outside_domain_that_does_not_exist_fails_at_once(parts):
+    async with Names({}) as names:
+        wiring = await parts()
+        message_id = await wiring.queued(b"Subject: x\r\n\r\n", "boss@gone.example", sender="")
+        async with delivering(wiring, f"127.0.0.1:{names.port}"):
+            await ends(wiring, message_id, "Failed")
+        failed = (await wiring.events(message_id))[-1].event
+        assert (failed.bounce, failed.attempt.stage) == ("", "route")
+        assert failed.unsent
