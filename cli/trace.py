@@ -183,7 +183,7 @@ def _form(message_id: str, recorded: Sequence[Recorded], message: Message, parke
         "id": message_id,
         "parked": [parked_form(item) for item in parked],
         "events": [
-            {"entry": entry.entry, "subject": entry.subject, "version": entry.version, **event_form(entry.event)}
+            {"entry": entry.entry, "about": entry.subject, "version": entry.version, **event_form(entry.event)}
             for entry in recorded
         ],
     }

@@ -279,6 +279,8 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         self._stop.set()
+        if self._workers:
+            log.info("stopping", finishing=f"what is under way, {STOP_TIMEOUT:.0f} s at most")
         deadline = time.monotonic() + STOP_TIMEOUT
         # Views last: they should have seen everything the others did.
         for last in (False, True):
@@ -293,6 +295,8 @@ class Supervisor:
                 self._signal(worker, signal.SIGKILL)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._redis.stop()
+        if self._workers:
+            log.info("stopped")
 
 
 def _how(returncode: int) -> str:

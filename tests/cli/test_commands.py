@@ -356,6 +356,8 @@ def test_a_trace_tells_everything_with_the_servers_words(shop: Shop):
         "received", "scanned", "queued", "route_deferred", "deferred", "delivered", "failed",
     ]  # fmt: skip
     assert content["events"][4]["attempt"]["reply"] == BUSY.reply
+    assert [event["about"] for event in content["events"]] == [*[message_id] * 3, f"@{DOMAIN}", *[message_id] * 3]
+    assert content["events"][1]["subject"] == "\x1b[31mhello"
 
 
 def test_a_trace_of_what_waits_shows_what_its_domain_waits_for(shop: Shop):
