@@ -34,8 +34,6 @@ BATCH: Final = 500
 COOL_BATCH: Final = 64
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
-BACKING_OFF: Final = 5 * 1000
-"""ms: a domain whose next attempt is farther away than this is waited for."""
 ORPHAN_AGE: Final = 6 * 3600.0
 """Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
@@ -167,14 +165,14 @@ class Janitor:
         return moved
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
-        """Domains whose servers will not be tried for a while. One all of whose slots are busy is not among them."""
+        """Domains whose servers were found away. One all of whose slots are busy is not among them."""
         with faults():
-            later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now + BACKING_OFF}", "+inf")
+            later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now}", "+inf")
             pipe = self._store.redis.pipeline(transaction=False)
             for name in later:
-                pipe.hget(keys.route(partition, name.decode()), "until")
-            until = await pipe.execute() if later else []
-        return [name.decode() for name, at in zip(later, until, strict=True) if int(at or 0) > now + BACKING_OFF]
+                pipe.hmget(keys.route(partition, name.decode()), ["until", "m"])
+            routes = await pipe.execute() if later else []
+        return [name.decode() for name, (until, head) in zip(later, routes, strict=True) if until and head]
 
     async def _cool_walk(self, partition: int, name: str, most: int) -> int:
         """Look through the part of a sorted set that is new since the last walk, up to the score `most`."""

@@ -7,10 +7,10 @@ import os
 import pytest
 
 from pipeline import keys
-from pipeline.events import Discarded, Failed, Quarantined, Scanned
+from pipeline.events import Discarded, Failed, Quarantined, RouteDeferred, Scanned
 from pipeline.faults import CorruptError
-from pipeline.steps import MS, message_step
-from tests.support.examples import DOMAIN
+from pipeline.steps import MS, Route, message_step, route_deferred_step
+from tests.support.examples import ATTEMPT, DOMAIN
 from tests.workers.conftest import PARTITION
 from workers.consume import Entry
 from workers.janitor import ORPHAN_AGE, Janitor
@@ -118,10 +118,12 @@ async def test_bodies_that_have_to_wait_leave_redis_and_can_still_be_read(parts)
     flowing = await wiring.accept(BODY)
     assert await janitor.cool() == 0
     now = wiring.clock()
-    await wiring.schedule.claim(PARTITION, DOMAIN, "token", now=now, retry_at=now + 900 * 10**9, more=False)
-    assert await janitor.cool() == 60  # ten are in a worker's hands
-    wiring.forward(61)
-    assert await janitor.cool() == 10
+    claimed = await wiring.schedule.claim(PARTITION, DOMAIN, "token", now=now, retry_at=now + 900 * 10**9, more=False)
+    assert await janitor.cool() == 0  # somebody is trying for the first time
+    away = RouteDeferred(at=now, domain=DOMAIN, tries=1, since=now, next_try=now + 900 * 10**9, attempts=(ATTEMPT,))
+    held = [work.id for work in claimed.work]
+    await wiring.log.commit(route_deferred_step(PARTITION, Route(), away, "token", held))
+    assert await janitor.cool() == 70
     assert await janitor.cool() == 0
     kept = await wiring.accept(BODY)
     await keep(wiring, kept)
