@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import hiredis
 import msgspec
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -38,6 +38,8 @@ FORMAT: Final = 1
 BLOCK_MS: Final = 2_000
 """How long a blocking read waits; well under the socket timeout, or the client takes the silence for a fault."""
 SOCKET_TIMEOUT: Final = 10.0
+CONNECTIONS: Final = 32
+"""Of one client. Who needs one more waits for one: hundreds of tasks share a client, and each call is short."""
 
 Client: TypeAlias = Any
 """A `redis.asyncio.Redis` that answers in bytes. The library types every reply as bytes or text or more, whichever way the
@@ -104,8 +106,14 @@ class _Packing:
 def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
     """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
     try:
-        pool: Any = ConnectionPool.from_url(
-            url, socket_timeout=timeout, socket_connect_timeout=5, retry=Retry(NoBackoff(), 0), health_check_interval=0
+        pool: Any = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=None,
+            socket_timeout=timeout,
+            socket_connect_timeout=5,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
         )
         pool.connection_class = type("Connection", (_Packing, pool.connection_class), {})
         client = Redis.from_pool(pool)

@@ -14,7 +14,7 @@
 --   early   not due, or nothing waits that may be tried now (`next`: when to look again, or empty)
 --   full    as many slots as allowed are in use
 --   lost    "more" was asked for a slot that is no longer held
---   empty   the slot is still held, and nothing waits that may be tried now
+--   empty   nothing waits that may be tried now, and the slot that asked for more is given back
 --   work    messages follow
 
 local due, queue, slots, route = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -49,7 +49,7 @@ if #ready == 0 then
   else
     redis.call('ZADD', due, math.max(tonumber(first), blocked), domain)
   end
-  if held then redis.call('ZADD', slots, lease, token) end
+  if held then redis.call('ZREM', slots, token) end
   return { held and 'empty' or 'early', open, first or '' }
 end
 

@@ -17,6 +17,7 @@ from pipeline import keys
 from pipeline.faults import StoreError
 from pipeline.route import Resolver
 from pipeline.store import explain
+from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
 from workers.notify import notify
 from workers.pause import pause
@@ -27,7 +28,7 @@ log = structlog.get_logger()
 POLL: Final = 1.0
 """Seconds between two looks at the schedule without any hint."""
 MAX_SLOTS: Final = 200
-"""Connections of one process; the longest waiting domains come first."""
+"""Domains served at once by one process; the longest waiting come first."""
 DUE_AT_ONCE: Final = 100
 AT_MOST_EVERY: Final = 0.05
 """Seconds between two looks at the whole schedule, however many hints come: these are for single domains."""
@@ -36,7 +37,7 @@ AT_MOST_EVERY: Final = 0.05
 class Deliverer:
     def __init__(self, wiring: Wiring, resolver: Resolver, stop: asyncio.Event) -> None:
         self.wiring = wiring
-        self.resolver = resolver
+        self.connections = Connections(wiring, resolver)
         self._stop = stop
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -51,19 +52,8 @@ class Deliverer:
 
     def look_at(self, partition: int, domain: str) -> None:
         """A domain may have become due, or may need another slot."""
-        for slot in self._slots.get(domain, ()):
-            if slot.idle:
-                slot.wake()
-                return
         self._hinted.add((partition, domain))
         self._wake.set()
-
-    def let_go(self, server: str) -> None:
-        """Another domain needs a connection to this server: those that wait for work there are closed."""
-        for slots in self._slots.values():
-            for slot in slots:
-                if slot.idle and slot.connection.server == server:
-                    slot.let_go()
 
     def later(self, at: int) -> None:
         """Something becomes due at `at` (ms)."""
@@ -120,7 +110,7 @@ class Deliverer:
     def _open(self, partition: int, domain: str) -> None:
         if len(self._tasks) >= MAX_SLOTS or self.stopping:
             return
-        slot = Slot(self, self.wiring, self.resolver, partition, domain)
+        slot = Slot(self, self.wiring, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
         task = slot.task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
         self._tasks.add(task)
@@ -175,22 +165,23 @@ class Deliverer:
                         slot.renewed()
                     else:
                         slot.lost()
-                    if slot.connection.server:
-                        await self.wiring.schedule.renew_server(slot.connection.server, slot.token, now)
                 except StoreError:
                     break
+            for server, token in self.connections.held():
+                with contextlib.suppress(StoreError):
+                    await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _finish(self) -> None:
-        """Stopping: what is in hand is finished; slots that wait, for work or for a server that does not answer, let go."""
+        """Stopping: what is in hand is finished; slots that wait for a server let go."""
         for slot in [slot for slots in self._slots.values() for slot in slots]:
-            slot.let_go()
-            if slot.connection.dialling and slot.task is not None:
+            if slot.dialling and slot.task is not None:
                 slot.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=25)
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.connections.close()
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:

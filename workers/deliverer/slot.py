@@ -26,21 +26,19 @@ from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreEr
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.retry import next_try
-from pipeline.route import Resolver
 from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
 from pipeline.trace import received_line
-from workers.deliverer.connection import Connection, RouteDown, ServerBusy
+from workers.deliverer.connections import Connection, Connections, RouteDown, ServerBusy
 from workers.deliverer.record import Fence, record
-from workers.deliverer.session import SessionFailed
-from workers.pause import pause
+from workers.deliverer.session import Session, SessionFailed
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
 
-BUSY_NS: Final = 200_000_000
-"""Until a domain is looked at again whose server has all its connections in use."""
+BUSY_NS: Final = 500_000_000
+"""Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 CLOSING: Final = 421
@@ -50,14 +48,15 @@ class Office(Protocol):
     """What a slot asks of its deliverer."""
 
     @property
+    def connections(self) -> Connections: ...
+    @property
     def stopping(self) -> bool: ...
     def look_at(self, partition: int, domain: str) -> None: ...
     def later(self, at: int) -> None: ...
-    def let_go(self, server: str) -> None: ...
 
 
 class Slot:
-    def __init__(self, office: Office, wiring: Wiring, resolver: Resolver, partition: int, domain: str) -> None:
+    def __init__(self, office: Office, wiring: Wiring, partition: int, domain: str) -> None:
         self._office = office
         self._wiring = wiring
         self.partition = partition
@@ -65,27 +64,17 @@ class Slot:
         self.token = new_token()
         self._fence = Fence(keys.slots(partition, domain), self.token)
         self.held: list[Work] = []
-        self.connection = Connection(wiring, resolver, domain, self.token)
         self.task: asyncio.Task[None] | None = None
-        self.idle = False
-        self._wake = asyncio.Event()
+        self.dialling = False
+        """Nothing was said to a server yet: it may be cut off at any moment."""
+        self._connection: Connection | None = None
         self._open = False
-        self._released = False
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = wiring.settings.lease.seconds
         self._valid_until = 0.0
 
     # What the deliverer sees
-
-    def wake(self) -> None:
-        """Something became due while this slot was waiting for work."""
-        self._wake.set()
-
-    def let_go(self) -> None:
-        """Do not wait for more work: somebody else needs the connection."""
-        self._released = True
-        self._wake.set()
 
     def renewed(self) -> None:
         self._valid_until = time.monotonic() + self._lease
@@ -104,24 +93,20 @@ class Slot:
             return
         try:
             await self._drain()
-        except ServerBusy as busy:
-            self._office.let_go(busy.server)
-            await self._give_back(delay=BUSY_NS, untried=True)
+        except ServerBusy:
+            await self._give_back(delay=int(BUSY_NS * (1 + random.random())), untried=True)  # noqa: S311 - spreads looks, guards nothing
         except RouteDown as down:
             await self._back_off(down)
         except LeaseLostError:
             log.warning("lease lost", domain=self.domain)
         except BaseException:
-            await asyncio.shield(self._give_back(untried=self.connection.dialling))
+            await asyncio.shield(self._give_back(untried=self.dialling))
             raise
-        else:
-            await self._give_back()
         finally:
-            with contextlib.suppress(StoreError, OSError):
-                await asyncio.shield(self.connection.close(abort=self._office.stopping))
+            await asyncio.shield(self._hang_up(abort=False))
 
     async def _claim(self, *, more: bool) -> bool:
-        """Whether there is work, or for a slot that is held, whether it still is."""
+        """Whether there is work. A slot that asks for more and gets none has been given back by the same call."""
         now = self._wiring.clock()
         started = time.monotonic()
         retry_at = next_try(now, self._wiring.retry, random.random())  # noqa: S311 - spreads retries, guards nothing
@@ -129,15 +114,13 @@ class Slot:
             self.partition, self.domain, self.token, now=now, retry_at=retry_at, more=more
         )
         self._open = claim.open
-        if claim.word in ("work", "empty"):
-            self._valid_until = started + self._lease
+        self._valid_until = started + self._lease
         self.held = claim.work
         if claim.word == "work":
             self._open_another(claim, now)
-            return True
-        if claim.word == "early" and claim.next:
+        elif claim.next:
             self._office.later(claim.next)
-        return claim.word == "empty"
+        return claim.word == "work"
 
     def _open_another(self, claim: Claim, now: int) -> None:
         """More is waiting than this slot took: another slot may help."""
@@ -145,25 +128,40 @@ class Slot:
             self._office.look_at(self.partition, self.domain)
 
     async def _drain(self) -> None:
-        while True:
+        more = True
+        while more:
             while self.held:
                 await self._deliver(self.held[0])
                 if self.held:
                     self.held.pop(0)
-            if self._office.stopping or not await self._claim(more=True):
+            if self._connection is not None and self._office.connections.wanted(self._connection):
+                await self._hang_up(abort=False)
+            if self._office.stopping:
+                await self._give_back()
                 return
-            if not self.held and not await self._wait_for_work():
-                return
+            more = await self._claim(more=True)
 
-    async def _wait_for_work(self) -> bool:
-        """Keep the connection a little for the next message. False when it is time to let go."""
-        self.idle = True
-        self._wake.clear()
-        try:
-            came = await pause(self._wake, self._wiring.settings.keep_connection.seconds)
-        finally:
-            self.idle = False
-        return came and not self._released
+    # The connection
+
+    async def _session(self) -> Session:
+        """One that is ready for a message. Raises RouteDown, ServerBusy."""
+        connection = self._connection
+        if connection is None or not self._office.connections.still_right(connection, self.domain):
+            await self._hang_up(abort=False)
+            self.dialling = True
+            try:
+                connection = self._connection = await self._office.connections.borrow(self.domain)
+            except (RouteDown, ServerBusy, StoreError):
+                self.dialling = False
+                raise
+            # Not in a `finally`: who was cut off while dialling has not tried.
+            self.dialling = False
+        return connection.session
+
+    async def _hang_up(self, *, abort: bool) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await self._office.connections.give_back(connection, abort=abort)
 
     # One message
 
@@ -207,7 +205,7 @@ class Slot:
         """What the server answered. Raises RouteDown, ServerBusy, LeaseLostError, and SessionFailed when a fresh session broke."""
         while True:
             try:
-                session = await self.connection.session()
+                session = await self._session()
             except RouteDown as down:
                 if down.attempts and all(classify(attempt) is Kind.REFUSED for attempt in down.attempts):
                     # There is no such domain, or it says that it takes no mail (RFC 7505): waiting would not help.
@@ -219,7 +217,7 @@ class Slot:
             try:
                 return await session.deliver(message, recipients, content, trace, self.valid)
             except SessionFailed as failure:
-                await self.connection.close(abort=True)
+                await self._hang_up(abort=True)
                 if not self.valid():
                     raise LeaseLostError(f"{self.domain}: the lease was lost") from failure
                 if fresh:

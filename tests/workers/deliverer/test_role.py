@@ -310,3 +310,53 @@ async def test_mail_for_an_outside_domain_that_does_not_exist_fails_at_once(part
         failed = (await wiring.events(message_id))[-1].event
         assert (failed.bounce, failed.attempt.stage) == ("", "route")
         assert failed.unsent
+
+
+async def test_one_servers_connections_serve_all_domains_that_use_it(parts):
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=3)
+        names = [f"d{n}.test" for n in range(40)]
+        ids = []
+        for name in names:
+            await wiring.customer(f"127.0.0.1:{peer.port}", domain=name)
+            ids += [await wiring.queued(b"Subject: x\r\n\r\n", f"anna@{name}") for _ in range(3)]
+        async with delivering(wiring):
+            for message_id in ids:
+                await ends(wiring, message_id, "Delivered", within=20)
+        assert len(peer.transactions) == 120
+        assert peer.connections <= 3
+
+
+async def test_a_connection_is_kept_for_the_next_message_and_then_ended_with_quit(parts):
+    async with Peer() as peer:
+        wiring = await parts(keep_connection="500ms")
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        async with delivering(wiring):
+            for _ in range(3):
+                await ends(wiring, await wiring.queued(), "Delivered")
+            await peer.until(lambda: b"QUIT" in peer.said)
+            await eventually(lambda: free(wiring, peer.port))
+        assert peer.connections == 1
+        assert len(peer.transactions) == 3
+
+
+async def free(wiring, port):
+    return not await wiring.store.redis.zcard(keys.server_slots(f"127.0.0.1:{port}"))
+
+
+async def test_places_at_a_server_are_shared_with_other_processes(parts):
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=1)
+        server = f"127.0.0.1:{peer.port}"
+        await wiring.customer(server)
+        message_id = await wiring.queued()
+        assert (await wiring.schedule.take_server(server, "elsewhere", wiring.clock(), 1)).word == "taken"
+        async with delivering(wiring):
+            await eventually(lambda: claimed(wiring))
+            assert peer.connections == 0
+            await wiring.schedule.release_server(server, "elsewhere")
+            await ends(wiring, message_id, "Delivered")
+
+
+async def claimed(wiring):
+    return await wiring.store.redis.zcard(keys.slots(PARTITION, DOMAIN))

@@ -1,0 +1,224 @@
+"""The open connections of one deliverer, lent to its slots: one server's connections serve all domains that use it.
+
+A connection holds one of the places that its server allows, over all workers; it is kept a little while after its last
+message, for whoever needs that server next. When all places are taken, slots wait here in the order in which they came, a
+bounded number of them. A server that another domain found down is not dialled again before its time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Sequence
+from typing import Final
+
+from pipeline.events import Attempt
+from pipeline.faults import StoreError
+from pipeline.route import Resolver, RouteError, Target, resolve
+from pipeline.schedule import new_token
+from pipeline.steps import MS
+from workers.deliverer.session import Session, SessionFailed
+from workers.pause import pause
+from workers.wiring import Wiring
+
+QUIT: Final = 2.0
+"""Seconds for a server to answer QUIT."""
+LOOK: Final = 0.2
+"""Seconds between two looks whether another process gave a place back; our own wake who waits."""
+WAITING: Final = 2
+"""Slots that may wait for a server, per place; more come back later, so that one busy server cannot have all slots."""
+
+
+class RouteDown(Exception):
+    """No server of the domain can be used just now. `until`: ns, when all that was said is what others found; else 0."""
+
+    def __init__(self, attempts: Sequence[Attempt], until: int = 0) -> None:
+        super().__init__()
+        self.attempts = tuple(attempts)
+        self.until = until
+
+
+class ServerBusy(Exception):
+    """All connections that the server is allowed are in use, and enough slots wait for one."""
+
+
+class Connection:
+    """An open session, and the place at its server that it holds."""
+
+    def __init__(self, session: Session, token: str, route: tuple[str, ...]) -> None:
+        self.session = session
+        self.server = session.server
+        self.token = token
+        self.route = route
+        """The route as it was when this was dialled or lent."""
+        self.expiry: asyncio.TimerHandle | None = None
+
+
+class Connections:
+    def __init__(self, wiring: Wiring, resolver: Resolver) -> None:
+        self._wiring = wiring
+        self._resolver = resolver
+        self._open: set[Connection] = set()
+        self._idle: dict[str, list[Connection]] = {}
+        self._waiting: dict[str, deque[asyncio.Event]] = {}
+        self._closing: set[asyncio.Task[None]] = set()
+
+    # Lending
+
+    async def borrow(self, domain: str) -> Connection:
+        """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy."""
+        targets = await self._targets(domain)
+        route = self._route(domain)
+        while True:
+            attempts: list[Attempt] = []
+            until = 0
+            busy = ""
+            for target in targets:
+                kept = self._take_idle(target.server)
+                if kept is not None:
+                    kept.route = route
+                    return kept
+                token = new_token()
+                place = await self._wiring.schedule.take_server(
+                    target.server, token, self._wiring.clock(), self._wiring.settings.connections_per_server
+                )
+                if place.word == "full":
+                    busy = target.server
+                    break
+                if place.word == "down":
+                    attempts.append(
+                        Attempt(server=target.server, address=target.address, stage="connect", reply=place.why)
+                    )
+                    until = max(until, place.until * MS)
+                    continue
+                try:
+                    return await self._dial(target, token, route)
+                except SessionFailed as failure:
+                    attempts.append(failure.attempt)
+                    until = 0
+            if not busy:
+                raise RouteDown(attempts, until)
+            await self._wait(busy)
+
+    def still_right(self, connection: Connection, domain: str) -> bool:
+        """Whether a borrowed connection may take another message of `domain`."""
+        limit = self._wiring.settings.messages_per_connection
+        fit = connection.session.usable and connection.session.sent < limit
+        return fit and connection.route == self._route(domain)
+
+    def wanted(self, connection: Connection) -> bool:
+        """Whether somebody waits for a connection to this server."""
+        return bool(self._waiting.get(connection.server))
+
+    async def give_back(self, connection: Connection, *, abort: bool = False) -> None:
+        """For the next who needs the server; or its end, when it cannot be used any more. `abort`: without a word."""
+        limit = self._wiring.settings.messages_per_connection
+        if abort or not connection.session.usable or connection.session.sent >= limit:
+            await self._end(connection, abort=abort)
+            return
+        self._idle.setdefault(connection.server, []).append(connection)
+        loop = asyncio.get_running_loop()
+        connection.expiry = loop.call_later(self._wiring.settings.keep_connection.seconds, self._expire, connection)
+        self._wake(connection.server)
+
+    def held(self) -> list[tuple[str, str]]:
+        """(server, token) of every place that is ours, to be renewed."""
+        return [(connection.server, connection.token) for connection in self._open]
+
+    async def close(self) -> None:
+        """Say QUIT wherever nothing is under way."""
+        for connections in list(self._idle.values()):
+            for connection in list(connections):
+                self._expire(connection)
+        if self._closing:
+            await asyncio.wait(self._closing)
+
+    # Servers
+
+    def _route(self, domain: str) -> tuple[str, ...]:
+        """Empty for a domain that is not ours, where a bounce goes by MX."""
+        found = self._wiring.directory.domain(domain)
+        return found.route if found else ()
+
+    async def _targets(self, domain: str) -> Sequence[Target]:
+        # The directory is asked whether it changed, so a new route holds from the next attempt on.
+        await self._wiring.directory.refresh()
+        try:
+            return await resolve(self._route(domain), domain, self._resolver, self._wiring.settings.allow_networks)
+        except RouteError as error:
+            raise RouteDown([error.attempt]) from error
+
+    async def _dial(self, target: Target, token: str, route: tuple[str, ...]) -> Connection:
+        try:
+            session = await Session.open(target, hostname=self._wiring.hostname, settings=self._wiring.settings)
+        except BaseException:
+            await asyncio.shield(self._free(target.server, token))
+            raise
+        connection = Connection(session, token, route)
+        self._open.add(connection)
+        return connection
+
+    # Places
+
+    def _take_idle(self, server: str) -> Connection | None:
+        """The one that was used last: the others may then come to their end."""
+        kept = self._idle.get(server)
+        while kept:
+            connection = kept.pop()
+            if connection.expiry is not None:
+                connection.expiry.cancel()
+            if connection.session.usable:
+                return connection
+            self._end_soon(connection)
+        return None
+
+    async def _wait(self, server: str) -> None:
+        """Until a place may have become free. Raises ServerBusy when enough are waiting."""
+        line = self._waiting.setdefault(server, deque())
+        if len(line) >= WAITING * self._wiring.settings.connections_per_server:
+            raise ServerBusy
+        turn = asyncio.Event()
+        line.append(turn)
+        try:
+            await pause(turn, LOOK)
+        finally:
+            with contextlib.suppress(ValueError):
+                line.remove(turn)
+            if not line:
+                self._waiting.pop(server, None)
+
+    def _wake(self, server: str) -> None:
+        for turn in self._waiting.get(server, ()):
+            if not turn.is_set():
+                turn.set()
+                return
+
+    def _expire(self, connection: Connection) -> None:
+        kept = self._idle.get(connection.server, [])
+        if connection in kept:
+            kept.remove(connection)
+            if not kept:
+                del self._idle[connection.server]
+            if connection.expiry is not None:
+                connection.expiry.cancel()
+            self._end_soon(connection)
+
+    def _end_soon(self, connection: Connection) -> None:
+        task = asyncio.create_task(self._end(connection), name=f"quit {connection.server}")
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)
+
+    async def _end(self, connection: Connection, *, abort: bool = False) -> None:
+        self._open.discard(connection)
+        if abort or not connection.session.usable:
+            connection.session.abort()
+        else:
+            await connection.session.quit(QUIT)
+        await self._free(connection.server, connection.token)
+
+    async def _free(self, server: str, token: str) -> None:
+        # With the store away the place comes free by itself when its lease ends.
+        with contextlib.suppress(StoreError, OSError):
+            await self._wiring.schedule.release_server(server, token)
+        self._wake(server)
