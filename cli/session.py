@@ -27,8 +27,10 @@ from workers.wiring import Wiring, socket_path
 PATIENCE: Final = 10.0
 """Seconds for the Redis of a gateway that is just starting to answer."""
 PAUSE: Final = 0.1
-TERMINATED: Final = 128 + signal.SIGTERM
-"""Exit code, as shells have it."""
+SIGNALLED: Final = 128
+"""Exit code of a command that a signal ended, with the signal's number added, as shells have it."""
+AGAIN: Final = 0.1
+"""Seconds until a command that was told to end, and goes on, is told again."""
 
 
 class Session:
@@ -102,15 +104,15 @@ async def _own_store(settings: Settings) -> AsyncIterator[Session]:
             yield Session(wiring, offline=False)
         return
     server = PrivateRedis(settings)
-    with _terminated():
-        try:
+    try:
+        with _terminated():
             await server.start()
             wiring = await Wiring.connect(msgspec.structs.replace(settings, redis_url=server.url))
             async with _closing(wiring):
                 yield Session(wiring, offline=True)
-        finally:
-            await server.stop()
-            directory.unlock()
+    finally:
+        await server.stop()
+        directory.unlock()
 
 
 class PrivateRedis(EmbeddedRedis):
@@ -146,25 +148,33 @@ async def _ours_or_running(directory: DataDirectory, settings: Settings) -> Wiri
 
 @contextlib.contextmanager
 def _terminated() -> Iterator[None]:
-    """SIGTERM ends the command as Ctrl-C does, so that the server it runs is stopped in order."""
+    """SIGTERM and Ctrl-C end the command in order, so that the server it runs is stopped with it."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
-    asked = asyncio.Event()
+    asked: list[int] = []
+    again: list[asyncio.TimerHandle] = []
 
-    def stop() -> None:
-        asked.set()
+    def stop(number: int) -> None:
+        asked.append(number)
         task.cancel()
+        # A cancellation that meets the Redis client while it connects is swallowed there.
+        again[:] = [loop.call_later(AGAIN, stop, number)]
 
-    loop.add_signal_handler(signal.SIGTERM, stop)
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    for number in numbers:
+        loop.add_signal_handler(number, stop, number)
     try:
         yield
     except asyncio.CancelledError:
-        if asked.is_set():
-            raise SystemExit(TERMINATED) from None
+        if asked:
+            raise SystemExit(SIGNALLED + asked[0]) from None
         raise
     finally:
-        loop.remove_signal_handler(signal.SIGTERM)
+        for timer in again:
+            timer.cancel()
+        for number in numbers:
+            loop.remove_signal_handler(number)
 
 
 async def _catch_up(wiring: Wiring) -> None:

@@ -30,7 +30,7 @@ def data() -> Iterator[Path]:
 def gatepost(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "cli.main", *words, "--data", str(data)], cwd=ROOT, capture_output=True, text=True,
-        timeout=60, check=False, env={**os.environ, "GATEPOST_HOSTNAME": "gateway.test"},
+        timeout=60, check=False, env={**os.environ, "GATEPOST_HOSTNAME": "gateway.test", "GATEPOST_SMTP": "127.0.0.1:0"},
     )  # fmt: skip
 
 

@@ -68,6 +68,12 @@ class Connections:
 
     async def borrow(self, domain: str) -> Connection:
         """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy."""
+        route = self._route(domain)
+        for server in route:
+            kept = self._take_idle(server)
+            if kept is not None:
+                kept.route = route
+                return kept
         targets = await self._targets(domain)
         route = self._route(domain)
         while True:
