@@ -69,16 +69,17 @@ class Connections:
     async def borrow(self, domain: str) -> Connection:
         """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy."""
         route = self._route(domain)
-        for server in route:
-            kept = self._take_idle(server)
-            if kept is not None:
-                kept.route = route
-                return kept
+        # Only the first: a connection to a backup that another domain left open is no reason to pass over the preferred server.
+        kept = self._take_idle(route[0]) if route else None
+        if kept is not None:
+            kept.route = route
+            return kept
         targets = await self._targets(domain)
         route = self._route(domain)
         while True:
             attempts: list[Attempt] = []
             until = 0
+            dialled = False
             busy = ""
             for target in targets:
                 kept = self._take_idle(target.server)
@@ -102,9 +103,9 @@ class Connections:
                     return await self._dial(target, token, route)
                 except SessionFailed as failure:
                     attempts.append(failure.attempt)
-                    until = 0
+                    dialled = True
             if not busy:
-                raise RouteDown(attempts, until)
+                raise RouteDown(attempts, 0 if dialled else until)
             await self._wait(busy)
 
     def still_right(self, connection: Connection, domain: str) -> bool:

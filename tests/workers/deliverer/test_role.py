@@ -360,3 +360,29 @@ async def test_places_at_a_server_are_shared_with_other_processes(parts):
 
 async def claimed(wiring):
     return await wiring.store.redis.zcard(keys.slots(PARTITION, DOMAIN))
+
+
+async def test_an_open_connection_to_a_backup_is_no_reason_to_pass_over_the_preferred_server(parts):
+    async with Peer() as first, Peer() as backup:
+        wiring = await parts(keep_connection="30s")
+        await wiring.customer(f"127.0.0.1:{backup.port}", domain="other.test")
+        await wiring.customer(f"127.0.0.1:{first.port}", f"127.0.0.1:{backup.port}")
+        async with delivering(wiring):
+            await ends(wiring, await wiring.queued(b"Subject: x\r\n\r\n", "anna@other.test"), "Delivered")
+            await ends(wiring, await wiring.queued(), "Delivered")
+        assert (len(first.transactions), len(backup.transactions)) == (1, 1)
+
+
+async def test_a_server_that_was_dialled_in_vain_is_known_to_be_down_even_if_the_backup_was_known_before(parts):
+    wiring = await parts()
+    dead, backup = f"127.0.0.1:{free_port()}", "127.0.0.1:9"
+    await wiring.customer(dead, backup)
+    await wiring.schedule.server_down(backup, wiring.clock(), wiring.clock() + 10**9 * 300, "timed out")
+    await wiring.queued()
+    async with delivering(wiring):
+        await eventually(lambda: counted(wiring, 1))
+        await eventually(lambda: down(wiring, dead))
+
+
+async def down(wiring, server):
+    return (await wiring.schedule.take_server(server, "probe", wiring.clock(), 50)).word == "down"
