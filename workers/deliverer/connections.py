@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
 from pipeline.events import Attempt
@@ -31,10 +31,14 @@ WAITING: Final = 2
 
 
 class RouteDown(Exception):
-    """No server of the domain can be used just now. `until`: ns, when all that was said is what others found; else 0."""
+    """No server of the domain can be used just now. `until`: ns, when all that was said is what others found; else 0.
 
-    def __init__(self, attempts: Sequence[Attempt], until: int = 0) -> None:
+    `known`: servers that were not dialled, because others had found them down.
+    """
+
+    def __init__(self, attempts: Sequence[Attempt], until: int = 0, known: Collection[str] = ()) -> None:
         super().__init__()
+        self.known = frozenset(known)
         self.attempts = tuple(attempts)
         self.until = until
 
@@ -80,6 +84,7 @@ class Connections:
             attempts: list[Attempt] = []
             until = 0
             dialled = False
+            known: set[str] = set()
             busy = ""
             for target in targets:
                 kept = self._take_idle(target.server)
@@ -97,6 +102,7 @@ class Connections:
                     attempts.append(
                         Attempt(server=target.server, address=target.address, stage="connect", reply=place.why)
                     )
+                    known.add(target.server)
                     until = max(until, place.until * MS)
                     continue
                 try:
@@ -105,7 +111,7 @@ class Connections:
                     attempts.append(failure.attempt)
                     dialled = True
             if not busy:
-                raise RouteDown(attempts, 0 if dialled else until)
+                raise RouteDown(attempts, 0 if dialled else until, known)
             await self._wait(busy)
 
     def still_right(self, connection: Connection, domain: str) -> bool:

@@ -293,7 +293,8 @@ class Slot:
             return
         if not known:
             for attempt in down.attempts:
-                if attempt.stage != "route":
+                # What others found keeps its own end, or two domains could put off a server's next attempt for ever.
+                if attempt.stage != "route" and attempt.server not in down.known:
                     await self._wiring.schedule.server_down(attempt.server, now, event.next_try, attempt.reply)
         log.warning(
             "route deferred",

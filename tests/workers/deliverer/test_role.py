@@ -382,6 +382,9 @@ async def test_a_server_that_was_dialled_in_vain_is_known_to_be_down_even_if_the
     async with delivering(wiring):
         await eventually(lambda: counted(wiring, 1))
         await eventually(lambda: down(wiring, dead))
+    place = await wiring.schedule.take_server(backup, "probe", wiring.clock(), 50)
+    assert place.word == "down"
+    assert place.until / 1000 - wiring.clock() / 1e9 < 301
 
 
 async def down(wiring, server):
