@@ -32,8 +32,23 @@ class RecipientSpec(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """One RCPT of the envelope (RFC 5321 4.1.1.3), with its DSN parameters (RFC 3461)."""
 
     address: str
+    """Where it goes. An alias of a domain has been replaced by the domain itself."""
     notify: str = ""
     orcpt: str = ""
+    original: str = ""
+    """The address as the client named it, where that is another one."""
+
+
+class AuthResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What one method of authentication says, as Authentication-Results writes it (RFC 8601 2.2)."""
+
+    method: str
+    """spf, dkim, dmarc, arc, iprev."""
+    result: str
+    """pass, fail, softfail, neutral, none, policy, temperror, permerror; which of them depends on the method."""
+    reason: str = ""
+    properties: tuple[tuple[str, str], ...] = ()
+    """What was looked at: ("smtp.mailfrom", "example.org"), ("header.d", "example.org"), ..."""
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +105,8 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     smtputf8: bool = False
     envid: str = ""
     ret: str = ""
+    greylisted: int = 0
+    """When its first attempt was put off by greylisting (ns); 0 when none was."""
 
 
 class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
@@ -102,6 +119,9 @@ class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
     message_id: str = ""
     engines: tuple[str, ...] = ()
     took: int = 0
+    auth: tuple[AuthResult, ...] = ()
+    drop: tuple[tuple[int, int], ...] = ()
+    """(start, end) of header fields that claim results in our name, in octets of the message: they are not forwarded."""
 
 
 class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):
@@ -183,42 +203,123 @@ class RouteOpened(Event, frozen=True, kw_only=True, tag="route_opened"):
     since: int
 
 
+class Refused(Event, frozen=True, kw_only=True, tag="refused"):
+    """Mail that did not get in. What one client is told again and again in a short time becomes one event with a count.
+
+    `domain` is empty where none of ours was named. The subject is an id of its own.
+    """
+
+    reason: str
+    """The reply's name, in lower case: no_such_user, relay_denied, greylisted, mail_loop, ..."""
+    client: Client
+    stage: str
+    """connect, hello, mail, rcpt, data."""
+    code: int
+    enhanced: str
+    reply: str
+    """What we said."""
+    sender: str = ""
+    recipient: str = ""
+    """As the client wrote it; of many, the last."""
+    count: int = 1
+    since: int = 0
+    """When the first of many was refused (ns); `at` is the last."""
+
+
 class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):
-    """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`."""
+    """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`.
+
+    Common to all changes of the directory: `by` is who made it, `change` numbers it (all events of one change have the same
+    number, that of its first event's version; 0 in old logs), `note` says why, when something is known: a file that was imported, a run of
+    a sync, a change that was reverted.
+    """
 
     by: str
     before: bytes = b""
     after: bytes = b""
+    change: int = 0
+    note: str = ""
 
 
 class DomainRemoved(Event, frozen=True, kw_only=True, tag="domain_removed"):
     by: str
     before: bytes = b""
+    change: int = 0
+    note: str = ""
 
 
 class AddressesSet(Event, frozen=True, kw_only=True, tag="addresses_set"):
-    """Local parts that were added."""
+    """Addresses that were added or changed."""
 
     by: str
     locals: tuple[str, ...]
     kind: str = "mailbox"
+    before: tuple[bytes, ...] = ()
+    """Parallel to `locals`: MessagePack of `directory.Address`, empty for a new one. Old logs have none."""
+    after: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
 
 
 class AddressesRemoved(Event, frozen=True, kw_only=True, tag="addresses_removed"):
     by: str
     locals: tuple[str, ...]
+    before: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
+
+
+class SyncSet(Event, frozen=True, kw_only=True, tag="sync_set"):
+    """A source of addresses was set up or changed. MessagePack of `directory.Sync`; no secret is in it."""
+
+    by: str
+    name: str
+    before: bytes = b""
+    after: bytes = b""
+    change: int = 0
+    note: str = ""
+
+
+class SyncRemoved(Event, frozen=True, kw_only=True, tag="sync_removed"):
+    by: str
+    name: str
+    before: bytes = b""
+    change: int = 0
+    note: str = ""
+
+
+class SyncRan(Event, frozen=True, kw_only=True, tag="sync_ran"):
+    """A run of a sync ended. What it changed stands in the events of the same change."""
+
+    by: str
+    name: str
+    run: int
+    result: str
+    """applied, unchanged, waiting for approval, rejected, failed."""
+    found: int = 0
+    added: int = 0
+    changed: int = 0
+    removed: int = 0
+    problems: tuple[str, ...] = ()
+    """Why it failed, or the entries that were passed over, in a line each; the first hundred."""
+    problem_count: int = 0
+    took: int = 0
+    change: int = 0
+    note: str = ""
 
 
 MessageEvent: TypeAlias = (
     Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed
 )
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened
-DirectoryEvent: TypeAlias = DomainSet | DomainRemoved | AddressesSet | AddressesRemoved
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | DirectoryEvent
+DirectoryEvent: TypeAlias = (
+    DomainSet | DomainRemoved | AddressesSet | AddressesRemoved | SyncSet | SyncRemoved | SyncRan
+)
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, RouteDeferred, RouteOpened, DomainSet, DomainRemoved, AddressesSet, AddressesRemoved,
+    *MESSAGE_EVENTS, RouteDeferred, RouteOpened, Refused, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

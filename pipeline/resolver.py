@@ -2,6 +2,10 @@
 
 A name that does not exist is a permanent answer, a server that fails or is silent a temporary one. A name without the
 records that were asked for is no failure: the answer is empty.
+
+Answers are kept in the form in which they are wanted, each for its own time to live: a scanned message asks some five
+questions, nearly always the same ones, and a look into the cache must cost nothing. What failed is kept for a moment too, or
+a domain whose servers are silent would hold up each of its messages; and a question that is under way is not asked twice.
 """
 
 from __future__ import annotations
@@ -9,13 +13,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import re
-from typing import Final
+import time
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
 
 import dns.asyncresolver
 import dns.exception
+import dns.message
 import dns.name
 import dns.rdatatype
 import dns.resolver
+import dns.reversename
 
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.outcome import neutralise
@@ -23,7 +31,11 @@ from pipeline.outcome import neutralise
 LIFETIME: Final = 5.0
 """Seconds for one question, all servers and repetitions together."""
 CACHED: Final = 10_000
-"""Answers kept, each for its own time to live."""
+"""Answers kept; about 5 MB."""
+LONGEST: Final = 86_400.0
+"""Seconds that an answer is kept whatever its time to live says."""
+FAILED: Final = 10.0
+"""Seconds until what failed is asked again."""
 
 _SERVER: Final = re.compile(
     r"\[(?P<six>[^\]]+)\](?::(?P<port6>\d{1,5}))?|(?P<four>[^:]+)(?::(?P<port4>\d{1,5}))?|(?P<bare>[0-9A-Fa-f:.]+)"
@@ -38,16 +50,34 @@ class LookupFailed(GatepostError):
         self.permanent = permanent
 
 
+class _No(NamedTuple):
+    """What a LookupFailed is made of: an exception that is raised again and again would collect tracebacks."""
+
+    words: str
+    permanent: bool
+
+
+class _Known(NamedTuple):
+    until: float
+    """By the resolver's clock."""
+    answer: tuple[Any, ...] | _No
+
+
 class Resolver:
     """One per process. `server`: the setting `resolver`, an IP address with or without port; empty: the system's.
+    `clock` gives seconds that only go forward.
 
     Raises ConfigurationError when `server` is no such thing.
     """
 
-    def __init__(self, server: str = "", *, lifetime: float = LIFETIME) -> None:
+    def __init__(
+        self, server: str = "", *, lifetime: float = LIFETIME, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._clock = clock
         self._resolver = _configured(server)
         self._resolver.lifetime = lifetime
-        self._resolver.cache = dns.resolver.LRUCache(CACHED)
+        self._known: dict[tuple[str, str], _Known] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[tuple[Any, ...]]] = {}
 
     async def addresses(self, name: str) -> tuple[str, ...]:
         """The IPv4, then the IPv6 addresses of `name`.
@@ -57,39 +87,103 @@ class Resolver:
         """
         if name.lower().rstrip(".").rpartition(".")[2] == "localhost":
             return ("127.0.0.1", "::1")
-        four, six = await asyncio.gather(
-            self._ask(name, dns.rdatatype.A), self._ask(name, dns.rdatatype.AAAA), return_exceptions=True
-        )
-        found = tuple(
-            str(record.address) for answer in (four, six) if not isinstance(answer, BaseException) for record in answer
-        )
+        four, six = await asyncio.gather(self.a(name), self.aaaa(name), return_exceptions=True)
+        found = tuple(address for answer in (four, six) if not isinstance(answer, BaseException) for address in answer)
         for answer in (four, six):
             if isinstance(answer, BaseException) and (not found or not isinstance(answer, LookupFailed)):
                 raise answer
         return found
 
-    async def mx(self, name: str) -> tuple[tuple[int, str], ...]:
-        """(preference, host) of the MX records of `name`, unordered; host "" is the null MX. Raises LookupFailed."""
-        return tuple(
-            (
-                record.preference,
-                record.exchange.to_text(omit_final_dot=True).lower() if record.exchange.labels != (b"",) else "",
-            )
-            for record in await self._ask(name, dns.rdatatype.MX)
-        )
+    async def a(self, name: str) -> tuple[str, ...]:
+        """IPv4 addresses. Raises LookupFailed, as all the questions below do."""
+        return await self._ask(name, "A", _address)
 
-    async def _ask(self, name: str, kind: dns.rdatatype.RdataType) -> dns.resolver.Answer:
+    async def aaaa(self, name: str) -> tuple[str, ...]:
+        """IPv6 addresses."""
+        return await self._ask(name, "AAAA", _address)
+
+    async def mx(self, name: str) -> tuple[tuple[int, str], ...]:
+        """(preference, host) of the MX records, unordered; host "" is the null MX."""
+        return await self._ask(name, "MX", lambda record: (record.preference, _host(record.exchange)))
+
+    async def txt(self, name: str) -> tuple[bytes, ...]:
+        """TXT records, the strings of each joined (RFC 7208 3.3, RFC 6376 3.6.2.2)."""
+        return await self._ask(name, "TXT", lambda record: b"".join(record.strings))
+
+    async def ptr(self, address: str) -> tuple[str, ...]:
+        """The names that an IP address claims to have."""
+        name = dns.reversename.from_address(address).to_text(omit_final_dot=True)
+        return await self._ask(name, "PTR", lambda record: _host(record.target))
+
+    async def _ask(self, name: str, kind: str, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+        key = (name.lower(), kind)
+        known = self._known.get(key)
+        if known is not None and known.until > self._clock():
+            if isinstance(known.answer, _No):
+                raise LookupFailed(known.answer.words, permanent=known.answer.permanent)
+            return known.answer
+        task = self._asking.get(key)
+        if task is None:
+            task = self._asking[key] = asyncio.create_task(self._look_up(name, kind, convert))
+            task.add_done_callback(lambda done: self._asked(key, done))
+        # Who loses patience leaves the question to the others, and its answer to the cache.
+        return await asyncio.shield(task)
+
+    def _asked(self, key: tuple[str, str], task: asyncio.Task[tuple[Any, ...]]) -> None:
+        self._asking.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # all who waited may be gone, and then nobody else looks at it
+
+    async def _look_up(self, name: str, kind: str, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
         shown = neutralise(name.encode("utf-8", "backslashreplace")[:300])
+        seconds: float = FAILED
+        permanent = False
         try:
-            return await self._resolver.resolve(dns.name.from_text(name), kind, raise_on_no_answer=False, search=False)
-        except dns.resolver.NXDOMAIN:
-            raise LookupFailed(f"the name {shown} does not exist", permanent=True) from None
+            answer = await self._resolver.resolve(
+                dns.name.from_text(name), kind, raise_on_no_answer=False, search=False
+            )
+        except dns.resolver.NXDOMAIN as error:
+            permanent, why = True, f"the name {shown} does not exist"
+            responses = error.responses().values()  # type: ignore[no-untyped-call]  # the library's
+            seconds = min(map(_time_to_live, responses), default=FAILED)
         except (dns.exception.SyntaxError, dns.name.NameTooLong, dns.name.IDNAException, UnicodeError):
-            raise LookupFailed(f"{shown} is not a name that can be looked up", permanent=True) from None
+            permanent, why = True, f"{shown} is not a name that can be looked up"
         except dns.exception.Timeout:
-            raise LookupFailed(f"the DNS did not answer in time about {shown} ({kind.name})", permanent=False) from None
+            why = f"the DNS did not answer in time about {shown} ({kind})"
         except (dns.exception.DNSException, OSError, EOFError):
-            raise LookupFailed(f"the DNS could not answer about {shown} ({kind.name})", permanent=False) from None
+            why = f"the DNS could not answer about {shown} ({kind})"
+        else:
+            found = tuple(convert(record) for record in answer)
+            self._keep(name, kind, answer.expiration - time.time(), found)
+            return found
+        self._keep(name, kind, seconds, _No(why, permanent))
+        raise LookupFailed(why, permanent=permanent)
+
+    def _keep(self, name: str, kind: str, seconds: float, answer: tuple[Any, ...] | _No) -> None:
+        if seconds <= 0:
+            return
+        if len(self._known) >= CACHED:
+            # The oldest tenth: what is needed comes back at its next question.
+            for key in list(self._known)[: CACHED // 10]:
+                del self._known[key]
+        self._known[name.lower(), kind] = _Known(self._clock() + min(seconds, LONGEST), answer)
+
+
+def _address(record: Any) -> str:
+    return str(record.address)
+
+
+def _host(name: dns.name.Name) -> str:
+    return "" if name.labels == (b"",) else name.to_text(omit_final_dot=True).lower()
+
+
+def _time_to_live(response: dns.message.Message) -> float:
+    """How long a name's absence may be believed (RFC 2308 5)."""
+    assert isinstance(response, dns.message.QueryMessage)
+    try:
+        return float(response.resolve_chaining().minimum_ttl)
+    except dns.exception.DNSException:
+        return FAILED
 
 
 def _configured(server: str) -> dns.asyncresolver.Resolver:

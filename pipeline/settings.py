@@ -142,11 +142,92 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration, _doc("How long a client may be silent between commands and within the data (RFC 5321 4.5.3.2.7).")
     ] = Duration(300 * SECOND)
     max_sessions: Annotated[int, _doc("Sessions at once per receiver; more get 421 4.7.0.")] = 1000
+    hello_time: Annotated[Duration, _doc("How long a client may take until it has said HELO or EHLO.")] = Duration(
+        300 * SECOND
+    )
+    envelope_time: Annotated[
+        Duration, _doc("How long a client may take from MAIL to DATA, whatever it says meanwhile.")
+    ] = Duration(600 * SECOND)
+    data_time: Annotated[Duration, _doc("How long a client may take to send one message.")] = Duration(3600 * SECOND)
+    session_time: Annotated[
+        Duration, _doc("How long a session may last; a transaction that is under way then may still end.")
+    ] = Duration(7200 * SECOND)
+    session_messages: Annotated[
+        int, _doc("Messages over one connection, announced as MAILMAX (RFC 9422); then it is closed with 421 4.7.0.")
+    ] = 1000
+    session_wasted: Annotated[
+        int,
+        _doc(
+            "Commands of one session that lead to nothing (errors, NOOP, RSET, VRFY, HELP, another EHLO) since its last message; then it is closed with 421 4.7.0."
+        ),
+    ] = 30
+    session_unknown: Annotated[
+        int,
+        _doc(
+            "Unknown recipients of one session: from half of them on answers are delayed, with the last it is closed with 421 4.7.0."
+        ),
+    ] = 20
+    client_connections: Annotated[
+        int,
+        _doc(
+            "Connections at once of one client, over all receivers; more get 421 4.7.0. As for all client_ settings a client is an IPv4 address or an IPv6 /64, and 0 means no limit."
+        ),
+    ] = 100
+    client_connection_rate: Annotated[int, _doc("Connections of one client in a minute; more get 421 4.7.0.")] = 1000
+    client_message_rate: Annotated[int, _doc("Messages of one client in a minute; more get 451 4.7.1 at MAIL.")] = 3000
+    client_recipient_rate: Annotated[int, _doc("Recipients of one client in a minute; more get 451 4.7.1 at RCPT.")] = (
+        10_000
+    )
+    client_wasted_rate: Annotated[
+        int, _doc("Commands of one client that lead to nothing, in an hour; then its connections get 421 4.7.0.")
+    ] = 1000
+    client_unknown_rate: Annotated[
+        int, _doc("Unknown recipients of one client in an hour; then its connections get 421 4.7.0.")
+    ] = 300
+    unlimited_networks: Annotated[
+        tuple[Network, ...],
+        _doc("Clients for whom the client_ limits, the session_ limits and greylisting do not hold."),
+    ] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
+    proxy_networks: Annotated[
+        tuple[Network, ...],
+        _doc(
+            "Load balancers: connections from these networks must begin with a PROXY header (version 1 or 2), and the client that it names is the client. Nobody else's is believed."
+        ),
+    ] = ()
+    greeting_delay: Annotated[
+        Duration,
+        _doc(
+            "How long to wait before the greeting to a client that has not delivered good mail lately. One that talks meanwhile is no mail server, and gets 554 5.5.0. 0: no wait."
+        ),
+    ] = Duration(0)
+    greylist_delay: Annotated[
+        Duration, _doc("How long a suspicious client has to wait where a domain has greylisting.")
+    ] = Duration(120 * SECOND)
+    greylist_window: Annotated[
+        Duration, _doc("How long after its first attempt a client may come back to be let in.")
+    ] = Duration(2 * 86400 * SECOND)
+    greylist_memory: Annotated[
+        Duration, _doc("How long a client that came back is remembered, since it was last seen.")
+    ] = Duration(36 * 86400 * SECOND)
     tls_certificate: Annotated[
         str,
         _doc("PEM file with our certificate and its chain. Empty: a self-signed one is made in the data directory."),
     ] = ""
     tls_key: Annotated[str, _doc("PEM file with the private key of tls_certificate.")] = ""
+
+    authserv_id: Annotated[
+        str,
+        _doc(
+            "Our name in Authentication-Results (RFC 8601 2.5). Fields that come in with this name are forged, and are removed. Empty: hostname."
+        ),
+    ] = ""
+    arc_domain: Annotated[
+        str, _doc("Domain in whose name forwarded messages are sealed (ARC, RFC 8617). Empty: they are not.")
+    ] = ""
+    arc_selector: Annotated[str, _doc("Selector of the seal's key: it is published at SELECTOR._domainkey.DOMAIN.")] = (
+        "gatepost"
+    )
+    arc_key: Annotated[str, _doc("PEM file with the private key of the seal, RSA or Ed25519.")] = ""
 
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(
         2 * SECOND
@@ -209,7 +290,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_networks: Annotated[
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
-    resolver: Annotated[str, _doc("DNS server for routes, host or host:port. Empty: the system's.")] = ""
+    resolver: Annotated[str, _doc("DNS server, host or host:port. Empty: the system's.")] = ""
     connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
     keep_connection: Annotated[
@@ -247,6 +328,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("lease", self.lease.seconds, 2, 3600)
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)
+        for name in ("session_messages", "session_wasted", "session_unknown"):
+            _range(name, getattr(self, name), 1, 1_000_000)
+        for name in ("connections", "connection_rate", "message_rate", "recipient_rate", "wasted_rate", "unknown_rate"):
+            _range(f"client_{name}", getattr(self, f"client_{name}"), 0, 10_000_000)
+        _range("greeting_delay", self.greeting_delay.seconds, 0, 60)
+        if bool(self.arc_domain) != bool(self.arc_key):
+            raise ValueError("arc_domain and arc_key go together")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
 

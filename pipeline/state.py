@@ -20,6 +20,7 @@ import msgspec
 
 from pipeline.events import (
     Attempt,
+    AuthResult,
     Client,
     Deferred,
     Delivered,
@@ -73,6 +74,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stage: Stage
     notify: str = ""
     orcpt: str = ""
+    original: str = ""
     tries: int = 0
     last: Attempt | None = None
 
@@ -102,6 +104,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str = ""
     """Why it is in quarantine."""
     next_try: int = 0
+    auth: tuple[AuthResult, ...] = ()
+    drop: tuple[tuple[int, int], ...] = ()
 
     @property
     def stage(self) -> Stage:
@@ -131,7 +135,13 @@ def _born(message_id: str, event: Received) -> Message:
         domain=event.domain,
         sender=event.sender,
         recipients=tuple(
-            Recipient(address=spec.address, stage=Stage.RECEIVED, notify=spec.notify, orcpt=spec.orcpt)
+            Recipient(
+                address=spec.address,
+                stage=Stage.RECEIVED,
+                notify=spec.notify,
+                orcpt=spec.orcpt,
+                original=spec.original,
+            )
             for spec in event.recipients
         ),
         size=event.size,
@@ -171,6 +181,7 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         named = None
         changes |= {
             "verdict": event.verdict, "score": event.score, "subject": event.subject, "message_id": event.message_id,
+            "auth": event.auth, "drop": event.drop,
         }  # fmt: skip
     else:
         named = frozenset(event.recipients)

@@ -20,10 +20,14 @@ from pipeline.events import (
     Queued,
     Received,
     RecipientSpec,
+    Refused,
     Released,
     RouteDeferred,
     RouteOpened,
     Scanned,
+    SyncRan,
+    SyncRemoved,
+    SyncSet,
 )
 from pipeline.ids import new_id
 from pipeline.state import Message, Stage, evolve
@@ -124,4 +128,14 @@ ONE_OF_EACH: tuple[Event, ...] = (
     DomainRemoved(at=AT, domain=DOMAIN, by="cli:root", before=b"\x80"),
     AddressesSet(at=AT, domain=DOMAIN, by="cli:root", locals=("anna", "ben"), kind="mailbox"),
     AddressesRemoved(at=AT, domain=DOMAIN, by="cli:root", locals=("anna",)),
+    Refused(
+        at=AT, domain=DOMAIN, reason="no_such_user", client=CLIENT, stage="rcpt", code=550, enhanced="5.1.1",
+        reply="No such mailbox here", sender=SENDER, recipient="anne@example.test", count=12, since=AT - SECOND,
+    ),
+    SyncSet(at=AT, domain=DOMAIN, by="cli:root", name="office", before=b"\x80", after=b"\x81\xa4name", change=7),
+    SyncRemoved(at=AT, domain=DOMAIN, by="cli:root", name="office", before=b"\x80", change=8),
+    SyncRan(
+        at=AT, domain=DOMAIN, by="syncer", name="office", run=3, result="applied", found=5000, added=12, changed=3,
+        removed=4, problems=("cn=x: no address",), problem_count=1, took=340_000_000, change=9, note="on schedule",
+    ),
 )  # fmt: skip
