@@ -39,8 +39,9 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
     (
         "Who gets mail",
         (
-            ("domain", "cli.domain:app", "Add, list, show and remove domains."),
+            ("domain", "cli.domain:app", "Add, change, list, hold, move, merge and remove domains."),
             ("address", "cli.address:app", "Add, list, import and remove addresses."),
+            ("directory", "cli.directory:app", "Who changed what of these, and taking it back."),
         ),
     ),
     (

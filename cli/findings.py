@@ -178,6 +178,12 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
         return
     wrong = 0
     for name, domain in domains.items():
+        if domain.hold is not None:
+            wrong += 1
+            text = f"{name} is held: {domain.hold.reason}"
+            yield Finding(WARNING, "domains", text, f"gatepost domain resume {name}")
+        if domain.alias_of:
+            continue
         if not domain.catch_all and not await wiring.directory.count_addresses(name):
             wrong += 1
             text = f"{name} has no address, so its mail is refused"

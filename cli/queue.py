@@ -66,11 +66,12 @@ async def show(
 
 async def _report(opened: Session, domain: str | None) -> QueueReport:
     from cli.names import domain_of
+    from pipeline.rerouting import ways
     from projections.readers.queue import read_queue
 
     wiring = opened.wiring
     await wiring.directory.refresh()
-    routes = {name: found.route for name, found in wiring.directory.domains().items()}
+    routes = {name: way.route for name, way in ways(wiring.directory.domains()).items()}
     wanted = domain_of(domain) if domain is not None else None
     return await read_queue(wiring.store.redis, wiring.store.partitions, wanted, routes)
 
@@ -286,7 +287,7 @@ async def _retry(opened: Session, domain: str) -> int:
 
     wiring = opened.wiring
     partition = partition_for(domain, wiring.store.partitions)
-    known = await wiring.directory.find(domain)
+    known = await wiring.directory.find_home(domain)
     state = await wiring.schedule.route(partition, domain)
     servers = {*(known.route if known else ()), *(attempt.server for attempt in state.attempts if attempt.server)}
     return await wiring.schedule.retry_now(partition, domain, opened.now(), sorted(servers))

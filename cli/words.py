@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from cli import render
+from cli.changes import told
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, clean
 from pipeline.events import (
     AnyEvent,
@@ -20,6 +21,7 @@ from pipeline.events import (
     Quarantined,
     Queued,
     Received,
+    Refused,
     Released,
     RouteDeferred,
     RouteOpened,
@@ -109,17 +111,34 @@ def describe(event: AnyEvent) -> Told:
             return _tried(event)
         case RouteDeferred() | RouteOpened():
             return _route(event)
+        case Refused():
+            return _refused(event)
         case _:
-            return Told(str(event.__struct_config__.tag), "", clean(event.domain))
+            line, more = told(event)
+            return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _refused(event: Refused) -> Told:
+    who = f"from {path(event.sender)}" if event.stage not in ("connect", "hello") else ""
+    to = f" to {clean(event.recipient)}" if event.recipient else ""
+    often = f", {event.count:,} times since {render.local(event.since)}" if event.count > 1 else ""
+    said = f"{event.code} {event.enhanced} {clean(event.reply)}"
+    return Told("refused", BAD, f"{who}{to} at {clean(event.stage)}{often}".strip(), (from_client(event.client), said))
 
 
 def _received(event: Received) -> Told:
-    addresses = [spec.address for spec in event.recipients]
+    addresses = [spec.original or spec.address for spec in event.recipients]
     text = f"from {path(event.sender)} to {people(addresses)}, {render.size(event.size)}"
     if event.origin == "bounce":
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
-    return Told("received", STRONG, text, (client,) if client else ())
+    more = [client] if client else []
+    aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
+    if aliases:
+        more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")
+    if event.greylisted:
+        more.append(f"greylisted first, at {render.local(event.greylisted)}")
+    return Told("received", STRONG, text, tuple(more))
 
 
 def _scanned(event: Scanned) -> Told:

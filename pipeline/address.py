@@ -66,9 +66,12 @@ class Address(msgspec.Struct, frozen=True):
     @property
     def key(self) -> str:
         """What local parts are compared and looked up by."""
-        if self.local.isascii() and not self.local.startswith('"'):
-            return self.local.lower()
-        return unicodedata.normalize("NFC", self.plain).casefold()
+        return local_key(self.plain)
+
+
+def local_key(plain: str) -> str:
+    """The same for all ways to write a local part, given without its quotes."""
+    return plain.lower() if plain.isascii() else unicodedata.normalize("NFC", plain).casefold()
 
 
 def domain_name(text: str) -> str:

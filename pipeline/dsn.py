@@ -122,7 +122,7 @@ def _explanation(message: Message, failures: Sequence[Failure], host: str) -> st
     for failure in failures:
         lines += [
             "",
-            f"<{_address(failure.recipient.address)}>",
+            f"<{_address(failure.recipient.original or failure.recipient.address)}>",
             *_wrap(_REASONS.get(failure.reason, _RETURNED) + ".", "  "),
         ]
         if failure.attempt is not None and failure.attempt.reply:
@@ -166,7 +166,7 @@ def _recipient_fields(failure: Failure) -> list[str]:
     if semicolon:
         lines.append(f"Original-Recipient: {_token(kind)}; {_ascii(_address(address.strip()))}")
     # RFC 6533 3: a mailbox that is not ASCII has a type and a form of its own.
-    final = _address(failure.recipient.address)
+    final = _address(failure.recipient.original or failure.recipient.address)
     lines.append(f"Final-Recipient: {'rfc822' if final.isascii() else 'utf-8'}; {_ascii(final)}")
     lines.append("Action: failed")
     attempt = failure.attempt

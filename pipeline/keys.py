@@ -29,7 +29,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
-    gp:{directory}:addresses:<d>    hash  local part, case folded -> Address (MessagePack)
+    gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
+    gp:{directory}:gateways hash   "name port" of each receiver that listens -> when it was last heard of (ns)
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
@@ -43,6 +44,7 @@ STORE: Final = "gp:{directory}:store"
 DIRECTORY_LOG: Final = "gp:{directory}:log"
 DIRECTORY_HEAD: Final = "gp:{directory}:head"
 DOMAINS: Final = "gp:{directory}:domains"
+GATEWAYS: Final = "gp:{directory}:gateways"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"

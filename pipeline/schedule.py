@@ -138,6 +138,14 @@ class Schedule:
         with faults():
             return decode_route(await self._store.redis.hget(keys.route(partition, domain), "m"))
 
+    async def put_off(self, partition: int, domain: str, until: int) -> None:
+        """Nobody looks at a domain before `until` (ns), whatever comes in for it."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=True)
+            pipe.hset(keys.route(partition, domain), "until", until // MS)
+            pipe.zadd(keys.due(partition), {domain: until // MS}, xx=True)
+            await pipe.execute()
+
     async def retry_now(self, partition: int, domain: str, now: int, servers: Sequence[str]) -> int:
         """Make a domain due at once, its servers forgiven, every waiting message of it included; how many wait."""
         queue = keys.queue(partition, domain)

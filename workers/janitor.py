@@ -165,14 +165,19 @@ class Janitor:
         return moved
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
-        """Domains whose servers were found away. One all of whose slots are busy is not among them."""
+        """Domains whose servers were found away, or that are held. One all of whose slots are busy is not among them."""
         with faults():
             later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now}", "+inf")
             pipe = self._store.redis.pipeline(transaction=False)
             for name in later:
                 pipe.hmget(keys.route(partition, name.decode()), ["until", "m"])
             routes = await pipe.execute() if later else []
-        return [name.decode() for name, (until, head) in zip(later, routes, strict=True) if until and head]
+        found = [(name.decode(), head) for name, (until, head) in zip(later, routes, strict=True) if until]
+        return [name for name, head in found if head or self._is_held(name)]
+
+    def _is_held(self, domain: str) -> bool:
+        home = self._wiring.directory.home(domain)
+        return home is not None and home.hold is not None
 
     async def _cool_walk(self, partition: int, name: str, most: int) -> int:
         """Look through the part of a sorted set that is new since the last walk, up to the score `most`."""

@@ -64,7 +64,7 @@ class Wiring:
         self.retry = RetryPolicy.of(settings)
         self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
-        self.directory = Directory(store, self.log)
+        self.directory = Directory(store, self.log, clock=self.clock)
         self.schedule = Schedule(store, settings, beyond_memory=True)
         # A full Redis takes no new mail and goes on with what it has.
         self._intake_log = Log(store.redis)

@@ -154,7 +154,7 @@ class Stage:
     async def _add(self, name: str, route: str, people: Sequence[str]) -> None:
         directory, now = self.wiring.directory, self.wiring.clock()
         await directory.set_domain(Domain(name=name, route=(str(route),), created_at=now), by=actor(), now=now)
-        await directory.add_addresses(name, [Address(local=local) for local in people], by=actor(), now=now)
+        await directory.set_addresses({name: [Address(local=local) for local in people]}, by=actor(), now=now)
 
     async def is_backing_off(self, domain: str) -> bool:
         """Whether an earlier run of the demo has found the domain's server down already."""

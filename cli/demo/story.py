@@ -191,7 +191,7 @@ def epilogue(stage: Stage) -> None:
         f"{gatepost} replay --all --data {data}",
     ])  # fmt: skip
     _paste(stage, "Mend the route of the domain that waits; its mail leaves at once", [
-        f"{gatepost} domain add {AWAY} --route {stage.customer.endpoint} --config {config}",
+        f"{gatepost} domain set {AWAY} --route {stage.customer.endpoint} --config {config}",
     ])  # fmt: skip
     screen.say()
     screen.say(("Ctrl-C stops everything.", "bold"), f" The data stay in {stage.data}.")

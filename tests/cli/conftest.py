@@ -89,7 +89,7 @@ class Shop:
         async def work(wiring: Wiring) -> None:
             await wiring.directory.set_domain(Domain(name=domain, route=(route,)), by="test", now=wiring.clock())
             addresses = [Address(local=local) for local in locals_]
-            await wiring.directory.add_addresses(domain, addresses, by="test", now=wiring.clock())
+            await wiring.directory.set_addresses({domain: addresses}, by="test", now=wiring.clock())
 
         self.do(work)
 

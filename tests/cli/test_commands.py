@@ -15,6 +15,7 @@ import trustme
 from cli import main as entry
 from cli.findings import about_certificate, about_port
 from pipeline import parked
+from pipeline.directory import Domain
 from pipeline.events import Attempt, Delivered, Failed, Quarantined, Scanned
 from pipeline.faults import ConflictError
 from pipeline.ids import partition_of
@@ -42,8 +43,11 @@ def test_a_domain_is_added_shown_changed_and_removed(shop: Shop):
     assert [(one["domain"], one["route"], one["catch_all"]) for one in listed] == [
         ("example.test", ["mx.example.test:25", "[2606:4700::1]:2525"], False)
     ]
+    again = shop.run("domain", "add", "example.test", "--route", "other.example.test:25")
+    assert again.code == 4
+    assert "gatepost domain set example.test" in again.err
     changed = shop.run(
-        "domain", "add", "example.test", "--route", "other.example.test:25", "--catch-all", "--json"
+        "domain", "set", "example.test", "--route", "other.example.test:25", "--catch-all", "--json"
     ).json
     assert changed["changed"]
     assert changed["catch_all"]
@@ -75,7 +79,7 @@ def test_a_changed_route_makes_waiting_mail_due(shop: Shop):
     shop.add("anna")
     message_id = shop.queued()
     shop.deferred(message_id)
-    changed = shop.run("domain", "add", DOMAIN, "--route", "new.example.test:25")
+    changed = shop.run("domain", "set", DOMAIN, "--route", "new.example.test:25")
     assert "1 waiting messages take the new route now" in changed.out
 
 
@@ -85,7 +89,7 @@ def test_addresses_are_added_listed_and_removed(shop: Shop):
     assert shop.run("address", "add", "anna@example.test").out == "0 addresses added, 1 was listed already\n"
     assert shop.run("address", "list", DOMAIN, "--json").json["addresses"] == ["Anna@example.test", "ben@example.test"]
     assert shop.run("address", "remove", "ANNA@example.test", "cleo@example.test").out == (
-        "1 address removed, 1 were not listed\n"
+        "1 address removed, 1 was not listed\n"
     )
     assert shop.run("address", "list", DOMAIN).out == "ben@example.test\n\n1 address\n"
 
@@ -95,7 +99,7 @@ def test_a_quoted_and_a_composed_address_are_the_mailbox_that_smtp_looks_up(shop
     assert shop.run("address", "add", '"anna"@example.test', "gru\u0308n@example.test").code == 0
 
     async def known(wiring):
-        return [await wiring.directory.knows(key, DOMAIN) for key in ("anna", "gr\u00fcn")]
+        return [await wiring.directory.accepts(key, Domain(name=DOMAIN)) for key in ("anna", "gr\u00fcn")]
 
     assert shop.do(known) == [True, True]
     assert shop.run("address", "add", '"a \\"b"@example.test').code == 0

@@ -50,7 +50,7 @@ def test_the_demo_goes_on_until_it_is_told_to_stop(directory: Path):
         (mail,) = [line.strip() for line in lines if "smtplib" in line]
         subprocess.run(mail, shell=True, check=True, timeout=60)
         process.wait_line(r"delivered +to anna@example.test(?s:.*)received +from you@elsewhere.test(?s:.*)delivered")
-        (mended,) = [line.strip() for line in lines if "domain add" in line]
+        (mended,) = [line.strip() for line in lines if "domain set" in line]
         subprocess.run(mended, shell=True, cwd=ROOT, check=True, timeout=60, capture_output=True)
         process.wait_line("delivered +to carla@away.example.test")
     finally:

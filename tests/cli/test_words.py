@@ -5,19 +5,27 @@ from __future__ import annotations
 import pytest
 
 from cli.words import describe
+from pipeline.directory import Domain
+from pipeline.directory.model import encode
 from pipeline.events import (
     ALL_EVENTS,
     MESSAGE_EVENTS,
     AddressesRemoved,
     AddressesSet,
     Attempt,
+    Client,
     Deferred,
     DomainRemoved,
     DomainSet,
     Received,
+    RecipientSpec,
+    Refused,
     RouteDeferred,
     RouteOpened,
     Scanned,
+    SyncRan,
+    SyncRemoved,
+    SyncSet,
 )
 from tests.support import examples
 
@@ -39,6 +47,7 @@ EVENTS = [
     DomainRemoved(**COMMON, by="cli:root"),
     AddressesSet(**COMMON, by="cli:root", locals=("anna",)),
     AddressesRemoved(**COMMON, by="cli:root", locals=("anna",)),
+    *(one for one in examples.ONE_OF_EACH if isinstance(one, Refused | SyncSet | SyncRemoved | SyncRan)),
 ]
 
 
@@ -61,7 +70,19 @@ def test_text_of_strangers_is_cleaned_in_words():
         Deferred(**COMMON, recipients=(HOSTILE,), sender=HOSTILE, size=1, tries=1, attempt=attempt, next_try=1),
         RouteDeferred(**COMMON, tries=1, since=1, next_try=1, attempts=(attempt,)),
         Received(**COMMON, sender=HOSTILE, recipients=(), size=1, expires=1),
-    ):
+        Received(
+            **COMMON, sender="", size=1, expires=1,
+            recipients=(RecipientSpec(address="anna@example.test", original="anna@" + HOSTILE),),
+        ),
+        Refused(
+            **COMMON, reason=HOSTILE, client=Client(address=HOSTILE, helo=HOSTILE), stage="rcpt", code=550,
+            enhanced="5.1.1", reply="no", sender=HOSTILE, recipient=HOSTILE,
+        ),
+        DomainSet(**COMMON, by=HOSTILE, after=encode(Domain(name="example.test", contact=HOSTILE))),
+        AddressesSet(**COMMON, by=HOSTILE, locals=(HOSTILE,), before=(b"",), after=(b"",)),
+        AddressesRemoved(**COMMON, by=HOSTILE, locals=(HOSTILE,)),
+        SyncRan(**COMMON, by=HOSTILE, name=HOSTILE, run=1, result="failed", problems=(HOSTILE,), problem_count=1),
+    ):  # fmt: skip
         told = describe(event)
         assert all(text.isprintable() for text in texts(told))
         assert "\\x1b" in "".join(texts(told))

@@ -9,7 +9,9 @@ A name that has no record at all does not exist. `failing` names get SERVFAIL, `
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+import threading
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Self
 
 from dnslib import QTYPE, RCODE, RR, DNSRecord
@@ -57,3 +59,20 @@ class Names(asyncio.DatagramProtocol):
             if not any(owner == name for owner, _ in self.records):
                 reply.header.rcode = RCODE.NXDOMAIN
         self._transport.sendto(reply.pack(), addr)
+
+
+@contextlib.contextmanager
+def names_in_a_thread(records: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[Names]:
+    """For programs that are not part of the test's event loop."""
+    loop = asyncio.new_event_loop()
+    names = Names(records)
+    loop.run_until_complete(names.__aenter__())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    try:
+        yield names
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+        loop.run_until_complete(names.__aexit__())
+        loop.close()

@@ -94,7 +94,7 @@ class Gateway:
         try:
             await wiring.directory.set_domain(Domain(name=domain, route=(route,)), by="test", now=wiring.clock())
             listed = [Address(local=address.rpartition("@")[0]) for address in addresses]
-            await wiring.directory.add_addresses(domain, listed, by="test", now=wiring.clock())
+            await wiring.directory.set_addresses({domain: listed}, by="test", now=wiring.clock())
         finally:
             await wiring.close()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pipeline.bodies import Draft
 from pipeline.directory import Domain
+from pipeline.directory.inherit import home
 from pipeline.faults import GatepostError
 from pipeline.intake import Envelope
 from pipeline.settings import Endpoint, Settings
@@ -30,26 +31,29 @@ class MemoryDirectory:
     def __init__(self, addresses: Iterable[str] = (), catch_all: Iterable[str] = ()) -> None:
         self._known = {tuple(address.casefold().split("@")) for address in addresses}
         names = [*dict.fromkeys(domain for _, domain in sorted(self._known)), *catch_all]
-        self._domains = {name: Domain(name=name, catch_all=name in tuple(catch_all)) for name in names}
+        self._domains = {
+            name: Domain(name=name, catch_all=name in tuple(catch_all), created_at=number)
+            for number, name in enumerate(names)
+        }
         self.late: dict[str, Domain] = {}
         """Domains that only a look into the store finds."""
         self.away: GatepostError | None = None
 
-    def domain(self, name: str) -> Domain | None:
-        return self._domains.get(name)
+    def home(self, name: str) -> Domain | None:
+        return home(self._domains, name)
 
     def domains(self) -> Mapping[str, Domain]:
         return self._domains
 
-    async def find(self, name: str) -> Domain | None:
+    async def find_home(self, name: str) -> Domain | None:
         if self.away:
             raise self.away
-        return self._domains.get(name) or self.late.get(name)
+        return home({**self._domains, **self.late}, name)
 
-    async def knows(self, local: str, domain: str) -> bool:
+    async def accepts(self, key: str, domain: Domain) -> bool:
         if self.away:
             raise self.away
-        return (local.casefold(), domain) in self._known
+        return (key, domain.name) in self._known
 
 
 def _taken_over(draft: Draft) -> bytes:

@@ -38,7 +38,7 @@ class Parts(Wiring):
 
     async def customer(self, *route: str, domain: str = DOMAIN) -> None:
         await self.directory.set_domain(Domain(name=domain, route=route), by="test", now=self.clock())
-        await self.directory.add_addresses(domain, [Address(local="anna"), Address(local="ben")], by="test", now=1)
+        await self.directory.set_addresses({domain: [Address(local="anna"), Address(local="ben")]}, by="test", now=1)
 
     async def accept(
         self, content: bytes = b"Subject: x\r\n\r\nhello\r\n", *recipients: str, sender: str = "s@elsewhere.test"

@@ -19,6 +19,8 @@ CHUNK: Final = 256 << 10
 """Octets of a message that are held and written at once."""
 MAX_HEADER: Final = 64 << 10
 """Octets of a message that are looked at as its header."""
+MAX_ORCPT: Final = 160
+"""Characters of an address that become an ORCPT: three times as many are within RFC 3461 5.4's 500."""
 
 # A mailbox in shape: an atom-like or a quoted local part, then perhaps a domain. Stricter grammar is the receiver's
 # business; here it only matters that the closing bracket of the path is ours.
@@ -28,6 +30,8 @@ _MAILBOX: Final = re.compile(
 )
 _XTEXT: Final = re.compile(r"[!-~]{1,100}")
 _ORCPT: Final = re.compile(r"[!-~]{1,500}")
+_NOT_XTEXT: Final = re.compile(r"[^!-*,-<>-~]")
+"""What is written as +HH in xtext (RFC 3461 4)."""
 _NOTIFY: Final = re.compile(r"NEVER|(?:SUCCESS|FAILURE|DELAY)(?:,(?:SUCCESS|FAILURE|DELAY)){0,2}", re.IGNORECASE)
 
 
@@ -70,14 +74,22 @@ def mail_command(message: Message, size: int, features: Features, *, smtputf8: b
     return command
 
 
-def rcpt_command(recipient: Recipient, features: Features) -> str:
-    """RCPT, with NOTIFY and ORCPT as they were given to us when the server offers DSN (RFC 3461 5.1)."""
-    command = f"RCPT TO:<{recipient.address}>"
+def rcpt_command(recipient: Recipient, features: Features, domain: str = "") -> str:
+    """RCPT, with NOTIFY and ORCPT as they were given to us when the server offers DSN (RFC 3461 5.1).
+
+    `domain`: what the recipient's own became an alias of. A recipient that is not named as the sender named it keeps
+    that name as ORCPT, unless the sender gave one (RFC 3461 5.2.1).
+    """
+    address = f"{recipient.address.rpartition('@')[0]}@{domain}" if domain else recipient.address
+    command = f"RCPT TO:<{address}>"
     if features.dsn:
         if _NOTIFY.fullmatch(recipient.notify):
             command += f" NOTIFY={recipient.notify.upper()}"
+        named = recipient.original or recipient.address
         if ";" in recipient.orcpt and _ORCPT.fullmatch(recipient.orcpt):
             command += f" ORCPT={recipient.orcpt}"
+        elif named != address and named.isascii() and len(named) < MAX_ORCPT:
+            command += f" ORCPT=rfc822;{_NOT_XTEXT.sub(lambda found: f'+{ord(found[0]):02X}', named)}"
     return command
 
 

@@ -151,7 +151,7 @@ class Connections:
 
     def _route(self, domain: str) -> tuple[str, ...]:
         """Empty for a domain that is not ours, where a bounce goes by MX."""
-        found = self._wiring.directory.domain(domain)
+        found = self._wiring.directory.home(domain)
         return found.route if found else ()
 
     async def _targets(self, domain: str) -> Sequence[Target]:

@@ -60,15 +60,17 @@ class Session:
         content: Buffer,
         trace: bytes,
         may_commit: Callable[[], bool],
+        domain: str = "",
     ) -> dict[str, Outcome]:
         """Send `message` to `recipients` of it, in one transaction; every address gets its outcome.
 
         `trace`: header bytes put on top, with their line ends. `may_commit` is asked once, right before the final dot:
-        False drops the connection without it. Raises SessionFailed when nothing was decided for anybody.
+        False drops the connection without it. `domain`: what the message's domain became an alias of. Raises SessionFailed
+        when nothing was decided for anybody.
         """
         self.sent += 1
         try:
-            return await self._deliver(message, recipients, content, trace, may_commit)
+            return await self._deliver(message, recipients, content, trace, may_commit, domain)
         except Broken as broken:
             self.abort()
             raise SessionFailed(self._attempt(0, broken.enhanced, broken.words)) from None
@@ -98,6 +100,7 @@ class Session:
         content: Buffer,
         trace: bytes,
         may_commit: Callable[[], bool],
+        domain: str,
     ) -> dict[str, Outcome]:
         self._begin("mail")
         if self._wire.parting is not None:
@@ -109,7 +112,7 @@ class Session:
             return outcomes
         size = len(trace) + len(content)
         mail = commands.mail_command(message, size, self._features, smtputf8=smtputf8)
-        rcpts = [commands.rcpt_command(recipient, self._features) for recipient in recipients]
+        rcpts = [commands.rcpt_command(recipient, self._features, domain) for recipient in recipients]
         envelope = self._pipelined if self._features.pipelining else self._stepwise
         mail_reply, rcpt_replies, data_reply = await envelope(mail, rcpts)
         if not mail_reply.positive:

@@ -89,7 +89,7 @@ class Slot:
     # The loop
 
     async def run(self) -> None:
-        if not await self._claim(more=False):
+        if await self._wait_while_held() or not await self._claim(more=False):
             return
         try:
             await self._drain()
@@ -139,7 +139,38 @@ class Slot:
             if self._office.stopping:
                 await self._give_back()
                 return
+            if await self._wait_while_held():
+                await self._give_back()
+                return
             more = await self._claim(more=True)
+
+    def _alias_of(self) -> str:
+        """What the domain became an alias of since its mail was accepted; or what a bounce's domain is an alias of."""
+        home = self._wiring.directory.home(self.domain)
+        return home.name if home is not None and home.name != self.domain else ""
+
+    def _is_held(self) -> bool:
+        home = self._wiring.directory.home(self.domain)
+        return home is not None and home.hold is not None
+
+    async def _wait_while_held(self) -> bool:
+        """Whether the domain is held: then its mail waits, and nothing is dialled until somebody lets it flow again.
+
+        Who lets it flow again changes the directory first and makes the domain due then. Looking into the directory before and
+        after the domain is put off misses neither.
+        """
+        if not self._is_held():
+            return False
+        directory, schedule = self._wiring.directory, self._wiring.schedule
+        await directory.refresh()
+        if not self._is_held():
+            return False
+        until = next_try(self._wiring.clock(), self._wiring.retry, random.random())  # noqa: S311 - spreads looks, guards nothing
+        await schedule.put_off(self.partition, self.domain, until)
+        await directory.refresh()
+        if not self._is_held():
+            await schedule.retry_now(self.partition, self.domain, self._wiring.clock(), ())
+        return True
 
     # The connection
 
@@ -215,7 +246,7 @@ class Slot:
             fresh = session.sent == 0
             trace = received_line(message, self._wiring.hostname)
             try:
-                return await session.deliver(message, recipients, content, trace, self.valid)
+                return await session.deliver(message, recipients, content, trace, self.valid, self._alias_of())
             except SessionFailed as failure:
                 await self._hang_up(abort=True)
                 if not self.valid():

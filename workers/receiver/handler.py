@@ -3,7 +3,8 @@
 A hook changes the transaction only when its reply is a 2xx. The rules:
 
 - Recipients are the listed addresses of our domains, everybody at a domain that accepts all, and the postmaster, at any of
-  our domains or bare (RFC 5321 4.5.1), the bare one for the first domain. A mailbox named twice is kept once.
+  our domains or bare (RFC 5321 4.5.1), the bare one for the domain that was added first. A mailbox named twice, by an alias of
+  its domain too, is kept once.
 - No room: 452 at MAIL, before the client has sent anything. No store: 451. Anything unforeseen: 451 and a fixed text.
 - 250 to the dot after the intake has returned, with the ids under which the message can be asked for.
 """
@@ -16,6 +17,7 @@ from typing import Any, Final, Protocol
 from pipeline import replies
 from pipeline.address import Address
 from pipeline.bodies import Draft
+from pipeline.directory import Domain
 from pipeline.events import RecipientSpec
 from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.intake import Envelope
@@ -28,20 +30,13 @@ from workers.receiver.session import ReceiverSession, Transaction
 POSTMASTER: Final = "postmaster"
 
 
-class Domain(Protocol):
-    @property
-    def name(self) -> str: ...
-    @property
-    def catch_all(self) -> bool: ...
-
-
 class Directory(Protocol):
     """Who we accept mail for (`pipeline.directory.Directory`)."""
 
-    def domain(self, name: str) -> Domain | None: ...
     def domains(self) -> Mapping[str, Domain]: ...
-    async def find(self, name: str) -> Domain | None: ...
-    async def knows(self, local: str, domain: str) -> bool: ...
+    def home(self, name: str) -> Domain | None: ...
+    async def find_home(self, name: str) -> Domain | None: ...
+    async def accepts(self, key: str, domain: Domain) -> bool: ...
 
 
 class Intake(Protocol):
@@ -119,27 +114,35 @@ class Handler:
         if isinstance(place, Reply):
             envelope.refused = True
             return place
-        key = (recipient.key, place)
+        key = (recipient.key, place.name)
         if key not in envelope.recipients:
             if len(envelope.recipients) >= self._max_recipients:
                 return replies.TOO_MANY_RECIPIENTS
             envelope.recipients[key] = RecipientSpec(
-                address=f"{recipient.local}@{place}", notify=options.notify, orcpt=options.orcpt
+                address=f"{recipient.local}@{place.name}",
+                notify=options.notify,
+                orcpt=options.orcpt,
+                original=str(recipient) if recipient.domain not in ("", place.name) else "",
             )
         return replies.RECIPIENT_OK
 
-    async def _place(self, recipient: Address) -> str | Reply:
+    async def _place(self, recipient: Address) -> Domain | Reply:
         """The domain of ours that takes mail for `recipient`, or the refusal. Raises StoreAwayError."""
         if not recipient.domain:
             # A gateway without a domain is being set up: the postmaster's mail may wait.
-            return next(iter(self._directory.domains()), None) or replies.TROUBLE
-        domain = self._directory.domain(recipient.domain) or await self._directory.find(recipient.domain)
+            return self._first_domain() or replies.TROUBLE
+        domain = self._directory.home(recipient.domain) or await self._directory.find_home(recipient.domain)
         if domain is None:
             return replies.RELAY_DENIED
         key = recipient.key
-        if domain.catch_all or key == POSTMASTER or await self._directory.knows(key, domain.name):
-            return domain.name
+        if domain.catch_all or key == POSTMASTER or await self._directory.accepts(key, domain):
+            return domain
         return replies.NO_SUCH_USER
+
+    def _first_domain(self) -> Domain | None:
+        """The one that was added first: it is most likely the operator's own."""
+        ours = [domain for domain in self._directory.domains().values() if not domain.alias_of]
+        return min(ours, key=lambda domain: (domain.created_at, domain.name), default=None)
 
     async def handle_DATA(self, server: Any, session: ReceiverSession, envelope: Transaction) -> Reply:
         draft = envelope.draft

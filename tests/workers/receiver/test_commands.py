@@ -103,7 +103,7 @@ async def test_only_listed_recipients_pass(gate, recipient, reply):
 
 
 async def test_a_domain_added_a_moment_ago_is_found_in_the_store(gate):
-    gate.directory.late["late.test"] = gate.directory.domain("all.test")
+    gate.directory.late["late.test"] = gate.directory.home("all.test")
     client = await gate.client()
     await client.ask(b"MAIL FROM:<>")
     assert (await client.ask(b"RCPT TO:<x@late.test>")).startswith("250")

@@ -1,35 +1,38 @@
-"""`gatepost address`: who mail is accepted for. What is given is checked as a whole before anything is changed."""
+"""The commands that change something: add, remove, import."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from cyclopts import Parameter
 
+from cli.address.show import list_, show
 from cli.options import DEFAULT, Common, noun
 
 if TYPE_CHECKING:
     from cli.session import Session
-    from pipeline.address import Address
+    from pipeline.address import Address as Parsed
+    from pipeline.directory import Address
 
 app = noun(
     "address",
-    """Add, list, import and remove addresses.
+    """Add, list, show, import and remove addresses, and see who is missing.
 
 For example:
 
   gatepost address add anna@example.com ben@example.com
+  gatepost address add sales@example.com --kind group --target anna@example.com
   gatepost address import staff.csv
   gatepost address list example.com
+  gatepost address tried example.com
   gatepost address remove ben@example.com
 """,
 )
 
-CHUNK = 1000
 LINE = 4096
 LONG_WORK = 2000
 """Addresses from which on a progress bar is shown."""
@@ -37,57 +40,39 @@ LONG_WORK = 2000
 
 @app.command
 async def add(
-    *addresses: Annotated[str, Parameter(help="One or more, each local@domain. Those that are listed already stay.")],
+    *addresses: Annotated[str, Parameter(help="One or more, each local@domain.")],
+    kind: Annotated[
+        str | None,
+        Parameter(help="mailbox, alias, group or forwarder. With it, addresses that are listed already are changed."),
+    ] = None,
+    target: Annotated[
+        tuple[str, ...], Parameter(help="The address behind an alias, a group or a forwarder; repeat it for more.")
+    ] = (),
     common: Common = DEFAULT,
 ) -> int:
     """Add addresses to domains that were added before.
 
+    Mail is accepted for all kinds alike, and forwarded to the domain's server,
+    which knows what is behind them. The kind says whose mail it is: a report of
+    what is in quarantine goes to the mailbox behind an alias.
+
     For example:
 
       gatepost address add anna@example.com ben@example.com
+      gatepost address add a.smith@example.com --kind alias --target anna@example.com
     """
     from cli.render import Screen, count, document
     from cli.session import session
 
     wanted = _parsed(addresses)
+    rows = _rows(wanted, kind, target)
     async with session(common, create=True) as opened:
-        added = await _add(opened, wanted)
+        added = await _set(opened, rows, change=kind is not None)
     if common.json:
         document({"given": len(addresses), "added": added})
     else:
-        Screen().say(f"{count(added, 'address', 'addresses')} added", _listed_already(_total(wanted) - added))
-    return 0
-
-
-@app.command(name="list")
-async def list_(domain: Annotated[str, Parameter(help="The domain.")], /, *, common: Common = DEFAULT) -> int:
-    """List the addresses of a domain.
-
-    For example:
-
-      gatepost address list example.com
-    """
-    from cli.domain import existing
-    from cli.names import domain_of, written
-    from cli.render import Screen, clean, count, document
-    from cli.session import session
-
-    name = domain_of(domain)
-    async with session(common) as opened:
-        found = await existing(opened, name)
-        locals_ = sorted([address.local async for address in opened.wiring.directory.addresses(name)], key=str.casefold)
-    if common.json:
-        document(
-            {"domain": name, "catch_all": found.catch_all, "addresses": [written(local, name) for local in locals_]}
-        )
-        return 0
-    screen = Screen()
-    # Straight out: there may be a million of them.
-    sys.stdout.writelines(clean(written(local, name)) + "\n" for local in locals_)
-    if locals_:
-        screen.say()
-    rest = "; every other one is accepted too (catch-all)" if found.catch_all else ""
-    screen.say((count(len(locals_), "address", "addresses") + rest, "dim"))
+        done = "added or changed" if kind is not None else "added"
+        Screen().say(f"{count(added, 'address', 'addresses')} {done}", _listed_already(_total(rows) - added))
     return 0
 
 
@@ -104,19 +89,16 @@ async def remove(
     from cli.render import Screen, count, document
     from cli.session import actor, session
 
-    wanted = _parsed(addresses)
-    removed = 0
+    wanted = {domain: [address.plain for address in parsed.values()] for domain, parsed in _parsed(addresses).items()}
     async with session(common) as opened:
         await _require(opened, wanted)
-        for domain, locals_ in wanted.items():
-            removed += await opened.wiring.directory.remove_addresses(
-                domain, list(locals_), by=actor(), now=opened.now()
-            )
+        counts = await opened.wiring.directory.remove_addresses(wanted, by=actor(), now=opened.now())
+    removed = sum(counts.values())
     missing = _total(wanted) - removed
     if common.json:
         document({"given": len(addresses), "removed": removed})
     else:
-        words = f", {missing:,} were not listed" if missing else ""
+        words = f", {missing:,} {'was' if missing == 1 else 'were'} not listed" if missing else ""
         Screen().say(f"{count(removed, 'address', 'addresses')} removed", words)
     return 0
 
@@ -146,12 +128,12 @@ async def import_(
 
     with _opened(file) as stream:
         listed = read(_lines(stream), domain_of(domain) if domain else "")
-    wanted: dict[str, dict[str, None]] = {}
+    wanted: dict[str, dict[str, Parsed]] = {}
     for address in listed.addresses:
-        wanted.setdefault(address.domain, {})[address.local] = None
+        wanted.setdefault(address.domain, {})[address.key] = address
     _refuse_bad(file, listed.bad)
     async with session(common, create=True) as opened:
-        added = await _add(opened, wanted)
+        added = await _set(opened, _rows(wanted, None, ()), note=f"import of {Path(file).name}")
     if common.json:
         document({"given": len(listed.addresses), "added": added, "domains": sorted(wanted)})
     else:
@@ -197,26 +179,49 @@ def _refuse_bad(file: str, bad: Mapping[int, str]) -> None:
     )
 
 
-def _parsed(addresses: Iterable[str]) -> dict[str, dict[str, None]]:
-    """Domain -> local parts. Raises ConfigurationError naming every bad one."""
+def _parsed(addresses: Iterable[str]) -> dict[str, dict[str, Parsed]]:
+    """Domain -> key -> address. Raises ConfigurationError naming every bad one."""
     from cli.names import address_of
     from pipeline.address import AddressError
     from pipeline.faults import ConfigurationError
 
-    found: dict[str, dict[str, None]] = {}
+    found: dict[str, dict[str, Parsed]] = {}
     bad = []
     for text in addresses:
         try:
-            address: Address = address_of(text)
+            address = address_of(text)
         except AddressError as error:
             bad.append(f"{text}: {error}")
         else:
-            found.setdefault(address.domain, {})[address.local] = None
+            found.setdefault(address.domain, {})[address.key] = address
     if bad:
         raise ConfigurationError("; ".join(bad), remedy="Nothing was changed.")
     if not found:
         raise ConfigurationError("no address given", remedy="Give one or more, such as anna@example.com.")
     return found
+
+
+def _rows(
+    wanted: Mapping[str, Mapping[str, Parsed]], kind: str | None, targets: Sequence[str]
+) -> dict[str, list[Address]]:
+    """As the directory keeps them. Raises ConfigurationError."""
+    from pipeline.address import AddressError, parse
+    from pipeline.directory import Address, Kind
+    from pipeline.faults import ConfigurationError
+
+    try:
+        known = Kind(kind or Kind.MAILBOX)
+        behind = tuple(str(parse(target)) for target in targets)
+    except AddressError as error:
+        raise ConfigurationError(f"--target: {error}") from None
+    except ValueError:
+        raise ConfigurationError(f"there is no kind {kind!a}", remedy=f"One of {', '.join(Kind)}.") from None
+    if behind and known is Kind.MAILBOX:
+        raise ConfigurationError("a mailbox has no target", remedy="Say --kind alias, group or forwarder.")
+    return {
+        domain: [Address(local=address.local, kind=known, targets=behind) for address in parsed.values()]
+        for domain, parsed in wanted.items()
+    }
 
 
 async def _require(opened: Session, domains: Iterable[str]) -> None:
@@ -231,27 +236,22 @@ async def _require(opened: Session, domains: Iterable[str]) -> None:
         )
 
 
-async def _add(opened: Session, wanted: Mapping[str, Mapping[str, None]]) -> int:
-    """How many were new."""
-    from cli.progress import Progress
+async def _set(opened: Session, rows: Mapping[str, Sequence[Address]], *, change: bool = False, note: str = "") -> int:
+    """How many were not so already. All of them, or none."""
     from cli.session import actor
-    from pipeline.directory import Address as Listed
 
-    await _require(opened, wanted)
-    added = 0
-    with Progress("adding addresses", _total(wanted), shown=_total(wanted) >= LONG_WORK) as progress:
-        for domain, locals_ in wanted.items():
-            names = list(locals_)
-            for start in range(0, len(names), CHUNK):
-                chunk = [Listed(local=local) for local in names[start : start + CHUNK]]
-                added += await opened.wiring.directory.add_addresses(domain, chunk, by=actor(), now=opened.now())
-                progress.advance(len(chunk))
-    return added
+    await _require(opened, rows)
+    counts = await opened.wiring.directory.set_addresses(rows, by=actor(), now=opened.now(), note=note, add=not change)
+    return sum(counts.values())
 
 
-def _total(wanted: Mapping[str, Mapping[str, None]]) -> int:
-    return sum(len(locals_) for locals_ in wanted.values())
+def _total(wanted: Mapping[str, Sequence[object]]) -> int:
+    return sum(len(some) for some in wanted.values())
 
 
 def _listed_already(number: int) -> str:
     return f", {number:,} {'was' if number == 1 else 'were'} listed already" if number else ""
+
+
+app.command(list_, name="list")
+app.command(show)

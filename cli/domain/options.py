@@ -1,0 +1,123 @@
+"""What can be said of a domain, the same when it is added and when it is changed; and how that becomes a Domain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from cyclopts import Parameter
+
+if TYPE_CHECKING:
+    from cli.options import Common
+    from pipeline.directory import Domain
+
+NONE: Final = "none"
+"""What takes a value away again."""
+
+
+@Parameter(name="*")
+@dataclass(frozen=True)
+class DomainOptions:
+    route: Annotated[
+        tuple[str, ...],
+        Parameter(help="HOST:PORT of the customer's server; repeat it for more, the preferred one first."),
+    ] = ()
+    parent: Annotated[str, Parameter(help="The domain above it, from which it takes what it has not.")] = ""
+    alias_of: Annotated[
+        str, Parameter(help="The domain whose mailboxes its mail is for; then it has none of its own.")
+    ] = ""
+    catch_all: Annotated[
+        bool | None, Parameter(negative="--no-catch-all", help="Accept mail for every address of the domain.")
+    ] = None
+    delimiter: Annotated[
+        str,
+        Parameter(
+            help="Accept name+detail where name is listed; say which character: + - _ = .", allow_leading_hyphen=True
+        ),
+    ] = ""
+    greylist: Annotated[bool | None, Parameter(negative="--no-greylist", help="Let suspicious clients come twice.")] = (
+        None
+    )
+    smtputf8: Annotated[
+        str, Parameter(help="Whether its servers take SMTPUTF8: yes, no, or auto (as they say themselves).")
+    ] = ""
+    max_size: Annotated[str, Parameter(help="The largest message, such as 20MiB.")] = ""
+    max_recipients: Annotated[int | None, Parameter(help="Recipients of one message.")] = None
+    timezone: Annotated[str, Parameter(help="For times that its postmaster sees, such as Europe/Berlin.")] = ""
+    language: Annotated[str, Parameter(help="For what its postmaster and its people read: en or de.")] = ""
+    contact: Annotated[str, Parameter(help="Its postmaster's address.")] = ""
+    contact_outside: Annotated[
+        str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
+    ] = ""
+
+    def said(self, common: Common) -> dict[str, Any]:
+        """The fields of a Domain that were said, with their values. Raises ConfigurationError, RefusedError (a route that may not be)."""
+        fields: dict[str, Any] = {}
+        if self.route:
+            fields["route"] = _routes(self.route, common)
+        for name in ("parent", "alias_of"):
+            if text := getattr(self, name):
+                fields[name] = "" if text == NONE else _domain(text)
+        for name in ("catch_all", "greylist", "max_recipients"):
+            if (value := getattr(self, name)) is not None:
+                fields[name] = value
+        for name in ("delimiter", "timezone", "language", "contact", "contact_outside"):
+            if text := getattr(self, name):
+                fields[name] = "" if text == NONE else text
+        if self.smtputf8:
+            fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
+        if self.max_size:
+            fields["max_message_size"] = _size(self.max_size)
+        return fields
+
+
+def _domain(text: str) -> str:
+    from cli.names import domain_of
+
+    return domain_of(text)
+
+
+def _routes(texts: tuple[str, ...], common: Common) -> tuple[str, ...]:
+    from pipeline.route import check_route
+
+    if texts == (NONE,):
+        return ()
+    allowed = common.settings().allow_networks
+    return tuple(dict.fromkeys(check_route(text, allowed) for text in texts))
+
+
+def _size(text: str) -> int:
+    from pipeline.faults import ConfigurationError
+    from pipeline.settings import Size
+
+    try:
+        return 0 if text == NONE else int(Size.parse(text))
+    except ValueError as error:
+        raise ConfigurationError(f"--max-size {text}: {error}") from None
+
+
+def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
+    """JSON of a domain, as it was set: what it takes from its parents is in `effective` of `domain show`."""
+    from cli.render import rfc3339
+
+    hold = domain.hold
+    return {
+        "domain": domain.name,
+        "route": list(domain.route),
+        "catch_all": domain.catch_all,
+        "addresses": listed,
+        "created_at": rfc3339(domain.created_at),
+        "alias_of": domain.alias_of,
+        "parent": domain.parent,
+        "former_mx": list(domain.former_mx),
+        "hold": {"since": rfc3339(hold.since), "reason": hold.reason, "by": hold.by} if hold else None,
+        "delimiter": domain.delimiter,
+        "greylist": domain.greylist,
+        "smtputf8": domain.smtputf8 or "auto",
+        "max_message_size": domain.max_message_size,
+        "max_recipients": domain.max_recipients,
+        "timezone": domain.timezone,
+        "language": domain.language,
+        "contact": domain.contact,
+        "contact_outside": domain.contact_outside,
+    }

@@ -1,0 +1,82 @@
+"""What a domain and an address are, as they are stored. Additive only: what was stored by any release is read by all later ones."""
+
+from __future__ import annotations
+
+import enum
+from typing import Final
+
+import msgspec
+
+
+class Kind(enum.StrEnum):
+    """What is behind an address at the customer's server. We accept mail for all of them alike."""
+
+    MAILBOX = "mailbox"
+    ALIAS = "alias"
+    """Another name of the mailboxes in `targets`."""
+    GROUP = "group"
+    FORWARDER = "forwarder"
+    """Mail goes on to `targets`, which may be elsewhere."""
+
+
+class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Mail is accepted and kept, and none is forwarded until somebody says so."""
+
+    since: int
+    reason: str
+    by: str
+
+
+class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A customer's domain. What is empty or 0 is taken from the parent, and else from the settings (see inherit.py)."""
+
+    name: str
+    """Lower case, A-labels."""
+    route: tuple[str, ...] = ()
+    """HOST:PORT of their own servers, in order of preference."""
+    catch_all: bool = False
+    created_at: int = 0
+    alias_of: str = ""
+    """Mail for this domain is mail for the same mailboxes of that one; nothing else of an alias counts."""
+    parent: str = ""
+    former_mx: tuple[str, ...] = ()
+    """`PREFERENCE HOST` as the MX stood in the DNS when the domain was added: what to put back when it leaves us."""
+    hold: Hold | None = None
+    delimiter: str = ""
+    """What separates a mailbox's name from a detail (`anna+shop`): such mail is accepted when `anna` is listed."""
+    greylist: bool = False
+    smtputf8: str = ""
+    """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
+    max_message_size: int = 0
+    max_recipients: int = 0
+    timezone: str = ""
+    """IANA name."""
+    language: str = ""
+    """en or de."""
+    contact: str = ""
+    """The postmaster's address, which may be inside the domain."""
+    contact_outside: str = ""
+    """Where an alert goes that says that the domain's own mail does not work."""
+
+
+class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Someone we accept mail for."""
+
+    local: str
+    """As it was entered, without quotes, NFC."""
+    kind: Kind = Kind.MAILBOX
+    targets: tuple[str, ...] = ()
+    source: str = ""
+    """The sync that brought it; empty when it was entered by hand, and then no sync touches it."""
+    gone: int = 0
+    """It was removed at its source, and is accepted until then (ns); 0: it is there."""
+
+    def accepted(self, now: int) -> bool:
+        return not self.gone or now < self.gone
+
+
+LANGUAGES: Final = ("en", "de")
+
+encode: Final = msgspec.msgpack.Encoder().encode
+decode_domain: Final = msgspec.msgpack.Decoder(Domain).decode
+decode_address: Final = msgspec.msgpack.Decoder(Address).decode

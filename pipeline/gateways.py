@@ -1,0 +1,92 @@
+"""The gateways that share a store, and whether a route leads back to one of them.
+
+A route that points at the gateway itself would pass each message round until its Received lines say that it is a loop; so it is
+refused when it is configured. Receivers write down by what name and on which port they listen, since a command does not know with
+what options each of them was started.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from pipeline import keys
+from pipeline.resolver import LookupFailed, Resolver
+from pipeline.route import SMTP_PORT, literal
+from pipeline.settings import SECOND, Endpoint
+from pipeline.store import Client, faults
+
+FORGOTTEN: Final = 7 * 86400 * SECOND
+"""A gateway that has not been heard of for so long is gone (ns)."""
+
+
+class Gateway(msgspec.Struct, frozen=True):
+    name: str
+    """As in its greeting."""
+    port: int
+    """Where it listens; behind a load balancer or a firewall the world knows it as 25."""
+
+
+async def register(redis: Client, name: str, port: int, now: int) -> None:
+    """Write down that a gateway listens. Raises StoreAwayError."""
+    with faults():
+        await redis.hset(keys.GATEWAYS, f"{name.lower().rstrip('.')} {port}", now)
+
+
+async def known(redis: Client, now: int) -> tuple[Gateway, ...]:
+    """Those heard of lately. Raises StoreAwayError."""
+    with faults():
+        rows: Any = await redis.hgetall(keys.GATEWAYS)
+    found = []
+    for field, at in rows.items():
+        name, _, port = field.decode("utf-8", "replace").rpartition(" ")
+        if port.isdigit() and at.isdigit() and int(at) > now - FORGOTTEN:
+            found.append(Gateway(name, int(port)))
+    return tuple(found)
+
+
+async def leads_back(route: Iterable[str], gateways: Sequence[Gateway], resolver: Resolver) -> str:
+    """Why a route, HOST:PORT each, points at one of `gateways`, in words; empty when none of it does, as far as the DNS tells."""
+    ours = [(gateway, await _addresses(gateway.name, resolver)) for gateway in gateways]
+    for text in route:
+        endpoint = Endpoint(text)
+        host = endpoint.host.lower().rstrip(".")
+        addresses = await _addresses(host, resolver)
+        for gateway, own in ours:
+            if endpoint.port not in (SMTP_PORT, gateway.port):
+                continue
+            if host == gateway.name:
+                return f"{text} is this gateway"
+            # A name in this machine's own hosts file may be a loopback address, which is everybody's.
+            shared = {address for address in own & addresses if not address.startswith("127.") and address != "::1"}
+            if shared:
+                return f"{text} leads to {min(shared)}, which is this gateway ({gateway.name})"
+            if endpoint.port == gateway.port and (here := sorted(filter(_is_local, addresses))):
+                return f"{text} leads to {here[0]}, where this gateway listens"
+    return ""
+
+
+async def _addresses(host: str, resolver: Resolver) -> frozenset[str]:
+    address = literal(host)
+    if address is not None:
+        return frozenset({str(address)})
+    try:
+        async with asyncio.timeout(2):
+            return frozenset(await resolver.addresses(host))
+    except (LookupFailed, TimeoutError):
+        return frozenset()
+
+
+def _is_local(address: str) -> bool:
+    """Whether an address is one of this machine's: only those can be bound."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind((address, 0))
+    except OSError:
+        return False
+    return True
