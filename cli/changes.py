@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -59,6 +60,24 @@ def told(event: DirectoryEvent) -> tuple[str, tuple[str, ...]]:
             return f"sync {clean(event.name)} removed", ()
         case SyncRan():
             return _ran(event)
+
+
+def combined(events: Iterable[DirectoryEvent]) -> list[DirectoryEvent]:
+    """As few events as say the same: a change of thousands of addresses is written in pieces, and told as one."""
+    found: list[DirectoryEvent] = []
+    for event in events:
+        last = found[-1] if found else None
+        if (
+            isinstance(event, AddressesSet | AddressesRemoved)
+            and isinstance(last, type(event))
+            and last.domain == event.domain
+        ):
+            fields = ("locals", "before", "after") if isinstance(event, AddressesSet) else ("locals", "before")
+            joined = {name: getattr(last, name) + getattr(event, name) for name in fields}
+            found[-1] = msgspec.structs.replace(last, **joined)
+        else:
+            found.append(event)
+    return found
 
 
 def _domain(data: bytes) -> Domain | None:

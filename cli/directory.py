@@ -142,11 +142,11 @@ async def revert(
 
 
 def _line(screen: Screen, past: Past, *, details: bool = False) -> None:
-    from cli.changes import told
+    from cli.changes import combined, told
     from cli.render import clean, local
 
     note = f" ({clean(past.note)})" if past.note else ""
-    parts = [told(event) for event in past.events]
+    parts = [told(event) for event in combined(past.events)]
     screen.say(
         (f"{past.number:>6}", "bold"), f"  {local(past.at)}  ", (clean(past.by), "dim"), f"  {parts[0][0]}{note}"
     )

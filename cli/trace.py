@@ -56,7 +56,10 @@ async def trace(
         document(_form(wanted, recorded, message, parked))
         return 0
     screen = Screen()
-    _head(screen, message, now)
+    if message is None:
+        screen.say((wanted, "bold"), "  ", ("refused", "red"))
+    else:
+        _head(screen, message, now)
     screen.say()
     _timeline(screen, recorded)
     for item in parked:
@@ -66,9 +69,10 @@ async def trace(
     return 0
 
 
-async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message, list[Parked]]:
-    """Raises NotFoundError."""
+async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message | None, list[Parked]]:
+    """No message where it never got in. Raises NotFoundError."""
     from pipeline import parked
+    from pipeline.events import Refused
     from pipeline.faults import NotFoundError
     from pipeline.ids import partition_of
 
@@ -82,6 +86,8 @@ async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message, 
         raise NotFoundError(
             f"no message {wanted}", remedy="The id is in the reply to the sender, and in every list of this program."
         )
+    if isinstance(own[0].event, Refused):
+        return own, None, []
     aside = [item for item in await parked.listed(wiring.store) if item.message_id == wanted]
     return recorded, head or _folded(own, wanted), aside
 
@@ -175,11 +181,13 @@ def detail(screen: Screen, told: Told, indent: int) -> None:
         screen.quote(reply, indent)
 
 
-def _form(message_id: str, recorded: Sequence[Recorded], message: Message, parked: Sequence[Parked]) -> dict[str, Any]:
+def _form(
+    message_id: str, recorded: Sequence[Recorded], message: Message | None, parked: Sequence[Parked]
+) -> dict[str, Any]:
     from cli.forms import event_form, message_form, parked_form
 
     return {
-        **message_form(message),
+        **(message_form(message) if message is not None else {"state": "refused"}),
         "id": message_id,
         "parked": [parked_form(item) for item in parked],
         "events": [

@@ -20,7 +20,7 @@ import msgspec
 from redis.exceptions import RedisError
 
 from pipeline import keys
-from pipeline.events import MessageEvent, Recorded, decode
+from pipeline.events import MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
 from pipeline.state import IllegalStep, Message, evolve
@@ -201,6 +201,8 @@ class Log:
                 if isinstance(recorded, Damaged):
                     continue
                 yield recorded
+                if isinstance(recorded.event, Refused):
+                    return
                 if subject != message_id or not isinstance(recorded.event, MessageEvent):
                     continue
                 # Old history is read as it is: a step that should not have been possible is shown, not judged.

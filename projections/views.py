@@ -7,7 +7,8 @@ from projections.base import Projection
 from projections.books import Books
 from projections.failures import Failures
 from projections.queue import Queue
+from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals())

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 from cyclopts import Parameter
 
 from cli.address.show import list_, show
+from cli.address.tried import tried
 from cli.options import DEFAULT, Common, noun
 
 if TYPE_CHECKING:
@@ -255,3 +256,4 @@ def _listed_already(number: int) -> str:
 
 app.command(list_, name="list")
 app.command(show)
+app.command(tried)

@@ -16,15 +16,19 @@ from projections.readers.queue import (
     read_queue,
     read_waiting,
 )
+from projections.readers.refusals import DomainRefusals, DomainTried, Missing, read_refusals, read_tried
 
 __all__ = [
     "BooksReport",
     "DomainBooks",
     "DomainFailures",
     "DomainQueue",
+    "DomainRefusals",
+    "DomainTried",
     "FailureGroup",
     "Heads",
     "Mismatch",
+    "Missing",
     "QueueError",
     "QueueReport",
     "ServerQueue",
@@ -35,5 +39,7 @@ __all__ = [
     "read_failures",
     "read_health",
     "read_queue",
+    "read_refusals",
+    "read_tried",
     "read_waiting",
 ]

@@ -383,6 +383,14 @@ def test_the_history_says_who_changed_what_with_before_and_after(shop: Shop):
     assert shop.run("directory", "show", "9").code == 3
 
 
+def test_a_change_of_thousands_of_addresses_is_one_line(shop: Shop):
+    shop.add(*(f"user{number}" for number in range(2500)))
+    shown = shop.run("directory", "show", "2").out.splitlines()
+    assert shown[0].endswith("addresses: 2,500 added to example.test")
+    assert shown[1].strip() == "user0, user1, user2, user3, user4 and 2,495 more"
+    assert len(shown) == 2
+
+
 def test_a_change_is_taken_back_once_and_not_when_it_was_changed_again(shop: Shop):
     shop.add("anna")
     shop.deferred(shop.queued())

@@ -16,10 +16,11 @@ from pipeline.state import Message, Stage, evolve
 from projections.books import Books
 from projections.failures import Failures
 from projections.queue import Queue, decode_row
+from projections.refusals import Refusals
 from tests.support.examples import ANNA, AT, BEN, DOMAIN, event, received
 from tests.support.histories import folded, impossible, legal, recorded
 
-ALL = [Queue(), Failures(7), Books()]
+ALL = [Queue(), Failures(7), Books(), Refusals()]
 WAITING = (Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED)
 ID = new_id(AT, 0, 1)
 

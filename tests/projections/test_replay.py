@@ -32,7 +32,7 @@ async def project(redis, log: Log, projection, partition: int = 0, count: int = 
 @pytest.fixture
 async def history(redis) -> None:
     for partition in range(2):
-        events, _ = legal(random.Random(partition), messages=10, steps=150, partition=partition)
+        events, _ = legal(random.Random(partition), messages=30, steps=150, partition=partition)
         await write_log(redis, [*events, Damaged(partition, "", "lost", "")])
 
 

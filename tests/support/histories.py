@@ -19,6 +19,7 @@ from pipeline.events import (
     Received,
     RecipientSpec,
     Recorded,
+    Refused,
     Released,
     RouteDeferred,
     RouteOpened,
@@ -29,7 +30,7 @@ from pipeline.ids import new_id
 from pipeline.log import Damaged
 from pipeline.state import NEXT, Message, Stage, evolve
 from projections.base import Projection, Writes
-from tests.support.examples import AT, SECOND, SENDER
+from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
 KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed)
@@ -94,6 +95,14 @@ def route(rng: random.Random, domain: str, at: int) -> RouteDeferred | RouteOpen
     )
 
 
+def refusal(rng: random.Random, domain: str, at: int) -> Refused:
+    return Refused(
+        at=at, domain=rng.choice([domain, ""]), reason=rng.choice(["no_such_user", "relay_denied", "mail_loop"]),
+        client=CLIENT, stage="rcpt", code=550, enhanced="5.1.1", reply="no", sender=SENDER,
+        recipient=rng.choice([f"x{rng.randrange(9)}@{domain}", ""]), count=rng.choice([1, 1, 1, 7, 0, -3, 2**60]),
+    )  # fmt: skip
+
+
 def legal(
     rng: random.Random, messages: int, steps: int, partition: int = 0
 ) -> tuple[list[Recorded], dict[str, Message]]:
@@ -106,6 +115,9 @@ def legal(
         if rng.random() < 0.1:
             domain = rng.choice(DOMAINS)
             events.append(("@" + domain, route(rng, domain, at)))
+            continue
+        if rng.random() < 0.1:
+            events.append((new_id(at, partition, rng.getrandbits(55)), refusal(rng, rng.choice(DOMAINS), at)))
             continue
         name = rng.choice(list(live))
         event = _next(rng, live[name], domains[name], at)

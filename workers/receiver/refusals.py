@@ -1,0 +1,133 @@
+"""Writing down what did not get in: bounded, whatever strangers do.
+
+A refusal is a fact as well as a delivery, so that a trace finds a message that never got in. But a stranger can be refused as often
+as they like, and the log is kept for long: of each client the first few in a minute are events of their own, all further ones with the same
+reason become one event with a count, at the end of the minute. When there are more clients than can be told apart, they are
+counted together. Nobody waits for these events; what was not written yet when a process is killed, half a second's worth, is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from pipeline import keys
+from pipeline.events import Client, Refused, encode
+from pipeline.faults import StoreError
+from pipeline.ids import new_id, partition_for
+from pipeline.log import Log
+from pipeline.settings import SECOND
+from pipeline.steps import Step
+from workers.pause import pause
+
+OWN: Final = 10
+"""Refusals of one client in a minute that are events of their own."""
+ALL: Final = 1000
+"""The same of all clients of a process: 17 a second, some 10 MB of log in an hour at worst."""
+MINUTE: Final = 60 * SECOND
+COUNTED: Final = 5000
+"""Counts that are kept apart (client, domain and reason); about 5 MB."""
+FLUSH: Final = 0.5
+"""Seconds between two looks whether there is something to write."""
+BATCH: Final = 500
+MAX_TEXT: Final = 320
+"""Octets of an address that are kept (RFC 5321 4.5.3.1)."""
+MANY: Final = Client(address="")
+"""Who is meant when too many clients are refused to tell them apart."""
+
+log = structlog.get_logger()
+
+
+class Refusals:
+    """One per receiver. `add` from anywhere, `run` beside it."""
+
+    def __init__(self, log: Log, partitions: int, clock: Callable[[], int]) -> None:
+        self._log = log
+        self._partitions = partitions
+        self._clock = clock
+        self._pending: list[Refused] = []
+        self._counted: dict[tuple[str, str, str], Refused] = {}
+        self._own: dict[str, int] = {}
+        """Client -> its refusals in this minute."""
+        self._all = 0
+        self._minute_ends = 0
+        self._writing: set[asyncio.Future[bool]] = set()
+
+    def add(self, refused: Refused) -> None:
+        if refused.at >= self._minute_ends:
+            self._new_minute(refused.at)
+        client = refused.client.address
+        own = self._own[client] = self._own.get(client, 0) + 1
+        if own <= OWN and self._all < ALL:
+            self._all += 1
+            self._pending.append(refused)
+            return
+        key = (client, refused.domain, refused.reason)
+        if key not in self._counted and len(self._counted) >= COUNTED:
+            key = ("", "", refused.reason)
+            refused = msgspec.structs.replace(refused, client=MANY, domain="", sender="", recipient="")
+        before = self._counted.get(key)
+        self._counted[key] = msgspec.structs.replace(
+            refused,
+            count=1 if before is None else before.count + 1,
+            since=refused.at if before is None else before.since,
+        )
+
+    def _new_minute(self, now: int) -> None:
+        """What was counted becomes events; the rest of the memory is empty again."""
+        self._pending += self._counted.values()
+        self._counted = {}
+        self._own = {}
+        self._all = 0
+        self._minute_ends = now + MINUTE
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Write until `stop`, and then what is left."""
+        while not await pause(stop, FLUSH):
+            self.flush()
+        self._new_minute(self._clock())
+        while self._pending or self._writing:
+            self.flush()
+            if self._writing:
+                await asyncio.wait(self._writing)
+
+    def flush(self) -> None:
+        """Hand some of what there is to the log; the rest waits for the next time."""
+        if self._counted and self._clock() >= self._minute_ends:
+            self._new_minute(self._clock())
+        if self._writing:
+            return
+        chunk, self._pending = self._pending[:BATCH], self._pending[BATCH:]
+        for refused in chunk:
+            done = self._log.submit(self._step(refused), patience=FLUSH)
+            self._writing.add(done)
+            done.add_done_callback(self._written)
+
+    def _written(self, done: asyncio.Future[bool]) -> None:
+        self._writing.discard(done)
+        if not done.cancelled() and isinstance(error := done.exception(), Exception):
+            # With the store away nothing is accepted either, and whoever is turned away then is told to come again.
+            level = log.debug if isinstance(error, StoreError) else log.error
+            level("a refusal could not be written down", reason=str(error))
+
+    def _step(self, refused: Refused) -> Step:
+        """A subject of its own without a head: nothing follows a refusal."""
+        partition = partition_for(refused.domain, self._partitions)
+        refusal_id = new_id(refused.at, partition)
+        return Step(
+            head=keys.head(partition, refusal_id),
+            log=keys.log(partition),
+            subject=refusal_id,
+            expected=0,
+            events=(encode(refused),),
+            state=b"",
+            effects=(),
+        )
+
+
+def shortened(address: str) -> str:
+    return address if len(address) <= MAX_TEXT else address[:MAX_TEXT] + "..."
