@@ -441,7 +441,7 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
     assert shop.run("books").code == 0
     everything = shop.run("replay", "--all", "--json")
     assert everything.code == 0
-    assert [view["view"] for view in everything.json["views"]] == ["queue", "failures", "books"]
+    assert [view["view"] for view in everything.json["views"]] == ["queue", "failures", "books", "refusals"]
     assert shop.run("replay", "nonsense").code == 2
 
 
