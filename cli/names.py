@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import unicodedata
 from typing import TYPE_CHECKING, Final
 
 from cli.render import complain
@@ -30,10 +29,9 @@ def domain_of(text: str) -> str:
 
 def address_of(text: str) -> Address:
     """An address with its local part as it is listed: without needless quotes, composed. Raises AddressError."""
-    from pipeline.address import Address, parse
+    from pipeline.address import listed
 
-    found = parse(text.strip())
-    return Address(unicodedata.normalize("NFC", found.plain), found.domain)
+    return listed(text)
 
 
 def written(local: str, domain: str) -> str:

@@ -126,6 +126,15 @@ def parse(text: str) -> Address:
     return _mailbox(match[1], match[2])
 
 
+def listed(text: str) -> Address:
+    """A mailbox as lists of addresses keep it: the local part without its quotes, and composed (NFC). Raises AddressError.
+
+    Its text may therefore not be an address as it is typed; whoever shows it puts the quotes back where they are needed.
+    """
+    found = parse(text.strip())
+    return Address(unicodedata.normalize("NFC", found.plain), found.domain)
+
+
 def reverse_path(text: str) -> tuple[str, str]:
     """(sender, the parameters after it) from what follows `MAIL FROM:`. The null sender is "".
 

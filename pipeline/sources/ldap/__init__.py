@@ -1,0 +1,1 @@
+"""Addresses from a directory over LDAP (RFC 4511)."""
