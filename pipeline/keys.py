@@ -30,6 +30,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
     gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
+    gp:{directory}:syncs   hash   name -> Sync (MessagePack)
+    gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
+    gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
+    gp:{directory}:sync:<name>:lock    string  token of the process that runs it just now; expires
     gp:{directory}:gateways hash   "name port" of each receiver that listens -> when it was last heard of (ns)
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
@@ -44,6 +48,7 @@ STORE: Final = "gp:{directory}:store"
 DIRECTORY_LOG: Final = "gp:{directory}:log"
 DIRECTORY_HEAD: Final = "gp:{directory}:head"
 DOMAINS: Final = "gp:{directory}:domains"
+SYNCS: Final = "gp:{directory}:syncs"
 GATEWAYS: Final = "gp:{directory}:gateways"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
@@ -109,6 +114,18 @@ def view(partition: int, name: str, version: int) -> str:
 
 def addresses(domain: str) -> str:
     return f"gp:{{directory}}:addresses:{domain}"
+
+
+def sync_state(name: str) -> str:
+    return f"gp:{{directory}}:sync:{name}:state"
+
+
+def sync_staged(name: str) -> str:
+    return f"gp:{{directory}}:sync:{name}:staged"
+
+
+def sync_lock(name: str) -> str:
+    return f"gp:{{directory}}:sync:{name}:lock"
 
 
 def server(endpoint: str) -> str:

@@ -23,9 +23,12 @@ from pipeline.events import (
     DomainRemoved,
     DomainSet,
     Recorded,
+    SyncRemoved,
+    SyncSet,
 )
 from pipeline.faults import NotFoundError, RefusedError
 from pipeline.log import Damaged, decode_entry
+from pipeline.steps import Effect
 from pipeline.store import Store, faults
 
 PAGE: Final = 200
@@ -96,7 +99,10 @@ async def revert(directory: Directory, store: Store, number: int, *, by: str, no
 
     async def build(change: Change) -> None:
         for event in reversed(past.events):
-            await _undo(directory, change, event)
+            if isinstance(event, SyncSet | SyncRemoved):
+                await _undo_sync(store, change, event)
+            else:
+                await _undo(directory, change, event)
 
     await directory.change(build, by=by, now=now, note=f"takes back change {number}")
     return past
@@ -157,3 +163,17 @@ async def _undo_addresses_removed(directory: Directory, change: Change, event: A
         local = next(iter(again.values())).local
         raise RefusedError(f"{local}@{event.domain} was added again since", remedy=LATER)
     change.set_addresses(event.domain, [decode_address(before) for before in event.before], {})
+
+
+async def _undo_sync(store: Store, change: Change, event: SyncSet | SyncRemoved) -> None:
+    """What a sync is does not matter here: its definition is there as it was written, or it was changed again."""
+    left = event.after if isinstance(event, SyncSet) else b""
+    with faults():
+        there: Any = await store.redis.hget(keys.SYNCS, event.name)
+    if (there or b"") != left:
+        raise RefusedError(f"the sync {event.name} was changed again since", remedy=LATER)
+    if event.before:
+        effect: Effect = ("HSET", keys.SYNCS, event.name, event.before)
+        change.add(SyncSet, effect, domain="", name=event.name, before=left, after=event.before)
+    else:
+        change.add(SyncRemoved, ("HDEL", keys.SYNCS, event.name), domain="", name=event.name, before=left)
