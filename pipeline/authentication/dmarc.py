@@ -13,8 +13,9 @@ from typing import Final, Literal, NamedTuple, Protocol
 
 import msgspec
 
-from pipeline.address import MAX_DOMAIN, AddressError, domain_name
+from pipeline.address import MAX_DOMAIN
 from pipeline.authentication.dmarc_record import Policy, Record, read, records
+from pipeline.authentication.names import DOTS, a_labels
 from pipeline.resolver import LookupFailed
 
 Outcome = Literal["pass", "fail", "none", "temperror", "permerror"]
@@ -29,7 +30,6 @@ STAND_IN: Final = "xn--invalid"
 
 _LABEL: Final = r"[a-z0-9_-]{1,63}"
 _NAME: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}")
-_DOTS: Final = re.compile("[.\u3002\uff0e\uff61]")
 
 
 class Lookups(Protocol):
@@ -229,13 +229,8 @@ def _identifiers(
 
 def _name(text: str) -> str:
     """A name that can be in the DNS; "" for any other text."""
-    name = text.removesuffix(".").lower()
-    if len(name) <= MAX_DOMAIN and _NAME.fullmatch(name) is not None:
-        return name
-    try:
-        return domain_name(name)
-    except AddressError:
-        return ""
+    name = a_labels(text.removesuffix(".")).lower()
+    return name if len(name) <= MAX_DOMAIN and _NAME.fullmatch(name) is not None else ""
 
 
 def _author(text: str) -> str:
@@ -246,7 +241,7 @@ def _author(text: str) -> str:
     name = _name(text)
     if name or text.startswith("["):
         return name
-    labels = [_name(label) or _stand_in(label) for label in _DOTS.split(text[-MAX_DOMAIN:]) if label]
+    labels = [_name(label) or _stand_in(label) for label in DOTS.split(text[-MAX_DOMAIN:]) if label]
     return ".".join(labels) if labels and _name(labels[-1]) and labels[-1] != STAND_IN else ""
 
 

@@ -20,8 +20,8 @@ EXPLANATION_LETTERS: Final = DOMAIN_LETTERS | frozenset("crt")
 
 MAX_NAME: Final = 253
 """Octets of a name in the DNS as text; what is longer loses labels on the left (RFC 7208 7.3)."""
-MAX_VALUE: Final = 320
-"""Characters of a value that are put in: a path has 256 (RFC 5321 4.5.3.1.3), and no macro may be a lever."""
+MAX_VALUE: Final = 512
+"""Characters of a value that are put in. The longest address that pipeline.address lets pass has 509."""
 MOST_LABELS: Final = 128
 """More labels than a name can have, so as good as all of them."""
 CACHED: Final = 256

@@ -16,9 +16,10 @@ from typing import Final, Literal, NamedTuple, Protocol, TypeVar
 
 import msgspec
 
-from pipeline.address import NULL_SENDER, AddressError, domain_name
+from pipeline.address import NULL_SENDER
 from pipeline.authentication import macros
 from pipeline.authentication.macros import Target, UnusableError
+from pipeline.authentication.names import a_labels
 from pipeline.authentication.spf_record import MAX_LOOKUPS, Record, Term, Verdict, read, records
 from pipeline.outcome import CUT, neutralise
 from pipeline.resolver import LookupFailed
@@ -107,7 +108,7 @@ async def check_host(
     address: str, domain: str, sender: str, *, helo: str, names: Lookups, receiver: str = "", now: int = 0
 ) -> Result:
     """RFC 7208 4.1. `address` is the client's, `receiver` our name and `now` the time in seconds, for explanations."""
-    name = _a_labels(domain).lower()
+    name = a_labels(domain).lower()
     if len(name) > macros.MAX_NAME or _DOMAIN.fullmatch(name) is None:
         return Result("none")
     try:
@@ -131,7 +132,7 @@ class _Check:
     """One evaluation: who sends, and how much was asked already."""
 
     __slots__ = (
-        "_client", "_confirmed", "_empty", "_lookups", "_names", "_number", "_sender", "_values", "_version", "_void", "_who"
+        "_client", "_confirmed", "_empty", "_lookups", "_names", "_number", "_values", "_version", "_void", "_who"
     )  # fmt: skip
 
     def __init__(
@@ -277,7 +278,7 @@ class _Check:
                 names = ()
             for name in names[:MAX_HOSTS]:
                 try:
-                    if self._number in await self._addresses(name):
+                    if name and self._number in await self._addresses(name):
                         confirmed.append(name.lower())
                 except _Stop:
                     continue
@@ -308,7 +309,7 @@ class _Check:
     def _known(self) -> dict[str, str]:
         sender, domain, helo, receiver, now = self._who
         local, _, host = sender.rpartition("@")
-        local, host = local or "postmaster", _a_labels(host) or domain
+        local, host = local or "postmaster", a_labels(host) or domain
         client = str(self._client)
         return {
             "s": f"{local}@{host}",
@@ -316,7 +317,7 @@ class _Check:
             "o": host,
             "i": client if self._version == 4 else ".".join(f"{self._number:032X}"),
             "v": "in-addr" if self._version == 4 else "ip6",
-            "h": _a_labels(helo),
+            "h": a_labels(helo) or helo,
             "c": client,
             "r": receiver or "unknown",
             "t": str(now),
@@ -336,16 +337,6 @@ def _within(name: str, domain: str) -> bool:
 
 def _number(family: int, address: str) -> int:
     return int.from_bytes(socket.inet_pton(family, address))
-
-
-def _a_labels(text: str) -> str:
-    """A domain name without Unicode; what is none stays as it is, and nothing will take it for one."""
-    if text.isascii():
-        return text
-    try:
-        return domain_name(text)
-    except AddressError:
-        return text
 
 
 def _shown(text: str) -> str:
