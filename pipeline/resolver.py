@@ -115,6 +115,10 @@ class Resolver:
         name = dns.reversename.from_address(address).to_text(omit_final_dot=True)
         return await self._ask(name, "PTR", lambda record: _host(record.target))
 
+    async def cname(self, name: str) -> tuple[str, ...]:
+        """What the name is an alias of. The only question that follows no alias: it tells whether the name itself exists."""
+        return await self._ask(name, "CNAME", lambda record: _host(record.target))
+
     async def _ask(self, name: str, kind: str, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
         key = (name.lower(), kind)
         known = self._known.get(key)

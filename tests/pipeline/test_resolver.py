@@ -60,6 +60,17 @@ async def test_no_such_name_is_permanent_and_kept():
         assert len(names.asked) == 1
 
 
+async def test_the_question_for_an_alias_tells_whether_the_name_itself_exists():
+    records = {("alias.example.org", "CNAME"): ["gone.example.org"], ("plain.example.org", "TXT"): ['"x"']}
+    async with Names(records) as names:
+        asked = resolver(names)
+        assert await asked.cname("alias.example.org") == ("gone.example.org",)
+        assert await asked.cname("plain.example.org") == ()
+        with pytest.raises(LookupFailed) as caught:
+            await asked.cname("gone.example.org")
+        assert caught.value.permanent
+
+
 @pytest.mark.parametrize("trouble", ["failing", "silent"])
 async def test_trouble_is_temporary_and_not_met_twice_in_a_moment(trouble):
     now = 1000.0
