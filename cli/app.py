@@ -41,6 +41,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
         (
             ("domain", "cli.domain:app", "Add, change, list, hold, move, merge and remove domains."),
             ("address", "cli.address:app", "Add, list, import and remove addresses."),
+            ("sync", "cli.sync:app", "Keep addresses as LDAP, cPanel or a list has them."),
             ("directory", "cli.directory:app", "Who changed what of these, and taking it back."),
         ),
     ),

@@ -8,30 +8,39 @@ from typing import Final
 import msgspec
 
 from pipeline.address import Address
+from pipeline.sources.csv_lines import MAX_LINE, Line
 from pipeline.sources.csv_lines import read as read_lines
 
 SHOWN: Final = 50
 """Bad lines that are shown one by one."""
-_LONGEST: Final = 4000
-"""Octets of a line: an address has 510 at most, a CSV row some more fields."""
+LONGEST: Final = MAX_LINE
+"""Octets of a line; a longer one is read in pieces."""
 
 
 class Listed(msgspec.Struct):
-    addresses: list[Address]
-    """Each once, in the order of the file."""
+    lines: list[Line]
+    """Each address once, in the order of the file."""
     bad: dict[int, str]
     """Line number -> what is wrong with it."""
+
+    @property
+    def addresses(self) -> list[Address]:
+        return [line.address for line in self.lines if line.address is not None]
+
+    @property
+    def says_kinds(self) -> bool:
+        return any(line.kind != "mailbox" or line.targets for line in self.lines)
 
 
 def read(lines: Iterable[bytes], domain: str = "") -> Listed:
     """What the lines list. `domain`: for entries without one; those of another are bad then."""
-    found: dict[tuple[str, str], Address] = {}
+    found: dict[tuple[str, str], Line] = {}
     bad: dict[int, str] = {}
-    for line in read_lines(lines, domain, _LONGEST):
+    for line in read_lines(lines, domain):
         if line.address is None:
             bad[line.number] = line.fault
         elif domain and line.address.domain != domain:
             bad[line.number] = f"{line.address}: is not of {domain}"
         else:
-            found.setdefault((line.address.key, line.address.domain), line.address)
+            found.setdefault((line.address.key, line.address.domain), line)
     return Listed(list(found.values()), bad)

@@ -31,6 +31,7 @@ ROLES: Final[Mapping[str, str]] = {
     "deliverer": "workers.deliverer.role",
     "projector": "workers.projector",
     "janitor": "workers.janitor",
+    "syncer": "workers.syncer",
 }
 """Each role's module, which offers `async run_role(wiring, stop)`; a process loads its own only."""
 

@@ -54,6 +54,7 @@ def plan(settings: Settings) -> list[str]:
         *["deliverer"] * settings.deliverers,
         "projector",
         "janitor",
+        "syncer",
     ]
 
 

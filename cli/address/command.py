@@ -15,9 +15,11 @@ from cli.address.tried import tried
 from cli.options import DEFAULT, Common, noun
 
 if TYPE_CHECKING:
+    from cli.progress import Progress
     from cli.session import Session
     from pipeline.address import Address as Parsed
     from pipeline.directory import Address
+    from pipeline.sources.csv_lines import Line
 
 app = noun(
     "address",
@@ -34,7 +36,8 @@ For example:
 """,
 )
 
-LINE = 4096
+STEP = 1000
+"""Lines between two looks at the progress bar."""
 LONG_WORK = 2000
 """Addresses from which on a progress bar is shown."""
 
@@ -114,8 +117,9 @@ async def import_(
 ) -> int:
     """Add the addresses in a file: one on each line, or CSV with a column `address`.
 
-    All lines are checked first. If one is bad, each bad one is shown with its
-    number, and nothing is changed.
+    Columns `kind` (mailbox, alias, group, forwarder) and `targets` count too. All
+    lines are checked first. If one is bad, each bad one is shown with its number,
+    and nothing is changed. An import is one change, which can be taken back.
 
     For example:
 
@@ -124,23 +128,43 @@ async def import_(
     """
     from cli.lists import read
     from cli.names import domain_of
+    from cli.progress import Progress
     from cli.render import Screen, count, document
     from cli.session import session
 
-    with _opened(file) as stream:
-        listed = read(_lines(stream), domain_of(domain) if domain else "")
-    wanted: dict[str, dict[str, Parsed]] = {}
-    for address in listed.addresses:
-        wanted.setdefault(address.domain, {})[address.key] = address
+    with _opened(file) as stream, Progress("reading lines", None) as bar:
+        listed = read(_counted(_lines(stream), bar), domain_of(domain) if domain else "")
     _refuse_bad(file, listed.bad)
-    async with session(common, create=True) as opened:
-        added = await _set(opened, _rows(wanted, None, ()), note=f"import of {Path(file).name}")
+    rows = _rows_of(listed.lines)
+    given = _total(rows)
+    with Progress("adding addresses", None, shown=given >= LONG_WORK):
+        async with session(common, create=True) as opened:
+            added = await _set(opened, rows, change=listed.says_kinds, note=f"import of {Path(file).name}")
     if common.json:
-        document({"given": len(listed.addresses), "added": added, "domains": sorted(wanted)})
+        document({"given": given, "added": added, "domains": sorted(rows)})
     else:
-        words = f"{count(added, 'address', 'addresses')} added to {count(len(wanted), 'domain')}"
-        Screen().say(words, _listed_already(len(listed.addresses) - added))
+        done = "added or changed in" if listed.says_kinds else "added to"
+        words = f"{count(added, 'address', 'addresses')} {done} {count(len(rows), 'domain')}"
+        Screen().say(words, _listed_already(given - added))
     return 0
+
+
+def _counted(lines: Iterable[bytes], bar: Progress) -> Iterator[bytes]:
+    for number, line in enumerate(lines, start=1):
+        if number % STEP == 0:
+            bar.advance(STEP)
+        yield line
+
+
+def _rows_of(lines: Iterable[Line]) -> dict[str, list[Address]]:
+    from pipeline.directory import Address, Kind
+
+    rows: dict[str, list[Address]] = {}
+    for line in lines:
+        if line.address is not None:
+            address = Address(local=line.address.local, kind=Kind(line.kind), targets=line.targets)
+            rows.setdefault(line.address.domain, []).append(address)
+    return rows
 
 
 @contextlib.contextmanager
@@ -161,7 +185,9 @@ def _opened(file: str) -> Iterator[BinaryIO]:
 
 def _lines(stream: BinaryIO) -> Iterator[bytes]:
     """Lines; one without an end comes in pieces, each too long to be an address, so nothing grows."""
-    while line := stream.readline(LINE):
+    from cli.lists import LONGEST
+
+    while line := stream.readline(LONGEST + 1):
         yield line
 
 

@@ -287,7 +287,7 @@ class Syncing:
         return outcome
 
     async def _failed(self, sync: Sync, state: State, error: GatepostError, *, by: str, note: str) -> Outcome:
-        words = f"{error}" + (f" {error.remedy}" if error.remedy else "")
+        words = f"{error}. {error.remedy}" if error.remedy else str(error)
         if isinstance(error, SourceError) and error.temporary:
             state = msgspec.structs.replace(state, next=min(state.next, self._clock() + RETRY))
         outcome = Outcome(run=state.run, result=FAILED, words=words, took=self._clock() - state.started)

@@ -199,7 +199,7 @@ def test_a_changed_route_moves_mail_that_is_waiting(running, server, domain):
             isinstance(r.event, RouteDeferred) and r.event.domain == f"moved.{domain}" for r in running.events()
         )
     )
-    running.cli("domain", "add", f"moved.{domain}", "--route", new_route)
+    running.cli("domain", "set", f"moved.{domain}", "--route", new_route)
     (arrived,) = server.wait(1)
     assert arrived.recipients == (f"anna@moved.{domain}",)
     assert new_port == server.port

@@ -231,7 +231,7 @@ def test_a_full_redis_refuses_new_mail_until_what_waits_has_moved_to_disk():
         assert (full.value.smtp_code, full.value.smtp_error[:5]) == (452, b"4.3.1")
         wait_until(lambda: sends(running), within=30, what="room again")
         wait_until(lambda: list((running.data / "bodies").rglob(accepted[0])), within=30, what="the body on disk")
-        running.cli("domain", "add", "example.test", "--route", server.route)
+        running.cli("domain", "set", "example.test", "--route", server.route)
         server.wait(len(accepted) + 1)
         assert {mail.original for mail in server.arrived if len(mail.content) > 1000} == {content}
 
