@@ -175,12 +175,9 @@ async def verify(
     found = structure(fields)
     if found.instances == 0 and not found.flaw:
         return Chain()
-    if header.cut:
-        return Chain(
-            result="fail", reason="the header is larger than is looked at", instances=found.instances, ended=found.ended
-        )
-    if found.flaw:
-        return Chain(result="fail", reason=found.flaw, instances=found.instances, ended=found.ended)
+    flaw = signature.doubtful(header) or found.flaw
+    if flaw:
+        return Chain(result="fail", reason=flaw, instances=found.instances, ended=found.ended)
     problem, chain = await _verified(found, fields, names, now, body or Body(content, header.body))
     if problem is not None:
         return Chain(

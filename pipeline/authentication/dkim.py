@@ -6,7 +6,7 @@ hashed once for each form in which it was signed. Nothing here raises, whatever 
     pass        it verifies. `unsigned_octets` tells how much of the body's end it leaves out (l=): anybody may have added that
     fail        the body or a signed field was altered, or it was never a signature of this key
     policy      it may verify, and counts for nothing: rsa-sha1, a short RSA key, past its end or dated in the future
-    neutral     it is in a form that is not known, or the header is larger than is looked at
+    neutral     it is in a form that is not known, or the header is one that nobody can be sure to read like its signer
     permerror   it is no signature by the grammar, or there is no key for it
     temperror   the DNS did not answer
 """
@@ -34,7 +34,6 @@ MAX_IDENTITY: Final = 512
 _LONGEST_MARK: Final = 64
 
 _NAME: Final = b"dkim-signature"
-_CUT: Final = "the header is larger than is looked at"
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,10 +86,10 @@ async def verify(
     `fields` and `body` of the same message, where the caller has them: what is computed there is not computed again.
     """
     fields = fields or Fields(header)
-    if header.cut:
-        # Which field is the lowest of its name cannot be told, and what is in the rest of the header neither.
-        return (Signature(result="neutral", reason=_CUT),)
     places = fields.places(_NAME)[:MAX_SIGNATURES]
+    doubt = signature.doubtful(header) if places or header.cut else ""
+    if doubt:
+        return (Signature(result="neutral", reason=doubt),)
     if not places:
         return ()
     body = body or Body(content, header.body)
@@ -121,7 +120,8 @@ def _read(fields: Fields, place: int, now: int) -> tuple[Claim | Problem, _Found
         found.domain, found.selector, _ = signature.signer(listed)
         found.identity = f"@{found.domain}"
         _check_version(listed)
-        found.algorithm = signature.algorithm(listed)
+        if listed[b"a"].value.lower() in signature.NAMED:
+            found.algorithm = listed[b"a"].value.lower().decode()
         found.identity = _identity(listed, found.domain)
         return signature.read(fields, place, listed, now), found
     except Unusable as unusable:

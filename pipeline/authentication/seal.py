@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 from pipeline.address import AddressError, domain_name
-from pipeline.authentication import arc
+from pipeline.authentication import arc, signature
 from pipeline.authentication.canonical import Body, Fields, Wanted, relaxed_field
 from pipeline.authentication.domainkey import MAX_BITS, MIN_BITS, PADDING, SHA256
 from pipeline.authentication.results import folded, render_arc
@@ -41,7 +41,7 @@ SIGNED: Final = (
 """RFC 6376 5.4.1 and RFC 8617 4.1.2. Not what the next server may add to or take away: trace fields and results."""
 MAX_OF_ONE: Final = 10
 """Fields of one name that are signed, from the lowest."""
-_LINE: Final = 76
+_LINE: Final = 72
 """Base64 characters of a signature on a line."""
 _REMEDY: Final = "Make a key with: openssl genrsa -out arc.pem 2048"
 
@@ -68,7 +68,7 @@ class Sealer(Protocol):
         it. `now` in ns. `utf8`: the message needs SMTPUTF8, so that the results may be UTF-8.
 
         Not sealed is what has a chain that has ended or has 50 sets already, a chain of unknown status or of another one than it had when it
-        was verified, and a header larger than is looked at.
+        was verified, and a header of which no signature would be verified (`signature.doubtful`).
         """
         ...
 
@@ -130,7 +130,7 @@ class KeySealer:
         whole = Header(above + header.content[header.start : header.end])
         fields = Fields(whole)
         chain = arc.structure(fields)
-        if whole.cut or not may_seal(chain, status):
+        if signature.doubtful(whole) or not may_seal(chain, status):
             return b""
         instance = chain.instances + 1
         wanted = Wanted(relaxed=True)

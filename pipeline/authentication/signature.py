@@ -18,6 +18,7 @@ from pipeline.authentication import domainkey, tags
 from pipeline.authentication.canonical import Body, BodyHash, Fields, Wanted, relaxed_field
 from pipeline.authentication.domainkey import Key, Lookups, Problem
 from pipeline.authentication.tags import Malformed, Tag
+from pipeline.mime import Header
 from pipeline.settings import SECOND
 
 MAX_NAMES: Final = 1000
@@ -29,6 +30,8 @@ GRACE: Final = 300
 
 ALGORITHMS: Final = {b"rsa-sha256": "rsa", b"ed25519-sha256": "ed25519"}
 """And the kind of key that each takes."""
+NAMED: Final = frozenset({*ALGORITHMS, b"rsa-sha1"})
+"""Algorithms that DKIM ever had."""
 _FORMS: Final = {b"simple": False, b"relaxed": True}
 _MAX_SIGNER: Final = 1000
 """Octets of d= and s= in UTF-8: no name is longer, and names are remembered."""
@@ -60,6 +63,17 @@ class Claim(NamedTuple):
     relaxed: bool
     body: Wanted
     body_hash: bytes
+
+
+def doubtful(header: Header) -> str:
+    """Why nothing can be said of any signature in a header; empty when something can."""
+    if header.cut:
+        # Which field is the lowest of its name cannot be told, and what is in the rest neither.
+        return "the header is larger than is looked at"
+    if header.malformed:
+        # For many servers the header ends there, and they would show another message than the one that was verified.
+        return "the header holds a line that is no field"
+    return ""
 
 
 def read_tags(field: bytes) -> dict[bytes, Tag]:
