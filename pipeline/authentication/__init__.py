@@ -1,4 +1,3 @@
-"""Whether a message comes from where it says it does.
-
-SPF (RFC 7208), DKIM (RFC 6376), ARC (RFC 8617), DMARC (RFC 9989), and the header in which the results travel (RFC 8601).
+"""Who sent a message, as far as that can be proved: the methods that Authentication-Results speaks of (RFC 8601), each a module,
+and the field itself. They judge nothing: what a result means for a message is policy, and policy is in `pipeline/scanning/`.
 """

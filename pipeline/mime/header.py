@@ -46,7 +46,7 @@ def bounds(content: Buffer, start: int, stop: int) -> tuple[int, int]:
 class Header:
     """Names are `bytes` in lower case; values as received, without the white space around them, until asked for as text."""
 
-    __slots__ = ("_cut", "_fields", "_index", "body", "content", "end", "start")
+    __slots__ = ("_cut", "_fields", "_index", "_spans", "body", "content", "end", "start")
 
     def __init__(self, content: Buffer, start: int = 0, limits: tuple[int, int] | None = None) -> None:
         """`limits`: the end of the block and the start of the body, where the caller knows them."""
@@ -54,6 +54,7 @@ class Header:
         self.start = start
         self.end, self.body = bounds(content, start, len(content)) if limits is None else limits
         self._fields: tuple[tuple[bytes, bytes], ...] | None = None
+        self._spans: tuple[tuple[bytes, int, int], ...] | None = None
         self._index: dict[bytes, list[bytes]] | None = None
         self._cut = False
 
@@ -77,6 +78,20 @@ class Header:
             self._cut = self._cut or len(found) > MAX_FIELDS
             self._fields = tuple([(name.lower(), value.strip()) for name, value in found[:MAX_FIELDS]])
         return self._fields
+
+    @property
+    def spans(self) -> tuple[tuple[bytes, int, int], ...]:
+        """(name, start, end) of each of `fields`: where `content` holds it, from its name to the end of its last line."""
+        if self._spans is None:
+            block = self._block()
+            found = [
+                (match[1].lower(), self.start + match.start(), self.start + min(match.end(), len(block) - 1))
+                for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)
+            ]
+            if self.end - self.start > MAX_OCTETS:
+                found = found[:-1]
+            self._spans = tuple(found[:MAX_FIELDS])
+        return self._spans
 
     @property
     def index(self) -> dict[bytes, list[bytes]]:
