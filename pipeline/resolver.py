@@ -11,10 +11,11 @@ a domain whose servers are silent would hold up each of its messages; and a ques
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple
 
 import dns.asyncresolver
@@ -36,6 +37,11 @@ LONGEST: Final = 86_400.0
 """Seconds that an answer is kept whatever its time to live says."""
 FAILED: Final = 10.0
 """Seconds until what failed is asked again."""
+
+SILENT: Final = 20
+"""Questions one after the other that were not answered in time, after which the DNS counts as dead."""
+DEAD: Final = 5.0
+"""Seconds for which a dead DNS is not asked: otherwise each message would wait for it."""
 
 _SERVER: Final = re.compile(
     r"\[(?P<six>[^\]]+)\](?::(?P<port6>\d{1,5}))?|(?P<four>[^:]+)(?::(?P<port4>\d{1,5}))?|(?P<bare>[0-9A-Fa-f:.]+)"
@@ -78,6 +84,8 @@ class Resolver:
         self._resolver.lifetime = lifetime
         self._known: dict[tuple[str, str], _Known] = {}
         self._asking: dict[tuple[str, str], asyncio.Task[tuple[Any, ...]]] = {}
+        self._silent = 0
+        self._dead_until = 0.0
 
     async def addresses(self, name: str) -> tuple[str, ...]:
         """The IPv4, then the IPv6 addresses of `name`.
@@ -96,52 +104,68 @@ class Resolver:
 
     async def a(self, name: str) -> tuple[str, ...]:
         """IPv4 addresses. Raises LookupFailed, as all the questions below do."""
-        return await self._ask(name, "A", _address)
+        return await self._ask(name, "A")
 
     async def aaaa(self, name: str) -> tuple[str, ...]:
         """IPv6 addresses."""
-        return await self._ask(name, "AAAA", _address)
+        return await self._ask(name, "AAAA")
 
     async def mx(self, name: str) -> tuple[tuple[int, str], ...]:
         """(preference, host) of the MX records, unordered; host "" is the null MX."""
-        return await self._ask(name, "MX", lambda record: (record.preference, _host(record.exchange)))
+        return await self._ask(name, "MX")
 
     async def txt(self, name: str) -> tuple[bytes, ...]:
         """TXT records, the strings of each joined (RFC 7208 3.3, RFC 6376 3.6.2.2)."""
-        return await self._ask(name, "TXT", lambda record: b"".join(record.strings))
-
-    async def ptr(self, address: str) -> tuple[str, ...]:
-        """The names that an IP address claims to have."""
-        name = dns.reversename.from_address(address).to_text(omit_final_dot=True)
-        return await self._ask(name, "PTR", lambda record: _host(record.target))
+        return await self._ask(name, "TXT")
 
     async def cname(self, name: str) -> tuple[str, ...]:
         """What the name is an alias of. The only question that follows no alias: it tells whether the name itself exists."""
-        return await self._ask(name, "CNAME", lambda record: _host(record.target))
+        return await self._ask(name, "CNAME")
 
-    async def _ask(self, name: str, kind: str, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+    async def ptr(self, address: str) -> tuple[str, ...]:
+        """The names that an IP address claims to have."""
+        name = _reverse(address)
+        if not name:
+            raise LookupFailed("that is no IP address", permanent=True)
+        return await self._ask(name, "PTR")
+
+    def expect(self, name: str, kind: str) -> None:
+        """Ask a question whose answer will be wanted soon, and wait for nothing. For PTR, `name` is the address."""
+        name = _reverse(name) if kind == "PTR" else name
+        key = (name.lower(), kind)
+        known = self._known.get(key)
+        if name and (known is None or known.until <= self._clock()):
+            self._task(key, name)
+
+    async def _ask(self, name: str, kind: str) -> tuple[Any, ...]:
         key = (name.lower(), kind)
         known = self._known.get(key)
         if known is not None and known.until > self._clock():
             if isinstance(known.answer, _No):
                 raise LookupFailed(known.answer.words, permanent=known.answer.permanent)
             return known.answer
+        # Who loses patience leaves the question to the others, and its answer to the cache.
+        return await asyncio.shield(self._task(key, name))
+
+    def _task(self, key: tuple[str, str], name: str) -> asyncio.Task[tuple[Any, ...]]:
+        """The question under way; it begins when nobody has asked it yet."""
         task = self._asking.get(key)
         if task is None:
-            task = self._asking[key] = asyncio.create_task(self._look_up(name, kind, convert))
-            task.add_done_callback(lambda done: self._asked(key, done))
-        # Who loses patience leaves the question to the others, and its answer to the cache.
-        return await asyncio.shield(task)
+            task = self._asking[key] = asyncio.create_task(self._look_up(name, key[1]))
+            task.add_done_callback(functools.partial(self._asked, key))
+        return task
 
     def _asked(self, key: tuple[str, str], task: asyncio.Task[tuple[Any, ...]]) -> None:
         self._asking.pop(key, None)
         if not task.cancelled():
             task.exception()  # all who waited may be gone, and then nobody else looks at it
 
-    async def _look_up(self, name: str, kind: str, convert: Callable[[Any], Any]) -> tuple[Any, ...]:
+    async def _look_up(self, name: str, kind: str) -> tuple[Any, ...]:
         shown = neutralise(name.encode("utf-8", "backslashreplace")[:300])
         seconds: float = FAILED
         permanent = False
+        if self._clock() < self._dead_until:
+            raise LookupFailed(f"the DNS does not answer, so it was not asked about {shown} ({kind})", permanent=False)
         try:
             answer = await self._resolver.resolve(
                 dns.name.from_text(name), kind, raise_on_no_answer=False, search=False
@@ -153,15 +177,24 @@ class Resolver:
         except (dns.exception.SyntaxError, dns.name.NameTooLong, dns.name.IDNAException, UnicodeError):
             permanent, why = True, f"{shown} is not a name that can be looked up"
         except dns.exception.Timeout:
+            self._unanswered()
             why = f"the DNS did not answer in time about {shown} ({kind})"
         except (dns.exception.DNSException, OSError, EOFError):
             why = f"the DNS could not answer about {shown} ({kind})"
         else:
-            found = tuple(convert(record) for record in answer)
+            self._silent = 0
+            found = tuple(map(_CONVERTED[kind], answer))
             self._keep(name, kind, answer.expiration - time.time(), found)
             return found
+        if permanent:
+            self._silent = 0
         self._keep(name, kind, seconds, _No(why, permanent))
         raise LookupFailed(why, permanent=permanent)
+
+    def _unanswered(self) -> None:
+        self._silent += 1
+        if self._silent >= SILENT:
+            self._dead_until = self._clock() + DEAD
 
     def _keep(self, name: str, kind: str, seconds: float, answer: tuple[Any, ...] | _No) -> None:
         if seconds <= 0:
@@ -179,6 +212,25 @@ def _address(record: Any) -> str:
 
 def _host(name: dns.name.Name) -> str:
     return "" if name.labels == (b"",) else name.to_text(omit_final_dot=True).lower()
+
+
+_CONVERTED: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "A": _address,
+    "AAAA": _address,
+    "MX": lambda record: (record.preference, _host(record.exchange)),
+    "TXT": lambda record: b"".join(record.strings),
+    "CNAME": lambda record: _host(record.target),
+    "PTR": lambda record: _host(record.target),
+}
+
+
+@functools.lru_cache(1024)
+def _reverse(address: str) -> str:
+    """The name below which an address's names are; empty for what is no address."""
+    try:
+        return dns.reversename.from_address(address).to_text(omit_final_dot=True)
+    except (dns.exception.DNSException, ValueError):
+        return ""
 
 
 def _time_to_live(response: dns.message.Message) -> float:

@@ -19,7 +19,7 @@ from pipeline.store import BLOCK_MS, Client, explain, faults
 from workers.pause import pause
 from workers.wiring import Wiring
 
-BATCH: Final = 64
+BATCH: Final = 32
 """Entries per stream and read."""
 NEW, OURS = ">", "0"
 """What to read of a group (XREADGROUP): entries nobody had yet, or those that are in our hands."""
@@ -57,10 +57,22 @@ async def ensure_groups(redis: Client, streams: Sequence[str], group: str) -> No
 
 
 class Consumer:
-    """One worker's reading of one kind of work over all partitions, until `stop`."""
+    """One worker's reading of one kind of work over all partitions, until `stop`.
+
+    Up to `ahead` entries are in hand at once: one that has to wait for somebody (a DNS server, an engine) does not hold up those
+    that were read after it.
+    """
 
     def __init__(
-        self, wiring: Wiring, kind: str, group: str, streams: Mapping[str, int], handle: Handle, stop: asyncio.Event
+        self,
+        wiring: Wiring,
+        kind: str,
+        group: str,
+        streams: Mapping[str, int],
+        handle: Handle,
+        stop: asyncio.Event,
+        *,
+        ahead: int = 1,
     ) -> None:
         self._wiring = wiring
         self._kind = kind
@@ -70,6 +82,10 @@ class Consumer:
         self._stop = stop
         self._name = consumer_name()
         self._lease_ms = int(wiring.settings.lease.seconds * 1000)
+        self._ahead = ahead
+        self._in_hand: set[tuple[str, str]] = set()
+        """(stream, entry) of what is being worked on."""
+        self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         reader = self._wiring.store.blocking()
@@ -82,12 +98,12 @@ class Consumer:
                     if not ready:
                         await ensure_groups(reader, list(self._streams), self._group)
                         # What was handed to us when the connection broke waits for us, and not for the end of a lease.
-                        await self._work(await self._read(reader, OURS))
+                        await self._begin(await self._read(reader, OURS))
                         ready = True
                     if asyncio.get_running_loop().time() >= reclaim_at:
                         await self._reclaim(reader)
                         reclaim_at = asyncio.get_running_loop().time() + self._lease_ms / 2000
-                    await self._work(await self._read(reader, NEW))
+                    await self._begin(await self._read(reader, NEW))
                     away = False
                 except (RedisError, OSError, StoreError) as error:
                     ready = False
@@ -97,8 +113,28 @@ class Consumer:
                     away = True
                     await pause(self._stop, PAUSE)
         finally:
+            await asyncio.gather(*self._batches, return_exceptions=True)
             with contextlib.suppress(RedisError, OSError):
                 await reader.aclose()
+
+    async def _begin(self, entries: Sequence[Entry], tries: Mapping[str, int] | None = None) -> None:
+        """Work on entries, and return as soon as there is room for more."""
+        fresh = [entry for entry in entries if (entry.stream, entry.id) not in self._in_hand]
+        if fresh:
+            self._in_hand.update((entry.stream, entry.id) for entry in fresh)
+            task = asyncio.create_task(self._work(fresh, tries))
+            self._batches.add(task)
+        while len(self._in_hand) >= self._ahead and self._batches:
+            await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
+            self._ended()
+        self._ended()
+
+    def _ended(self) -> None:
+        """Let go of batches that are done. Raises what one of them raised."""
+        done = [task for task in self._batches if task.done()]
+        self._batches.difference_update(done)
+        for task in done:
+            task.result()
 
     async def _read(self, reader: Client, which: str) -> list[Entry]:
         rows: Any = await reader.xreadgroup(
@@ -130,12 +166,17 @@ class Consumer:
             for entry in worn:
                 await self._park(entry, "its worker died or hung each time", tries[entry.id])
             log.warning("taking over work", role=self._kind, entries=len(entries) - len(worn), stream=stream)
-            await self._work([entry for entry in entries if entry not in worn], tries)
+            await self._begin([entry for entry in entries if entry not in worn], tries)
 
     async def _work(self, entries: Sequence[Entry], tries: Mapping[str, int] | None = None) -> None:
-        if not entries:
-            return
-        failed = await self._handle(entries)
+        try:
+            await self._settle(entries, await self._handle(entries), tries)
+        finally:
+            self._in_hand.difference_update((entry.stream, entry.id) for entry in entries)
+
+    async def _settle(
+        self, entries: Sequence[Entry], failed: Mapping[str, Exception], tries: Mapping[str, int] | None
+    ) -> None:
         for entry in entries:
             error = failed.get(entry.id)
             if error is None or isinstance(error, StoreAwayError):

@@ -1,4 +1,7 @@
-"""The scanner: takes received messages, lets the engines look, records verdict and decision in one step."""
+"""The scanner: takes received messages, finds out who sent them, lets the engines look, and records verdict and decision in one step.
+
+Many messages are in hand at once, because some of them wait for the DNS or for an engine; none waits for another.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ from typing import Final
 import msgspec
 
 from pipeline import decide, keys
+from pipeline.authentication.together import Authentication, Lookups, authenticate
 from pipeline.bodies import Buffer
-from pipeline.events import Scanned
+from pipeline.events import Finding, Scanned
 from pipeline.faults import ConflictError, CorruptError
+from pipeline.resolver import Resolver
 from pipeline.scanning import policy
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
@@ -24,34 +29,43 @@ from workers.wiring import Wiring
 
 HEADER_TEXT: Final = 500
 """Characters of Subject, From and Message-ID that go into the event."""
+AHEAD: Final = 128
+"""Messages in hand from which on no more are fetched."""
+FLOODED: Final = Finding(
+    name="AUTH_RESULTS_FLOOD", score=10.0, kind="content",
+    text="more Authentication-Results fields than can be looked through for forged ones",
+)  # fmt: skip
 
 
 class Scanner:
-    def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine]) -> None:
+    def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine], names: Lookups) -> None:
         self._wiring = wiring
         self._engines = engines
+        self._names = names
+        self._seconds = wiring.settings.scan_budget.seconds
 
     async def handle(self, entries: Sequence[Entry]) -> Mapping[str, Exception]:
-        """Scan a batch; the steps of all of them are committed together."""
+        """Scan a batch; what is ready at the same time is committed together."""
+        rows = await self._fetch(entries)
+        results = await asyncio.gather(*(self._scan(*row) for row in rows), return_exceptions=True)
         failed: dict[str, Exception] = {}
-        commits: list[tuple[Entry, asyncio.Future[bool]]] = []
-        for entry, head, hot in await self._fetch(entries):
-            try:
-                step = await self._step(entry, head, hot)
-                if step is None:
-                    await self._acknowledge(entry)
-                    continue
-            except Exception as error:  # noqa: BLE001 - one message's trouble must not stop the others: it is tried again, then parked
-                failed[entry.id] = error
-            else:
-                commits.append((entry, self._wiring.log.submit(step)))
-        results = await asyncio.gather(*(commit for _, commit in commits), return_exceptions=True)
-        for (entry, _), result in zip(commits, results, strict=True):
-            if isinstance(result, ConflictError):
-                await self._acknowledge(entry)
-            elif isinstance(result, Exception):
+        for entry, result in zip(entries, results, strict=True):
+            # One message's trouble does not stop the others: it is tried again, then parked.
+            if isinstance(result, Exception):
                 failed[entry.id] = result
+            elif isinstance(result, BaseException):
+                raise result
         return failed
+
+    async def _scan(self, entry: Entry, head: bytes | None, hot: bytes | None) -> None:
+        step = await self._step(entry, head, hot)
+        try:
+            if step is not None:
+                await self._wiring.log.submit(step)
+                return
+        except ConflictError:
+            pass
+        await self._acknowledge(entry)
 
     async def _fetch(self, entries: Sequence[Entry]) -> list[tuple[Entry, bytes | None, bytes | None]]:
         with faults():
@@ -77,9 +91,25 @@ class Scanner:
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
+        wiring = self._wiring
         mail = Mail(message, content)
-        report = await run(self._engines, mail, self._wiring.settings.scan_budget)
-        verdict = policy.judge(report, message, self._wiring.settings)
+        found = await authenticate(
+            message,
+            content,
+            mail.header,
+            self._names,
+            authserv_id=wiring.authserv_id,
+            now=wiring.clock(),
+            seconds=self._seconds,
+        )
+        report = await run(self._engines, mail, wiring.settings.scan_budget)
+        if found.flooded:
+            report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
+        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
+
+    def _decided(
+        self, message: Message, mail: Mail, found: Authentication, verdict: policy.Verdict, entry: Entry
+    ) -> Step:
         now = self._wiring.clock()
         scanned = Scanned(
             at=now,
@@ -92,10 +122,11 @@ class Scanner:
             message_id=mail.header.message_id[:HEADER_TEXT],
             engines=verdict.engines,
             took=verdict.took,
+            auth=found.results,
+            drop=found.drop,
         )
-        events = decide.judged(
-            message, scanned, verdict.quarantine, now=now, retention=int(self._wiring.settings.quarantine_retention)
-        )
+        retention = int(self._wiring.settings.quarantine_retention)
+        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 
@@ -108,7 +139,8 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    scanner = Scanner(wiring, [BuiltIn(wiring.settings, wiring.hostname)])
+    engines = [BuiltIn(wiring.settings, wiring.hostname)]
+    scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
-    await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop).run()
+    await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()

@@ -10,17 +10,21 @@ import stat
 import tempfile
 import time
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.intake import Intake
 from pipeline.log import Log
+from pipeline.outgoing import Forwarding
 from pipeline.retry import RetryPolicy
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.store import Store
+
+if TYPE_CHECKING:
+    from pipeline.authentication.seal import Sealer
 
 SOCKET_LIMIT: Final = 100
 """A unix socket's path has at most 107 octets."""
@@ -52,6 +56,15 @@ def hostname(settings: Settings) -> str:
     return settings.hostname or socket.getfqdn()
 
 
+def sealer(settings: Settings, authserv_id: str) -> Sealer | None:
+    """Who seals forwarded messages; None when nobody is to. Raises ConfigurationError."""
+    if not settings.arc_domain:
+        return None
+    from pipeline.authentication.seal import KeySealer  # noqa: PLC0415 - loads cryptography, for the few who seal
+
+    return KeySealer.from_file(settings.arc_domain, settings.arc_selector, authserv_id, Path(settings.arc_key))
+
+
 class Wiring:
     """What one process works with. `clock` gives ns since 1970."""
 
@@ -61,10 +74,17 @@ class Wiring:
         self.settings = settings
         self.store = store
         self.hostname = hostname(settings)
+        self.authserv_id = settings.authserv_id or self.hostname
         self.retry = RetryPolicy.of(settings)
         self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
+        self.forwarding = Forwarding(
+            hostname=self.hostname,
+            authserv_id=self.authserv_id,
+            sealer=sealer(settings, self.authserv_id),
+            clock=self.clock,
+        )
         self.schedule = Schedule(store, settings, beyond_memory=True)
         # A full Redis takes no new mail and goes on with what it has.
         self._intake_log = Log(store.redis)

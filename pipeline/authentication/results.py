@@ -127,6 +127,12 @@ def _ascii(text: str) -> str:
         return text
 
 
+def chain_status(results: Sequence[AuthResult], *, had_chain: bool) -> str:
+    """What a sealer is told of the chain on a message (`arc.Chain.status`), from the results that were kept with it."""
+    found = next((result.result for result in results if result.method == "arc"), "")
+    return found or ("" if had_chain else "none")
+
+
 def forged(header: Header, authserv_id: str) -> tuple[tuple[int, int], ...] | None:
     """(start, end) of each whole Authentication-Results field that claims to be ours; empty when there is none.
 

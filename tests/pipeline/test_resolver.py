@@ -106,3 +106,34 @@ async def test_the_cache_is_bounded(monkeypatch):
         for number in range(50):
             await asked.a(f"n{number}.example")
         assert len(asked._known) <= 20
+
+
+async def test_a_dead_dns_is_not_waited_for_each_time_and_is_used_again_when_it_is_back():
+    now = 1000.0
+    many = [f"n{number}.example" for number in range(module.SILENT)]
+    async with Names(RECORDS, silent=many) as names:
+        asked = Resolver(f"127.0.0.1:{names.port}", lifetime=0.05, clock=lambda: now)
+        await asyncio.gather(*(asked.txt(name) for name in many), return_exceptions=True)
+        before = len(names.asked)
+        with pytest.raises(LookupFailed, match="not asked") as caught:
+            await asked.txt("example.org")
+        assert not caught.value.permanent
+        assert len(names.asked) == before
+        now += module.DEAD
+        assert len(await asked.txt("example.org")) == 2
+        with pytest.raises(LookupFailed, match="does not exist"):
+            await asked.txt("nobody.example")
+
+
+async def test_what_is_expected_is_asked_at_once_and_only_once():
+    async with Names(RECORDS) as names:
+        asked = resolver(names)
+        asked.expect("example.org", "TXT")
+        asked.expect("192.0.2.1", "PTR")
+        asked.expect("no address", "PTR")
+        assert await asked.ptr("192.0.2.1") == ("mx.example.org",)
+        assert len(await asked.txt("example.org")) == 2
+        asked.expect("example.org", "TXT")
+        assert len(names.asked) == 2
+        with pytest.raises(LookupFailed):
+            await asked.ptr("no address")

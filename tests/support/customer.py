@@ -33,8 +33,10 @@ class Arrived(msgspec.Struct, frozen=True):
 
     @property
     def original(self) -> bytes:
-        """The message without the one Received line that the gateway put on top."""
-        return re.sub(rb"\AReceived: [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*", b"", self.content, count=1)
+        """The message without the Received and Authentication-Results fields that the gateway put on top."""
+        fields = (rb"Received", rb"Authentication-Results")
+        ours = b"".join(rb"(?:" + name + rb": [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)?" for name in fields)
+        return re.sub(rb"\A" + ours, b"", self.content, count=1)
 
 
 class _Server(SMTP):

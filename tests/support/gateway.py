@@ -12,7 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
 from pipeline.settings import Settings
+from tests.support.dns import names_in_a_thread
 from tests.support.servers import Process, wait_until
 from workers.wiring import Wiring
 
@@ -173,8 +174,16 @@ def send_on(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str 
 
 
 @contextlib.contextmanager
-def gateway(**settings: object) -> Iterator[Gateway]:
-    """A running gateway in a directory of its own; the directory stays when the test fails."""
+def gateway(records: Mapping[tuple[str, str], Sequence[str]] | None = None, **settings: object) -> Iterator[Gateway]:
+    """A running gateway in a directory of its own; the directory stays when the test fails.
+
+    `records`: what its DNS knows (see tests/support/dns.py); every other name does not exist.
+    """
+    with names_in_a_thread(records or {}) as names:
+        yield from _gateway(resolver=f"127.0.0.1:{names.port}", **settings)
+
+
+def _gateway(**settings: object) -> Iterator[Gateway]:
     directory = Path(tempfile.mkdtemp(prefix="gp-"))
     running = Gateway(directory / "data", **settings)
     running.start()

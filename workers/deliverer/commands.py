@@ -12,11 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 from pipeline.bodies import Buffer
+from pipeline.outgoing import Outgoing
 from pipeline.state import Message, Recipient
 from workers.deliverer.opening import Features
 
-CHUNK: Final = 256 << 10
-"""Octets of a message that are held and written at once."""
 MAX_HEADER: Final = 64 << 10
 """Octets of a message that are looked at as its header."""
 MAX_ORCPT: Final = 160
@@ -97,19 +96,9 @@ def lines(commands: Sequence[str]) -> bytes:
     return "\r\n".join([*commands, ""]).encode("utf-8", "backslashreplace")
 
 
-def ending(content: Buffer) -> bytes:
+def ending(outgoing: Outgoing) -> bytes:
     """What closes a message: the final dot, behind the CRLF that the message should have ended with."""
-    return b".\r\n" if content[-2:] == b"\r\n" else b"\r\n.\r\n"
-
-
-def pieces(trace: bytes, content: Buffer, chunk: int = CHUNK) -> Iterator[bytes]:
-    """The message in slices: `trace` and the beginning of `content` first. A mapped file is never copied whole."""
-    if len(content) <= chunk:
-        yield trace + content[:] if trace else content[:]
-        return
-    yield trace + content[:chunk] if trace else content[:chunk]
-    for start in range(chunk, len(content), chunk):
-        yield content[start : start + chunk]
+    return b".\r\n" if outgoing.ends_a_line else b"\r\n.\r\n"
 
 
 def stuffed(chunks: Iterable[bytes]) -> Iterator[bytes]:

@@ -13,9 +13,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pipeline.bodies import Buffer
 from pipeline.events import Attempt
 from pipeline.outcome import Outcome, Reply, outcome
+from pipeline.outgoing import Outgoing
 from pipeline.route import Target
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient
@@ -57,20 +57,18 @@ class Session:
         self,
         message: Message,
         recipients: Sequence[Recipient],
-        content: Buffer,
-        trace: bytes,
+        outgoing: Outgoing,
         may_commit: Callable[[], bool],
         domain: str = "",
     ) -> dict[str, Outcome]:
         """Send `message` to `recipients` of it, in one transaction; every address gets its outcome.
 
-        `trace`: header bytes put on top, with their line ends. `may_commit` is asked once, right before the final dot:
-        False drops the connection without it. `domain`: what the message's domain became an alias of. Raises SessionFailed
-        when nothing was decided for anybody.
+        `outgoing`: its octets. `may_commit` is asked once, right before the final dot: False drops the connection without it.
+        `domain`: what the message's domain became an alias of. Raises SessionFailed when nothing was decided for anybody.
         """
         self.sent += 1
         try:
-            return await self._deliver(message, recipients, content, trace, may_commit, domain)
+            return await self._deliver(message, recipients, outgoing, may_commit, domain)
         except Broken as broken:
             self.abort()
             raise SessionFailed(self._attempt(0, broken.enhanced, broken.words)) from None
@@ -97,21 +95,19 @@ class Session:
         self,
         message: Message,
         recipients: Sequence[Recipient],
-        content: Buffer,
-        trace: bytes,
+        outgoing: Outgoing,
         may_commit: Callable[[], bool],
         domain: str,
     ) -> dict[str, Outcome]:
         self._begin("mail")
         if self._wire.parting is not None:
             raise SessionFailed(self._reply_attempt(self._wire.parting))
-        smtputf8 = commands.needs_smtputf8(message, recipients, content)
+        smtputf8 = commands.needs_smtputf8(message, recipients, outgoing.content)
         outcomes = self._unsayable(message, recipients, smtputf8=smtputf8)
         recipients = [recipient for recipient in recipients if recipient.address not in outcomes]
         if not recipients:
             return outcomes
-        size = len(trace) + len(content)
-        mail = commands.mail_command(message, size, self._features, smtputf8=smtputf8)
+        mail = commands.mail_command(message, outgoing.size, self._features, smtputf8=smtputf8)
         rcpts = [commands.rcpt_command(recipient, self._features, domain) for recipient in recipients]
         envelope = self._pipelined if self._features.pipelining else self._stepwise
         mail_reply, rcpt_replies, data_reply = await envelope(mail, rcpts)
@@ -126,7 +122,7 @@ class Session:
                 outcomes[recipient.address] = outcome(self._reply_attempt(reply, "rcpt"))
         if data_reply is not None and accepted:
             if data_reply.code == 354:
-                result = await self._message(content, trace, may_commit)
+                result = await self._message(outgoing, may_commit)
             else:
                 result = self._no_data(data_reply)
             outcomes.update(dict.fromkeys(accepted, result))
@@ -192,11 +188,11 @@ class Session:
         self._begin("data")
         return mail_reply, rcpt_replies, await self._say("DATA")
 
-    async def _message(self, content: Buffer, trace: bytes, may_commit: Callable[[], bool]) -> Outcome:
-        """Trace, content and dot; the outcome for all recipients that were accepted."""
+    async def _message(self, outgoing: Outgoing, may_commit: Callable[[], bool]) -> Outcome:
+        """The message and its dot; the outcome for all recipients that were accepted."""
         self._begin("data")
         replies, pending = 1, b""
-        for piece in commands.stuffed(commands.pieces(trace, content)):
+        for piece in commands.stuffed(outgoing.pieces()):
             if pending:
                 self._wire.send([pending], replies, self._reply_timeout)
                 replies = 0
@@ -208,7 +204,7 @@ class Session:
             self.abort()
             raise SessionFailed(self._attempt(0, "4.3.0", "Not sent: this worker no longer holds the message."))
         self._begin("dot")
-        self._wire.send([pending, commands.ending(content)], replies, self._dot_timeout)
+        self._wire.send([pending, commands.ending(outgoing)], replies, self._dot_timeout)
         try:
             reply = await self._wire.reply()
         except Broken as broken:

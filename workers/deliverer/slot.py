@@ -29,7 +29,6 @@ from pipeline.retry import next_try
 from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
-from pipeline.trace import received_line
 from workers.deliverer.connections import Connection, Connections, RouteDown, ServerBusy
 from workers.deliverer.record import Fence, record
 from workers.deliverer.session import Session, SessionFailed
@@ -244,9 +243,9 @@ class Slot:
                     return {recipient.address: refused for recipient in recipients}
                 raise
             fresh = session.sent == 0
-            trace = received_line(message, self._wiring.hostname)
+            outgoing = await self._wiring.forwarding.prepare(message, content)
             try:
-                return await session.deliver(message, recipients, content, trace, self.valid, self._alias_of())
+                return await session.deliver(message, recipients, outgoing, self.valid, self._alias_of())
             except SessionFailed as failure:
                 await self._hang_up(abort=True)
                 if not self.valid():

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.bodies import Buffer
 from pipeline.outcome import Outcome
+from pipeline.outgoing import Outgoing
 from pipeline.route import Target
 from pipeline.settings import Duration, Settings
 from pipeline.state import Message, Recipient, Stage
@@ -47,7 +48,8 @@ async def deliver(
     **changes: object,
 ) -> dict[str, Outcome]:
     recipients = tuple(Recipient(address=address, stage=Stage.QUEUED) for address in to)
-    return await session.deliver(message(recipients=recipients, **changes), recipients, content, TRACE, may_commit)
+    outgoing = Outgoing(TRACE, content)
+    return await session.deliver(message(recipients=recipients, **changes), recipients, outgoing, may_commit)
 
 
 def summary(outcomes: dict[str, Outcome]) -> dict[str, str]:

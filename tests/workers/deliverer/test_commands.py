@@ -5,6 +5,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from pipeline.outgoing import CHUNK, Outgoing
 from pipeline.state import Message, Recipient, Stage
 from workers.deliverer import commands
 from workers.deliverer.opening import Features
@@ -42,14 +43,16 @@ text = st.lists(
 @example(content=b".\r\n.\r\n", trace=b"", chunk=1)
 @example(content=b"a\r\n.b", trace=b"X: 1\r\n", chunk=2)
 def test_a_server_reads_exactly_the_message_wherever_it_was_cut(content, trace, chunk):
-    wire = b"".join(commands.stuffed(commands.pieces(trace, content, chunk))) + commands.ending(content)
+    outgoing = Outgoing(trace, content)
+    wire = b"".join(commands.stuffed(outgoing.pieces(chunk))) + commands.ending(outgoing)
     whole = trace + content
     assert unstuffed(wire) == (whole if content.endswith(b"\r\n") else whole + b"\r\n")
 
 
 @given(content=st.binary(max_size=400), chunk=st.integers(1, 50))
 def test_any_octets_arrive_as_they_are(content, chunk):
-    wire = b"".join(commands.stuffed(commands.pieces(b"T: 1\r\n", content, chunk))) + commands.ending(content)
+    outgoing = Outgoing(b"T: 1\r\n", content)
+    wire = b"".join(commands.stuffed(outgoing.pieces(chunk))) + commands.ending(outgoing)
     assert unstuffed(wire) == b"T: 1\r\n" + content + (b"" if content.endswith(b"\r\n") else b"\r\n")
 
 
@@ -64,9 +67,10 @@ def test_a_mapped_file_is_read_in_chunks():
         file.write(b".line\r\n" * 100_000)
         file.flush()
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            pieces = list(commands.pieces(b"T: 1\r\n", content))
-            assert max(map(len, pieces)) <= commands.CHUNK + 6
-            assert commands.ending(content) == b".\r\n"
+            outgoing = Outgoing(b"T: 1\r\n", content)
+            pieces = list(outgoing.pieces())
+            assert max(map(len, pieces)) <= CHUNK + 6
+            assert commands.ending(outgoing) == b".\r\n"
             wire = b"".join(commands.stuffed(pieces)) + b".\r\n"
             assert unstuffed(wire) == b"T: 1\r\n" + content[:]
             assert not commands.needs_smtputf8(message(smtputf8=True), [recipient()], content)

@@ -1,0 +1,81 @@
+"""What leaves is what came, with our fields on top and without those that were forged in our name."""
+
+from __future__ import annotations
+
+import mmap
+import re
+import tempfile
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.authentication.results import chain_status
+from pipeline.events import AuthResult
+from pipeline.outgoing import CHUNK, Forwarding, Outgoing
+from pipeline.state import Stage
+from tests.support.examples import AT, message_in
+
+CONTENT = b"From: a@b.test\r\nAuthentication-Results: gw.test; spf=pass\r\nSubject: x\r\n\r\nbody\r\n"
+FORGED = (CONTENT.index(b"Auth"), CONTENT.index(b"Subject"))
+
+
+@given(
+    content=st.binary(max_size=200),
+    cuts=st.lists(st.integers(0, 220), max_size=8).map(sorted),
+    top=st.binary(max_size=20),
+    chunk=st.integers(1, 50),
+)
+def test_it_is_all_there_but_for_what_is_left_out_however_it_is_cut(content, cuts, top, chunk):
+    ranges = tuple(zip(cuts[::2], cuts[1::2], strict=False))
+    outgoing = Outgoing(top, content, ranges)
+    expected = content
+    for start, stop in reversed(ranges):
+        if stop <= len(content):
+            expected = expected[:start] + expected[stop:]
+    whole = b"".join(outgoing.pieces(chunk))
+    assert whole == top + expected
+    assert outgoing.size == len(whole)
+
+
+def test_a_mapped_file_is_read_in_chunks_also_around_what_is_left_out():
+    with tempfile.TemporaryFile() as file:
+        file.write(b"x" * (4 * CHUNK))
+        file.flush()
+        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            outgoing = Outgoing(b"T", content, ((10, 20), (2 * CHUNK, 2 * CHUNK + 5)))
+            pieces = list(outgoing.pieces())
+            assert max(map(len, pieces)) < 2 * CHUNK + 2
+            assert sum(map(len, pieces)) == outgoing.size == 1 + 4 * CHUNK - 15
+
+
+def forwarding(sealer=None) -> Forwarding:
+    return Forwarding(hostname="gw.test", authserv_id="gw.test", sealer=sealer, clock=lambda: AT)
+
+
+async def test_our_results_stand_below_our_trace_and_forged_ones_are_gone():
+    auth = (AuthResult(method="spf", result="fail", properties=(("smtp.mailfrom", "a@b.test"),)),)
+    message = msgspec.structs.replace(message_in(Stage.QUEUED), auth=auth, drop=(FORGED,))
+    whole = b"".join((await forwarding().prepare(message, CONTENT)).pieces())
+    unfolded = re.sub(rb"\r\n[ \t]+", b" ", whole).split(b"\r\n")
+    assert unfolded[0].startswith(b"Received: from ")
+    assert unfolded[1] == b"Authentication-Results: gw.test; spf=fail smtp.mailfrom=a@b.test"
+    assert whole.count(b"Authentication-Results") == 1
+    assert whole.endswith(b"From: a@b.test\r\nSubject: x\r\n\r\nbody\r\n")
+
+
+async def test_a_bounce_of_our_own_has_no_results():
+    whole = b"".join((await forwarding().prepare(message_in(Stage.QUEUED), CONTENT)).pieces())
+    assert whole.startswith(b"Received: ")
+    assert whole.endswith(CONTENT)
+    assert whole.count(b"Authentication-Results") == 1
+
+
+@pytest.mark.parametrize(
+    ("results", "had_chain", "status"),
+    [((), False, "none"), (("pass",), True, "pass"), (("fail",), True, "fail"), ((), True, "")],
+)
+def test_a_sealer_is_told_what_became_of_the_chain_and_of_one_nobody_could_judge_nothing(results, had_chain, status):
+    auth = [AuthResult(method="spf", result="pass"), *(AuthResult(method="arc", result=one) for one in results)]
+    assert chain_status(auth, had_chain=had_chain) == status
