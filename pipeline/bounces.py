@@ -1,4 +1,4 @@
-"""What a failure owes the sender: a bounce, or the reason why there is none."""
+"""What the sender is owed: a bounce, or the reason why there is none; and the report that somebody asked for."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Final
 from pipeline import dsn
 from pipeline.bodies import Buffer
 from pipeline.decide import bounce_received, bounced
-from pipeline.events import Failed, MessageEvent
+from pipeline.events import Delivered, Failed, MessageEvent
 from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Recipient
 from pipeline.steps import Effect, promised_bounce
@@ -39,9 +39,13 @@ def promise(
     if not bounce_id:
         return ()
     failures = [
-        dsn.Failure(recipient=recipient, attempt=event.attempt, reason=event.reason)
+        dsn.Failure(
+            recipient=recipient,
+            attempt=event.attempt,
+            reason=event.reason if isinstance(event, Failed) else dsn.RELAYED,
+        )
         for event in events
-        if isinstance(event, Failed)
+        if isinstance(event, Failed | Delivered)
         for recipient in message.recipients
         if recipient.address in event.recipients and recipient.address in addresses
     ]

@@ -65,21 +65,23 @@ def answered(
     partition_of_sender: int,
 ) -> tuple[MessageEvent, ...]:
     """What a server's answers mean for a message. `unsent` says why a recipient's failure is not worth a bounce, or ""."""
-    groups: dict[tuple[Kind, Attempt, int, str], list[str]] = {}
+    groups: dict[tuple[Kind, Attempt, int, str, bool], list[str]] = {}
     for recipient in message.recipients:
         outcome = outcomes.get(recipient.address)
         if recipient.stage is Stage.QUEUED and outcome is not None:
             why = unsent(recipient) if outcome.kind is Kind.REFUSED else ""
-            group = groups.setdefault((outcome.kind, outcome.attempt, recipient.tries + 1, why), [])
+            told = outcome.kind is Kind.ACCEPTED and _wants_report(message, recipient, outcome.attempt)
+            group = groups.setdefault((outcome.kind, outcome.attempt, recipient.tries + 1, why, told), [])
             group.append(recipient.address)
     events: list[MessageEvent] = []
-    for (kind, attempt, tries, why), addresses in groups.items():
+    for (kind, attempt, tries, why, told), addresses in groups.items():
         common: dict[str, Any] = {
             "at": now, "domain": message.domain, "recipients": tuple(addresses), "sender": message.sender,
             "size": message.size, "tries": tries, "attempt": attempt,
         }  # fmt: skip
         if kind is Kind.ACCEPTED:
-            events.append(Delivered(**common, waited=now - message.received_at))
+            report = bounce_id(message, now, partition_of_sender) if told else ""
+            events.append(Delivered(**common, waited=now - message.received_at, report=report))
         elif kind is Kind.REFUSED:
             bounce = "" if why else bounce_id(message, now, partition_of_sender)
             events.append(Failed(**common, reason=REFUSED, bounce=bounce, unsent=why))
@@ -139,17 +141,28 @@ def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
     return (Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),)
 
 
+def _wants_report(message: Message, recipient: Recipient, attempt: Attempt) -> bool:
+    """Whether the sender asked to hear of the delivery and will hear it from nobody else (RFC 3461 5.2.2)."""
+    asked = "SUCCESS" in recipient.notify.upper().split(",")
+    return asked and bool(message.sender) and message.origin != "bounce" and not attempt.dsn
+
+
 def bounce_id(message: Message, now: int, partition: int) -> str:
     """Derived from the message and its version, so that the bounce of one failure is made once, whoever makes it."""
     return derived_id(now, partition, f"{message.id}:{message.version}")
 
 
 def bounced(events: Sequence[MessageEvent]) -> tuple[str, frozenset[str]]:
-    """The bounce that `events` promise: its id and the recipients it speaks of; ("", nobody) when they promise none."""
-    failed = [event for event in events if isinstance(event, Failed) and event.bounce]
-    if not failed:
+    """The report that `events` promise: its id and the recipients it speaks of; ("", nobody) when they promise none."""
+    promised = [
+        (event.bounce if isinstance(event, Failed) else event.report, event.recipients)
+        for event in events
+        if isinstance(event, Failed | Delivered)
+    ]
+    told = [(name, addresses) for name, addresses in promised if name]
+    if not told:
         return "", frozenset()
-    return failed[0].bounce, frozenset(address for event in failed for address in event.recipients)
+    return told[0][0], frozenset(address for _, addresses in told for address in addresses)
 
 
 def bounce_received(message: Message, *, domain: str, size: int, now: int, lifetime: int) -> Received:

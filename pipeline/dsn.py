@@ -1,4 +1,5 @@
-"""Bounces: the report to a sender that a message could not be delivered (RFC 3464), and when not to send one.
+"""Bounces: the report to a sender that a message could not be delivered (RFC 3464), and when not to send one; and the report
+that it went on to a server that will not report, for who asked (RFC 3461 5.2.2).
 
 A bounce is written to somebody who did nothing wrong and is no expert: first who did not get what, and the exact words of
 the server that refused; then the same for programs; then the header of the message, never its body. It is pure ASCII
@@ -23,7 +24,11 @@ from pipeline.trace import date
 MAX_HEADER: Final = 64 << 10
 """Octets of the original header that are returned."""
 
+RELAYED: Final = "relayed"
+"""No failure: the server took it, and will send no report although one was asked for."""
+
 _REASONS: Final = {
+    RELAYED: "was accepted by the next server, which does not send reports: you will not hear whether it arrived",
     "refused": "was refused by the server that is responsible for it",
     "expired": "could not be delivered in the time we try, and we have given up",
 }
@@ -37,7 +42,7 @@ _LIST_FIELD: Final = re.compile(rb"^list-[a-z-]+[ \t]*:", re.IGNORECASE | re.MUL
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """One recipient that did not get the message. `reason` as in `events.Failed`."""
+    """One recipient to be told of. `reason` as in `events.Failed`, or RELAYED."""
 
     recipient: Recipient
     reason: str
@@ -79,7 +84,7 @@ def render(
     parts = [
         _part("text/plain", _explanation(message, failures, host).encode(), "Notification"),
         _part("message/delivery-status", _status(message, failures, host), "Delivery report"),
-        _part("text/rfc822-headers", _clean(_header_only(header)), "Undelivered message header"),
+        _part("text/rfc822-headers", _clean(_header_only(header)), "Header of the message"),
     ]
     boundary = f"=_{_token(bounce_id)}"
     while any(f"--{boundary}".encode() in part for part in parts):
@@ -88,13 +93,13 @@ def render(
         f"Date: {date(now)}",
         f"From: Mail Delivery System <MAILER-DAEMON@{host}>",
         f"To: <{_address(message.sender)}>",
-        "Subject: Undelivered mail: returned to sender",
+        f"Subject: {_subject(failures)}",
         f"Message-ID: <{_token(bounce_id)}@{host}>",
         "Auto-Submitted: auto-replied",
         "MIME-Version: 1.0",
         f'Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary="{boundary}"',
         "",
-        "This is a report about an undelivered message, in MIME format.",
+        "This is a report about a message that you sent, in MIME format.",
         "",
     ]
     if _MESSAGE_ID.fullmatch(message.message_id):
@@ -105,15 +110,27 @@ def render(
     return b"".join(out)
 
 
+def _subject(failures: Sequence[Failure]) -> str:
+    if all(failure.reason == RELAYED for failure in failures):
+        return "Mail relayed: there will be no report of its delivery"
+    return "Undelivered mail: returned to sender"
+
+
+def _opening(failures: Sequence[Failure]) -> str:
+    failed = sum(failure.reason != RELAYED for failure in failures)
+    if not failed:
+        return "You asked to be told when the message that you sent was delivered. This is all that can be said of it."
+    whom = "the recipient below" if len(failures) == 1 else f"{failed} of the recipients below"
+    if failed == len(failures) > 1:
+        whom = f"the {failed} recipients below"
+    return f"The message that you sent could not be delivered to {whom}. It will not be tried again."
+
+
 def _explanation(message: Message, failures: Sequence[Failure], host: str) -> str:
     lines = [
         f"This is the mail gateway {host}.",
         "",
-        *_wrap(
-            "The message that you sent could not be delivered to "
-            + ("the recipient below." if len(failures) == 1 else f"the {len(failures)} recipients below.")
-            + " It will not be tried again."
-        ),
+        *_wrap(_opening(failures)),
         "",
         f"  Received by us: {date(message.received_at)}",
     ]
@@ -168,12 +185,13 @@ def _recipient_fields(failure: Failure) -> list[str]:
     # RFC 6533 3: a mailbox that is not ASCII has a type and a form of its own.
     final = _address(failure.recipient.original or failure.recipient.address)
     lines.append(f"Final-Recipient: {'rfc822' if final.isascii() else 'utf-8'}; {_ascii(final)}")
-    lines.append("Action: failed")
+    lines.append(f"Action: {'relayed' if failure.reason == RELAYED else 'failed'}")
     attempt = failure.attempt
     if failure.reason == "expired":
         lines.append(f"Status: {_EXPIRED_STATUS}")
     else:
-        lines.append(f"Status: {attempt.enhanced if attempt is not None and attempt.enhanced else '5.0.0'}")
+        unknown = "2.0.0" if failure.reason == RELAYED else "5.0.0"
+        lines.append(f"Status: {attempt.enhanced if attempt is not None and attempt.enhanced else unknown}")
     if attempt is not None:
         if attempt.server and attempt.stage != "route":
             lines.append(f"Remote-MTA: dns; {_ascii(_line(attempt.server.rpartition(':')[0]))}")

@@ -81,6 +81,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """ns from the start of the stage to its end."""
     unknown: bool = False
     """The final dot was sent and no reply came: it may or may not have been delivered."""
+    dsn: bool = False
+    """The server was told what the sender wants to hear of (RFC 3461): it will report, not we."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):
@@ -171,6 +173,8 @@ class Delivered(Event, frozen=True, kw_only=True, tag="delivered"):
     attempt: Attempt
     waited: int = 0
     """ns from received to delivered."""
+    report: str = ""
+    """Id of the report that it was relayed to a server that reports nothing (RFC 3461 5.2.2); empty when none was asked for."""
 
 
 class Failed(Event, frozen=True, kw_only=True, tag="failed"):

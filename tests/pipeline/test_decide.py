@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline import decide
 from pipeline.events import Deferred, Delivered, Discarded, Failed, Quarantined, Queued, Released, Scanned
@@ -115,3 +116,30 @@ def test_only_what_is_in_quarantine_can_be_released_or_deleted(stage):
     ):
         with pytest.raises(RefusedError, match=stage):
             command(message_in(stage))
+
+
+@pytest.mark.parametrize(
+    ("notify", "server_reports", "sender", "origin", "told"),
+    [
+        ("SUCCESS", False, "s@x.test", "smtp", True),
+        ("failure,Success", False, "s@x.test", "smtp", True),
+        ("SUCCESS", True, "s@x.test", "smtp", False),
+        ("FAILURE", False, "s@x.test", "smtp", False),
+        ("", False, "s@x.test", "smtp", False),
+        ("SUCCESS", False, "", "smtp", False),
+        ("SUCCESS", False, "s@x.test", "bounce", False),
+    ],
+)
+def test_a_report_is_promised_to_who_asked_and_will_hear_from_nobody_else(notify, server_reports, sender, origin, told):
+    message = message_in(Stage.QUEUED, ANNA, BEN)
+    recipients = (replace(message.recipients[0], notify=notify), message.recipients[1])
+    message = replace(message, recipients=recipients, sender=sender, origin=origin)
+    attempt = replace(ATTEMPT, dsn=server_reports)
+    events = decide.answered(
+        message,
+        {address: Outcome(kind=Kind.ACCEPTED, attempt=attempt) for address in (ANNA, BEN)},
+        now=NOW, next_try=NOW, unsent=lambda _: "", partition_of_sender=5,
+    )  # fmt: skip
+    reported, addresses = decide.bounced(events)
+    assert (bool(reported), addresses) == (told, frozenset({ANNA} if told else ()))
+    assert {address for event in events for address in event.recipients} == {ANNA, BEN}

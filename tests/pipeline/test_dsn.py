@@ -238,3 +238,31 @@ def test_no_bounce_answers_a_machine_or_a_list(header, why):
 )
 def test_a_bounce_goes_only_to_a_sender_who_wants_it(sender, notify, bounces):
     assert (worth_bouncing(message(sender=sender), recipient(notify=notify), HEADER) == "") is bounces
+
+
+def relayed(address: str = "b@example.com") -> Failure:
+    attempt = Attempt(server="mx.example.com:25", stage="dot", code=250, enhanced="2.0.0", reply="250 2.0.0 taken")
+    return Failure(recipient=recipient(address, notify="SUCCESS"), reason="relayed", attempt=attempt)
+
+
+def test_who_asked_for_a_report_hears_that_the_next_server_sends_none():
+    whole, parts = parsed(bounce(relayed()))
+    assert whole["Subject"] == "Mail relayed: there will be no report of its delivery"
+    assert "This is all that can be said of it" in " ".join(text(parts[0]).split())
+    assert {name: fields(parts, 1)[name] for name in ("Action", "Status", "Final-Recipient")} == {
+        "Action": "relayed", "Status": "2.0.0", "Final-Recipient": "rfc822; b@example.com",
+    }  # fmt: skip
+
+
+def test_one_report_may_tell_of_failures_and_of_what_was_relayed():
+    whole, parts = parsed(bounce(refused(), relayed()))
+    assert whole["Subject"] == "Undelivered mail: returned to sender"
+    assert "could not be delivered to 1 of the recipients below" in " ".join(text(parts[0]).split())
+    assert [fields(parts, group)["Action"] for group in (1, 2)] == ["failed", "relayed"]
+
+
+def test_a_recipient_is_named_as_the_sender_named_it():
+    original = Recipient(address="a@example.com", original="a@alias.example", stage=Stage.QUEUED)
+    _, parts = parsed(bounce(Failure(recipient=original, reason="expired")))
+    assert "<a@alias.example>" in text(parts[0])
+    assert fields(parts, 1)["Final-Recipient"] == "rfc822; a@alias.example"

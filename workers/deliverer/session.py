@@ -265,4 +265,5 @@ class Session:
             reply=words,
             took=time.monotonic_ns() - self._started,
             unknown=unknown,
+            dsn=self._features.dsn,
         )
