@@ -34,6 +34,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
     gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
     gp:{directory}:sync:<name>:lock    string  token of the process that runs it just now; expires
+    gp:{directory}:smtputf8 hash   host:port of a route -> 1 or 0: whether that server offered SMTPUTF8 when last connected to
     gp:{directory}:gateways hash   "name port" of each receiver that listens -> when it was last heard of (ns)
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
@@ -49,6 +50,7 @@ DIRECTORY_LOG: Final = "gp:{directory}:log"
 DIRECTORY_HEAD: Final = "gp:{directory}:head"
 DOMAINS: Final = "gp:{directory}:domains"
 SYNCS: Final = "gp:{directory}:syncs"
+SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"

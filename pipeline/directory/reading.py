@@ -74,6 +74,22 @@ class Reading:
         await self.find(name)
         return self.home(name)
 
+    async def takes_smtputf8(self, domain: Domain) -> bool:
+        """Whether the servers of a home domain are known to take internationalised mail (RFC 6531): as the domain says, or as they
+        said themselves when they were last connected to. Raises StoreAwayError.
+        """
+        if domain.smtputf8 or not domain.route:
+            return domain.smtputf8 == "yes"
+        with faults():
+            offers: Any = await self._store.redis.hmget(keys.SMTPUTF8, list(domain.route))
+        known = [offer == b"1" for offer in offers if offer is not None]
+        return bool(known) and all(known)
+
+    async def note_smtputf8(self, server: str, *, offered: bool) -> None:
+        """Remember what a server of a route said. Raises StoreAwayError."""
+        with faults():
+            await self._store.redis.hset(keys.SMTPUTF8, server, int(offered))
+
     # Addresses
 
     async def accepts(self, key: str, domain: Domain) -> bool:

@@ -272,3 +272,17 @@ async def test_a_change_from_a_release_that_kept_less_is_shown_and_not_taken_bac
     assert (await numbers(store))[0] == (2, ["AddressesSet"])
     with pytest.raises(RefusedError, match="did not keep"):
         await past.revert(directory, store, 2, **BY)
+
+
+async def test_internationalised_mail_is_taken_for_servers_that_are_known_to_take_it(directory):
+    one, two = "mx1.a.test:25", "mx2.a.test:25"
+    both = Domain(name="a.test", route=(one, two))
+    assert not await directory.takes_smtputf8(both)
+    await directory.note_smtputf8(one, offered=True)
+    assert await directory.takes_smtputf8(both)
+    await directory.note_smtputf8(two, offered=False)
+    assert not await directory.takes_smtputf8(both)
+    assert await directory.takes_smtputf8(Domain(name="a.test", route=(one,)))
+    assert not await directory.takes_smtputf8(Domain(name="a.test", route=(one,), smtputf8="no"))
+    assert await directory.takes_smtputf8(Domain(name="a.test", route=(two,), smtputf8="yes"))
+    assert not await directory.takes_smtputf8(Domain(name="a.test"))

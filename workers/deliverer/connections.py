@@ -67,6 +67,8 @@ class Connections:
         self._idle: dict[str, list[Connection]] = {}
         self._waiting: dict[str, deque[asyncio.Event]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._offers: dict[str, bool] = {}
+        """Servers of routes -> whether they offered SMTPUTF8."""
 
     # Lending
 
@@ -170,7 +172,15 @@ class Connections:
             raise
         connection = Connection(session, token, route)
         self._open.add(connection)
+        if route and self._offers.get(session.server) != session.offers_smtputf8:
+            await self._note_offer(session)
         return connection
+
+    async def _note_offer(self, session: Session) -> None:
+        """Receivers take SMTPUTF8 only for servers that do."""
+        with contextlib.suppress(StoreError):
+            await self._wiring.directory.note_smtputf8(session.server, offered=session.offers_smtputf8)
+            self._offers[session.server] = session.offers_smtputf8
 
     # Places
 

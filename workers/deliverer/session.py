@@ -49,6 +49,10 @@ class Session:
         return cls(target, await open_wire(target, hostname, settings), settings)
 
     @property
+    def offers_smtputf8(self) -> bool:
+        return self._features.smtputf8
+
+    @property
     def usable(self) -> bool:
         """Whether another message can be tried. A server that closed while we were idle makes it False by itself."""
         return self._wire.usable

@@ -389,3 +389,16 @@ async def test_a_server_that_was_dialled_in_vain_is_known_to_be_down_even_if_the
 
 async def down(wiring, server):
     return (await wiring.schedule.take_server(server, "probe", wiring.clock(), 50)).word == "down"
+
+
+@pytest.mark.parametrize("features", [("SMTPUTF8", "PIPELINING"), ("PIPELINING",)])
+async def test_what_a_server_offers_is_known_to_the_receivers(parts, features):
+    async with Peer(features=features) as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        domain = wiring.directory.home(DOMAIN)
+        assert not await wiring.directory.takes_smtputf8(domain)
+        message_id = await wiring.queued()
+        async with delivering(wiring):
+            await ends(wiring, message_id, "Delivered")
+        assert await wiring.directory.takes_smtputf8(domain) == ("SMTPUTF8" in features)
