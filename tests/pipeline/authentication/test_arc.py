@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.authentication import arc, canonical
@@ -33,6 +33,7 @@ from tests.support.mail import crlf, mapped, noise
 from tests.support.signing import (
     Published,
     chain_by_dkimpy,
+    comparable,
     crafted,
     ed25519_signer,
     raw_signature,
@@ -552,15 +553,16 @@ def two_of_ours() -> bytes:
     return asyncio.run(sealed(asyncio.run(sealed(MAIL))))
 
 
-@settings(max_examples=200)
+@settings(max_examples=2000)
 @given(st.data())
-def test_a_chain_with_an_octet_altered_passes_only_where_dkimpy_lets_it(data):
+def test_a_chain_with_an_octet_altered_is_judged_as_dkimpy_judges_it(data):
     message = two_of_ours()
     at = data.draw(st.integers(0, len(message) - 1).filter(lambda place: message[place : place + 1] not in b"\r\n"))
     octet = bytes((data.draw(st.sampled_from(b" \tAa:;=,.@<>\xff12/+")),))
     altered = data.draw(st.sampled_from([message[:at] + octet + message[at + end :] for end in (0, 1)]))
-    if asyncio.run(judge(altered))[0] == "pass":
-        assert chain_by_dkimpy(altered, NAMES)[0] == "pass"
+    theirs, _ = chain_by_dkimpy(altered, NAMES)
+    assume(comparable(message, altered, at) and theirs != "crashed")
+    assert (asyncio.run(judge(altered))[0] == "pass") is (theirs == "pass")
 
 
 TOKENS = st.sampled_from(
@@ -569,7 +571,7 @@ TOKENS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), st.lists(TOKENS, max_size=12).map(" ".join)), max_size=7))
 def test_no_chain_makes_it_raise(fields):
     message = b"".join(name + b": " + value.encode() + b"\r\n" for name, value in fields) + MAIL
