@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import tracemalloc
@@ -184,6 +185,18 @@ async def test_a_hash_is_computed_once_whoever_asks(monkeypatch):
             found = await body.hashes({Wanted(relaxed=True), Wanted(relaxed=False)})
         assert found[Wanted(relaxed=True)].digest == sha(b"x" * size + b"\r\n")
         assert sorted(asked, key=str) == [Wanted(relaxed=False), Wanted(relaxed=True)]
+
+
+async def test_those_who_ask_at_once_share_one_look_at_a_large_body(monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "pipeline.authentication.canonical.body_hashes", lambda *args: asked.append(args[2]) or body_hashes(*args)
+    )
+    body = Body(b"x" * (IN_THREAD + 1), 0)
+    simple, relaxed = Wanted(relaxed=False), Wanted(relaxed=True)
+    found = await asyncio.gather(body.hashes({relaxed}), body.hashes({relaxed}), body.hashes({relaxed, simple}))
+    assert found[0][relaxed] == found[2][simple]
+    assert [want for wanted in asked for want in wanted] == [relaxed, simple]
 
 
 # Header fields

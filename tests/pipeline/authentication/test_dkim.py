@@ -423,7 +423,7 @@ SIGNED = {forms: sign(MAIL, rsa_signer(), forms=forms) for forms in FORMS}
         ({"i": "a.example"}, ("permerror", "the identity is not an address")),
         ({"i": "me@"}, ("permerror", "the identity is not an address")),
         ({"i": "=00@a.example"}, ("permerror", "the identity is not an address")),
-        ({"i": "x" * 600 + "@a.example"}, ("permerror", "the identity is not an address")),
+        ({"i": "x" * 1000 + "@a.example"}, ("permerror", "the identity is not an address")),
         ({"i": "me@b.example"}, ("permerror", "the identity is of another domain than the signature")),
         ({"i": "me@nota.example"}, ("permerror", "the identity is of another domain than the signature")),
         ({"i": "me@a.example.b.example"}, ("permerror", "the identity is of another domain than the signature")),

@@ -314,7 +314,7 @@ def test_a_header_of_34_mib_is_searched_to_its_end(tmp_path):
     content.close()
 
 
-def test_two_hundred_are_told_apart_and_more_are_too_many():
+def test_a_hundred_are_told_apart_and_more_are_too_many():
     for field in (
         CLAIMS[0],
         OTHERS[0],
