@@ -249,5 +249,5 @@ class Fields:
                 at -= 1
             if at >= 0:
                 chosen.append(places[at])
-            left[name] = max(at, 0)
+            left[name] = at
         return chosen

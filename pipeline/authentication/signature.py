@@ -118,7 +118,7 @@ def algorithm(found: Mapping[bytes, Tag]) -> str:
     value = found[b"a"].value.lower()
     if value == b"rsa-sha1":
         # RFC 8301 3.1: it must not be used. RFC 8601 2.7.1 calls that policy: the signature may be right, and is not accepted.
-        raise Unusable("policy", "rsa-sha1 is no longer accepted (RFC 8301)")
+        raise Unusable("policy", "rsa-sha1 is no longer accepted")
     if value not in ALGORITHMS:
         raise Unusable("neutral", "an algorithm that is not known")
     return value.decode()

@@ -250,7 +250,7 @@ async def test_a_crafted_set_is_sound_if_nothing_is_changed():
     ("changed", "reason"),
     [
         ({"a": None}, "set 1: the signature has no a tag"),
-        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted (RFC 8301)"),
+        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted"),
         ({"a": "rsa-sha512"}, "set 1: an algorithm that is not known"),
         ({"a": "ed25519-sha256"}, "set 1: the key is for another algorithm"),
         ({"d": ""}, "set 1: the signature has no d tag"),
@@ -299,7 +299,7 @@ async def test_a_seal_in_another_form_is_one_too(changed):
         ({"bh": "AAAA"}, "set 1: the body was altered"),
         ({"s": "other"}, "set 1: the domain has no such key"),
         ({"c": "relaxed/nowsp"}, "set 1: a canonicalisation that is not known"),
-        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted (RFC 8301)"),
+        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted"),
         ({"i": "2"}, "a set that is not complete"),
         ({"i": "x"}, "a field without an instance number"),
     ],
@@ -443,9 +443,9 @@ async def test_a_header_too_large_to_be_looked_at_is_not_judged_and_not_sealed(w
 
 
 async def test_of_too_many_fields_none_is_read():
-    field = b"ARC-Seal: i=%d; a=rsa-sha256; cv=none; d=a.example; s=s1; b=AAAA\r\n"
+    field = b"ARC-Seal: i=1; a=rsa-sha256; cv=fail; d=a.example; s=s1; b=AAAA\r\n"
     names = Published()
-    chain = await verified(b"".join(field % number for number in range(1, 1500)) + MAIL, names)
+    chain = await verified(field * 1500 + MAIL, names)
     assert (chain.result, chain.reason) == ("fail", "more sets than there may be")
     assert chain.instances == arc.MAX_SETS + 1
     assert names.asked == []

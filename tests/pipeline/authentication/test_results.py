@@ -241,6 +241,7 @@ OTHERS = [
     b"Authentication-Results: gatepost.example; dkim=pass\r\n",
     b"Authentication-Results: mx.other.example; dkim=pass header.d=mx.gatepost.example\r\n",
     b"Authentication-Results: mx.other.example (for mx.gatepost.example); dkim=pass\r\n",
+    b"Authentication-Results: (a (nested (one) \\)) b) mx.other.example (for mx.gatepost.example); dkim=pass\r\n",
     b'Authentication-Results: "mx.other.example" ; spf=pass smtp.mailfrom="mx.gatepost.example;x"\r\n',
     b"Authentication-Results: \xc3\xbc.example; none\r\n",
     b"Authentication-Results: =?utf-8?q?mx.other.example?=; none\r\n",
