@@ -1,11 +1,12 @@
 """The chain of seals that forwarders left on a message (ARC, RFC 8617), verified as its 5.2 says.
 
-A set is three fields of one instance number: what a forwarder found (ARC-Authentication-Results), its signature over the message
-(ARC-Message-Signature), and its seal over all sets so far (ARC-Seal). Nothing here raises, and a chain that cannot be right asks
-the DNS nothing: first the structure is judged, then the newest set with its two keys, and only then the others.
+A set is three fields of one instance number: what a forwarder found (ARC-Authentication-Results), its signature over the
+message (ARC-Message-Signature), and its seal over all sets so far (ARC-Seal). Nothing here raises, and a chain that cannot
+be right asks the DNS nothing: first the structure is judged, then the newest set with its two keys, and only then the
+others.
 
-Every failure is `fail` (5.2.1), an unreachable DNS too; `Chain.temporary` tells it apart, because a seal that says `fail` ends the
-chain for good, and the chain may be sound.
+Every failure is `fail` (5.2.1), an unreachable DNS too; `Chain.temporary` tells it apart, because a seal that says `fail`
+ends the chain for good, and the chain may be sound.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     instances: int = 0
     """The highest instance number."""
     oldest_pass: int = 0
-    """Of a chain that passes: the first set from which on nobody altered the message; 0: nobody did since the first (5.2, 5)."""
+    """Of a chain that passes: the first set since which nobody altered the message; 0: nobody ever did (5.2, step 5)."""
     seals: tuple[tuple[str, str], ...] = ()
     """(domain, selector) of each seal of a chain that passes, the first set first: what DMARC reports ask for (7.2.2)."""
     unsigned_octets: int = 0

@@ -1,8 +1,8 @@
 """Canonicalisation (RFC 6376 3.4): the octets of a message in the form in which signatures are computed over them.
 
-A body is read in chunks, so a mapped one is never in memory as a whole, and whatever the chunks are, what comes out is the same:
-held back between two of them are the empty lines, as a number, and the white space and the CR that may turn out to end a line.
-All work is done by operations on whole chunks; nothing here looks at single lines.
+A body is read in chunks, so a mapped one is never in memory as a whole, and whatever the chunks are, what comes out is the
+same: held back between two of them are the empty lines, as a number, and the white space and the CR that may turn out to end
+a line. All work is done by operations on whole chunks; nothing here looks at single lines.
 
 Only CRLF ends a line. A bare CR or LF, which does not get past our receiver, is an octet like any other.
 """
@@ -20,7 +20,7 @@ from pipeline.mime import Buffer, Header
 CHUNK: Final = 64 << 10
 """Octets of a body that are worked on at a time: they and their copies stay in the processor's cache."""
 IN_THREAD: Final = 256 << 10
-"""Octets above which hashing a body (some 0.3 ms for so many) is done in a thread, because the event loop has others to serve."""
+"""Octets above which a body is hashed in a thread: so many take up to 1 ms, and the event loop has others to serve."""
 _MANY_LINES: Final = b"\r\n" * (CHUNK // 2)
 
 _WSP: Final = b" \t"
@@ -168,7 +168,7 @@ def body_hashes(content: Buffer, start: int, wanted: Collection[Wanted], chunk: 
 
 
 class Body:
-    """The body of one message, and its hashes, each computed once, whoever asks: DKIM, ARC and the sealer share one `Body`."""
+    """The body of one message and its hashes, each computed once: DKIM, ARC and the sealer share one `Body`."""
 
     __slots__ = ("_content", "_known", "_lock", "_start")
 
@@ -249,5 +249,5 @@ class Fields:
                 at -= 1
             if at >= 0:
                 chosen.append(places[at])
-            left[name] = max(at, 0)
+            left[name] = at
         return chosen

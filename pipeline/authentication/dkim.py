@@ -3,7 +3,7 @@
 At most ten signatures of a message are looked at, from the top. Their keys are asked for at once, each once, and the body is
 hashed once for each form in which it was signed. Nothing here raises, whatever the message holds.
 
-    pass        it verifies. `unsigned_octets` tells how much of the body's end it leaves out (l=): anybody may have added that
+    pass        it verifies. `unsigned_octets` tells how much of the body's end it leaves out (l=): that may be anybody's
     fail        the body or a signed field was altered, or it was never a signature of this key
     policy      it may verify, and counts for nothing: rsa-sha1, a short RSA key, past its end or dated in the future
     neutral     it is in a form that is not known, or the header is one that nobody can be sure to read like its signer
@@ -29,8 +29,8 @@ from pipeline.mime import Buffer, Header
 
 MAX_SIGNATURES: Final = 10
 """Mail has one or two, and what went through lists four; each costs its sender nothing and us a question to the DNS."""
-MAX_IDENTITY: Final = 512
-"""Characters of i=: a local part and a domain are 320 at most."""
+MAX_IDENTITY: Final = 1000
+"""Octets of i=: a local part and a domain are 320 at most, and some of them take three in quoted-printable."""
 _LONGEST_MARK: Final = 64
 
 _NAME: Final = b"dkim-signature"
@@ -134,11 +134,13 @@ def _check_version(listed: Mapping[bytes, Tag]) -> None:
 
 
 def _shown(tag: Tag | None) -> str:
-    """b= without white space, if it is base64."""
+    """The beginning of b= without white space, if it is base64."""
     try:
-        return "" if tag is None or not tags.base64_value(tag.value) else b"".join(tag.value.split()).decode("ascii")
+        if tag is None or not tags.base64_value(tag.value):
+            return ""
     except Malformed:
         return ""
+    return b"".join(tag.value.split())[:_LONGEST_MARK].decode("ascii")
 
 
 def _identity(listed: Mapping[bytes, Tag], domain: str) -> str:
@@ -146,11 +148,11 @@ def _identity(listed: Mapping[bytes, Tag], domain: str) -> str:
     if b"i" not in listed:
         return f"@{domain}"
     try:
-        local, at, host = tags.quoted_printable(listed[b"i"].value).rpartition("@")
+        local, at, host = tags.quoted_printable(listed[b"i"].value, MAX_IDENTITY).rpartition("@")
         host = domain_name(host)
     except (Malformed, AddressError):
         raise Unusable("permerror", "the identity is not an address") from None
-    if not at or len(local) + len(host) > MAX_IDENTITY:
+    if not at:
         raise Unusable("permerror", "the identity is not an address")
     if host != domain and not host.endswith(f".{domain}"):
         raise Unusable("permerror", "the identity is of another domain than the signature")

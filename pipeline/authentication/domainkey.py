@@ -1,4 +1,4 @@
-"""Public keys in the DNS (RFC 6376 3.6, RFC 8301, RFC 8463): what a key record says, and whether a signature was made with its key.
+"""Public keys in the DNS (RFC 6376 3.6, RFC 8301, RFC 8463): what a record says, and whether a signature is its key's.
 
 A record is a stranger's: its length, the size of its modulus and of its exponent are bounded, so that no key costs more than
 about half a millisecond. Parsed records are remembered, because the same few signers send most of the mail.
@@ -65,7 +65,7 @@ class Key(NamedTuple):
     """t=s: i= of a signature names the domain itself, no subdomain."""
 
     def verifies(self, signature: bytes, digest: bytes) -> bool:
-        """Whether `signature` is this key's for a SHA-256 digest. RFC 8463 3: Ed25519 signs the digest as if it were the message."""
+        """Whether `signature` is this key's for a SHA-256 digest, which Ed25519 takes for the message (RFC 8463 3)."""
         try:
             if isinstance(self.public, RSAPublicKey):
                 self.public.verify(signature, digest, PADDING, SHA256)
@@ -135,7 +135,7 @@ def _public(kind: bytes, value: bytes) -> RSAPublicKey | Ed25519PublicKey | Prob
             return Ed25519PublicKey.from_public_bytes(octets)
         if kind != b"rsa":
             return Problem("permerror", "the key is of an unknown kind")
-        # A SubjectPublicKeyInfo, as in the examples and in practice, or the RSAPublicKey that the text of RFC 6376 3.6.1 has.
+        # A SubjectPublicKeyInfo, as everybody publishes it, or the RSAPublicKey that the text of RFC 6376 3.6.1 has.
         public = load_der_public_key(octets)
     except (ValueError, UnsupportedAlgorithm):
         return Problem("permerror", "the key cannot be read")

@@ -1,7 +1,7 @@
 """The Authentication-Results field (RFC 8601): writing ours, and finding those that others wrote in our name.
 
-What is written may be a stranger's: an address, a domain, a selector. It is reduced to characters that can end neither a value nor a
-field, in the eyes of readers too that only split at semicolons or search for quotes.
+What is written may be a stranger's: an address, a domain, a selector. It is reduced to characters that can end neither a
+value nor a field, in the eyes of readers too that only split at semicolons or search for quotes.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ _NAME: Final = "[A-Za-z0-9_.\u0080-\U0010ffff-]+"
 # RFC 8601 2.2: a value of RFC 2045 5.1, or [[local-part] "@"] domain-name, where = and / may stand in a local part.
 _BARE: Final = re.compile(rf"(?:{_ATOM}|\.)+|(?:(?:{_ATOM}|[/=?])+(?:\.(?:{_ATOM}|[/=?])+)*)?@{_NAME}")
 
-MAX_CLAIMS: Final = 200
+MAX_CLAIMS: Final = 100
 """Authentication-Results fields of one message that are looked at. Mail that passed many lists has some twenty."""
-_LEAD: Final = 1 << 10
+_LEAD: Final = 512
 """Octets of such a field within which it has to say whose it is; one that does not is taken out."""
 _WINDOW: Final = 256 << 10
 _NEEDLE: Final = b"\nauthentication-results"
@@ -40,12 +40,15 @@ _FIELD: Final = re.compile(rb"(?i)authentication-results[ \t]*+(:)[^\n]*+(?:\n[ 
 _HIDING: Final = re.compile(rb'[()"\\\x80-\xff]|=\?')
 _WORD: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\\.|[^("\\;]++', re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
+_COMMENTS: Final = re.compile(rb"(?:\([^()\\]*+(?:\\.[^()\\]*+)*+\))++", re.DOTALL)
 _NESTING: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _GAP: Final = b"\0"
 
 
 def render(authserv_id: str, results: Sequence[AuthResult], *, utf8: bool = False) -> bytes:
-    """The field, folded, with its CRLF. `utf8`: the message itself needs SMTPUTF8, so that values may be UTF-8; else all is ASCII."""
+    """The field, folded, with its CRLF. `utf8`: the message itself needs SMTPUTF8, so that values may be UTF-8; else all is
+    ASCII.
+    """
     return folded("Authentication-Results:", _parts(authserv_id, results, utf8=utf8))
 
 
@@ -100,7 +103,9 @@ def _property(name: str) -> str:
 
 
 def _value(text: str, *, utf8: bool, spaces: bool = False) -> str:
-    """In quotes where it has to be. A domain that is not ASCII is written in A-labels where UTF-8 is not allowed (RFC 8616 5)."""
+    """In quotes where it has to be. A domain that is not ASCII is written in A-labels where UTF-8 is not allowed (RFC 8616
+    5).
+    """
     text = text[:MAX_VALUE]
     if not utf8 and not text.isascii():
         text = _ascii(text)
@@ -136,12 +141,13 @@ def chain_status(results: Sequence[AuthResult], *, had_chain: bool) -> str:
 def forged(header: Header, authserv_id: str) -> tuple[tuple[int, int], ...] | None:
     """(start, end) of each whole Authentication-Results field that claims to be ours; empty when there is none.
 
-    None when there are more than 200 such fields, whoever claims them: nobody honest writes so many, and the message must not go on
-    as it is. Otherwise none is missed: the whole header block is searched, however large it is (at 1 GB/s or more).
+    None when there are more than 100 such fields, whoever claims them: nobody honest writes so many, and the message must
+    not go on as it is. Otherwise none is missed: the whole header block is searched, however large it is (at 1 GB/s or
+    more).
 
-    A name is ours in any case, in quotes, between comments, with a version or a last dot behind it, as U-labels, and in encoded words,
-    which some readers decode. A field that cannot be read, or that does not say within 1 KiB whose it is, counts as ours too if our
-    name is in it or may be: taking out a field too much harms nobody.
+    A name is ours in any case, in quotes, between comments, with a version or a last dot behind it, as U-labels, and in
+    encoded words, which some readers decode. A field that cannot be read, or that does not say within 512 octets whose it
+    is, counts as ours too if our name is in it or may be: taking out a field too much harms nobody.
     """
     found = []
     for number, start in enumerate(_candidates(header)):
@@ -210,14 +216,17 @@ def _is_one(text: str, names: frozenset[str]) -> bool:
 
 
 def _without_comments(value: bytes) -> tuple[bytes, bool]:
-    """The text before the first semicolon, quotes undone, a NUL for each comment; and whether that end was found (RFC 5322 3.2)."""
+    """The text before the first semicolon, quotes undone, a NUL for each comment; and whether that end was found (RFC 5322
+    3.2).
+    """
     out = bytearray()
     at = 0
     while at < len(value):
         if value.startswith(b";", at):
             return bytes(out), True
         if value.startswith(b"(", at):
-            at = _comment_end(value, at)
+            simple = _COMMENTS.match(value, at)
+            at = simple.end() if simple else _comment_end(value, at)
             out += _GAP
             continue
         match = _WORD.match(value, at)

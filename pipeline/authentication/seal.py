@@ -1,8 +1,8 @@
 """Sealing what we forward (RFC 8617 5.1): the three fields of one more set, to be put on top of a message.
 
-Nothing of a message may change after it was sealed. A chain that was sound gets `cv=pass` and a seal over all its sets; one that was
-broken on its way to us gets `cv=fail` and a seal over our set alone (5.1.2), and with that it has ended. A chain that nobody could
-judge, because the DNS was silent, is left to whoever comes next: without our set it is as sound as it was.
+Nothing of a message may change after it was sealed. A chain that was sound gets `cv=pass` and a seal over all its sets; one
+that was broken on its way to us gets `cv=fail` and a seal over our set alone (5.1.2), and with that it has ended. A chain
+that nobody could judge, because the DNS was silent, is left to whoever comes next: without our set it is as sound as it was.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class Sealer(Protocol):
     ) -> bytes:
         """The three fields to put above `above` and the message; empty when it is not to be sealed.
 
-        `content` with its `header` is the message as it came in. `above`: the fields, with their CRLF, that will stand between the set and
-        the message. `results`: all that we found out about it. `status`: of the chain it came with, as `arc.Chain.status` says
-        it. `now` in ns. `utf8`: the message needs SMTPUTF8, so that the results may be UTF-8.
+        `content` with its `header` is the message as it came in. `above`: the fields, with their CRLF, that will stand
+        between the set and the message. `results`: all that we found out about it. `status`: of the chain it came with, as
+        `arc.Chain.status` says it. `now` in ns. `utf8`: the message needs SMTPUTF8, so that the results may be UTF-8.
 
-        Not sealed is what has a chain that has ended or has 50 sets already, a chain of unknown status or of another one than it had when it
-        was verified, and a header of which no signature would be verified (`signature.doubtful`).
+        Not sealed is what has a chain that has ended or has 50 sets already, a chain of unknown status or of another one
+        than it had when it was verified, and a header of which no signature would be verified (`signature.doubtful`).
         """
         ...
 

@@ -1,7 +1,8 @@
-"""What DKIM-Signature and ARC-Message-Signature have in common (RFC 6376 3.5, RFC 8617 4.1.2): reading one, and verifying it.
+"""What DKIM-Signature and ARC-Message-Signature have in common (RFC 6376 3.5, RFC 8617 4.1.2): reading one, and verifying
+it.
 
-Reading is strict: what the grammar does not allow is no signature. Everything read is bounded by the header, which is bounded
-itself, and by the limits below.
+Reading is strict: what the grammar does not allow is no signature. Everything read is bounded by the header, which is
+bounded itself, and by the limits below.
 """
 
 from __future__ import annotations
@@ -116,8 +117,8 @@ def algorithm(found: Mapping[bytes, Tag]) -> str:
     """Raises Unusable."""
     value = found[b"a"].value.lower()
     if value == b"rsa-sha1":
-        # RFC 8301 3.1: it must not be used for verifying. RFC 8601 calls it policy: the signature may be right, and is not accepted.
-        raise Unusable("policy", "rsa-sha1 is no longer accepted (RFC 8301)")
+        # RFC 8301 3.1: it must not be used. RFC 8601 2.7.1 calls that policy: the signature may be right, and is not accepted.
+        raise Unusable("policy", "rsa-sha1 is no longer accepted")
     if value not in ALGORITHMS:
         raise Unusable("neutral", "an algorithm that is not known")
     return value.decode()

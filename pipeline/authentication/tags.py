@@ -72,8 +72,10 @@ def listed(value: bytes) -> list[bytes]:
     return [part for part in (part.strip(_FWS) for part in value.lower().split(b":")) if part]
 
 
-def quoted_printable(value: bytes) -> str:
-    """The text of a dkim-quoted-printable (RFC 6376 2.11) as UTF-8, printable. Raises Malformed."""
+def quoted_printable(value: bytes, limit: int) -> str:
+    """The text of a dkim-quoted-printable (RFC 6376 2.11) of at most `limit` octets: UTF-8, printable. Raises Malformed."""
+    if len(value) > limit:
+        raise Malformed("too long")
     octets = _HEX.sub(lambda match: bytes((int(match[1], 16),)), value.translate(None, _FWS))
     try:
         text = octets.decode()

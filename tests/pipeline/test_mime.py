@@ -45,6 +45,43 @@ def test_fields_come_in_order_with_lower_case_names_and_raw_values():
     assert not header.cut
 
 
+@pytest.mark.parametrize("before", [b"", b"--b\r\n"])
+@pytest.mark.parametrize(
+    ("end", "rest"), [(b"\r\n", b"\r\nbody"), (b"\r\n", b""), (b"", b""), (b"\n", b"\nbody"), (b"\r\n", b"\r\n")]
+)
+def test_spans_are_whole_fields_as_they_were_received(before, end, rest):
+    fields = [b"A : x\r\n", b"b:\r\n\ty \r\n z\r\n", b"A:\r\n", b"C: last" + end]
+    header = Header(before + fields[0] + b"no field\r\n" + b"".join(fields[1:]) + rest, len(before))
+    assert [name for name, _, _ in header.spans] == [name for name, _ in header.fields] == [b"a", b"b", b"a", b"c"]
+    assert [header.content[start:stop] for _, start, stop in header.spans] == fields
+
+
+@given(
+    st.lists(st.sampled_from([b"a: b", b"A:", b" c", b"\td", b"x", b"y :z", b"", b"\r"]), max_size=12),
+    st.sampled_from([b"\r\n", b"\n"]),
+)
+def test_spans_tell_where_fields_are(lines, newline):
+    content = newline.join(lines)
+    header = Header(content)
+    assert len(header.spans) == len(header.fields)
+    for (name, start, end), (same, value) in zip(header.spans, header.fields, strict=True):
+        field = content[start:end]
+        assert name == same == field.partition(b":")[0].rstrip(b" \t").lower()
+        assert field.partition(b":")[2].strip() == value
+        assert end == header.end or field.endswith(b"\n")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"X: y\r\n" * 5000, b"A: b\r\nX: " + b"y" * (300 << 10) + b"\r\nZ: z\r\n", b"X: yyyyyyyyyyy\r\n" * 40_000],
+)
+def test_spans_are_bounded_as_fields_are(content):
+    header = Header(content)
+    assert [name for name, _, _ in header.spans] == [name for name, _ in header.fields]
+    assert all(content[start:end].endswith(b"\r\n") for _, start, end in header.spans)
+    assert header.cut
+
+
 @pytest.mark.parametrize(
     ("content", "body"),
     [

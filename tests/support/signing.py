@@ -1,8 +1,8 @@
 """Signers and keys: dkimpy as others sign and verify, keys made once, and a DNS of the test's own that counts its questions.
 
-dkimpy takes Ed25519 from PyNaCl and reads Authentication-Results with authres. Neither is needed for anything else, so both are
-stood in for here, by the same primitive of `cryptography` and by the few lines of parsing that dkimpy asks for; what is compared
-with dkimpy, its canonicalisation, its choice of fields, its rules for a chain, is dkimpy's own.
+dkimpy takes Ed25519 from PyNaCl and reads Authentication-Results with authres. Neither is needed for anything else, so both
+are stood in for here, by the same primitive of `cryptography` and by the few lines of parsing that dkimpy asks for; what is
+compared with dkimpy, its canonicalisation, its choice of fields, its rules for a chain, is dkimpy's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, Final
 
 import dkim
 import msgspec
@@ -174,16 +174,19 @@ def sealed_by_dkimpy(
 
 
 def chain_by_dkimpy(message: bytes, published: Published) -> tuple[str, str]:
-    """(result, reason); the result is `ended` for a chain whose newest seal says that it failed."""
+    """(result, reason); `ended` is a chain whose newest seal says that it failed, `crashed` is what dkimpy did."""
     try:
         result, _, reason = dkim.ARC(message).verify(dnsfunc=published.for_dkimpy)
     except dkim.DKIMException as error:
         return "fail", str(error)
+    except (IndexError, ValueError):
+        return "crashed", "as it does on fields that are malformed in some ways"
     return "ended" if result is None else result.decode(), reason
 
 
 def crafted(message: bytes, signer: Signer, **changed: str | None) -> bytes:
-    """`message` with a DKIM-Signature that no signer would make: tags as `changed` says (None leaves one out), signed as they are.
+    """`message` with a DKIM-Signature that no signer would make: tags as `changed` says (None leaves one out), signed as
+    they are.
 
     What is signed is what dkimpy's canonicalisation and choice of fields say.
     """
@@ -218,3 +221,18 @@ def raw_signature(signer: Signer, data: bytes) -> str:
         return base64.b64encode(key.sign(digest, PKCS1v15(), Prehashed(hashes.SHA256()))).decode()
     assert isinstance(key, ed25519.Ed25519PrivateKey)
     return base64.b64encode(key.sign(digest)).decode()
+
+
+_B: Final = re.compile(rb"\sb=(?:[A-Za-z0-9+/=]|\r\n\s)+")
+_ODD_NAME: Final = re.compile(rb"(?m)^(?:[!-9;-~]+[ \t]+)?:")
+
+
+def comparable(message: bytes, altered: bytes, at: int) -> bool:
+    """Whether dkimpy is to be asked about a signed message that was altered in one octet, at `at`.
+
+    It passes over garbage in the base64 of b= and insists on its padding, does not know the white space that RFC 5322 4.5
+    still allows before the colon of a field, and takes a colon for the beginning of a name.
+    """
+    return _ODD_NAME.search(altered) is None and not any(
+        match.start() < at <= match.end() for match in _B.finditer(message)
+    )

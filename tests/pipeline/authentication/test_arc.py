@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_pem_private_key,
 )
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.authentication import arc, canonical
@@ -33,6 +33,7 @@ from tests.support.mail import crlf, mapped, noise
 from tests.support.signing import (
     Published,
     chain_by_dkimpy,
+    comparable,
     crafted,
     ed25519_signer,
     raw_signature,
@@ -249,7 +250,7 @@ async def test_a_crafted_set_is_sound_if_nothing_is_changed():
     ("changed", "reason"),
     [
         ({"a": None}, "set 1: the signature has no a tag"),
-        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted (RFC 8301)"),
+        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted"),
         ({"a": "rsa-sha512"}, "set 1: an algorithm that is not known"),
         ({"a": "ed25519-sha256"}, "set 1: the key is for another algorithm"),
         ({"d": ""}, "set 1: the signature has no d tag"),
@@ -298,7 +299,7 @@ async def test_a_seal_in_another_form_is_one_too(changed):
         ({"bh": "AAAA"}, "set 1: the body was altered"),
         ({"s": "other"}, "set 1: the domain has no such key"),
         ({"c": "relaxed/nowsp"}, "set 1: a canonicalisation that is not known"),
-        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted (RFC 8301)"),
+        ({"a": "rsa-sha1"}, "set 1: rsa-sha1 is no longer accepted"),
         ({"i": "2"}, "a set that is not complete"),
         ({"i": "x"}, "a field without an instance number"),
     ],
@@ -442,9 +443,9 @@ async def test_a_header_too_large_to_be_looked_at_is_not_judged_and_not_sealed(w
 
 
 async def test_of_too_many_fields_none_is_read():
-    field = b"ARC-Seal: i=%d; a=rsa-sha256; cv=none; d=a.example; s=s1; b=AAAA\r\n"
+    field = b"ARC-Seal: i=1; a=rsa-sha256; cv=fail; d=a.example; s=s1; b=AAAA\r\n"
     names = Published()
-    chain = await verified(b"".join(field % number for number in range(1, 1500)) + MAIL, names)
+    chain = await verified(field * 1500 + MAIL, names)
     assert (chain.result, chain.reason) == ("fail", "more sets than there may be")
     assert chain.instances == arc.MAX_SETS + 1
     assert names.asked == []
@@ -552,15 +553,16 @@ def two_of_ours() -> bytes:
     return asyncio.run(sealed(asyncio.run(sealed(MAIL))))
 
 
-@settings(max_examples=200)
+@settings(max_examples=2000)
 @given(st.data())
-def test_a_chain_with_an_octet_altered_passes_only_where_dkimpy_lets_it(data):
+def test_a_chain_with_an_octet_altered_is_judged_as_dkimpy_judges_it(data):
     message = two_of_ours()
     at = data.draw(st.integers(0, len(message) - 1).filter(lambda place: message[place : place + 1] not in b"\r\n"))
     octet = bytes((data.draw(st.sampled_from(b" \tAa:;=,.@<>\xff12/+")),))
     altered = data.draw(st.sampled_from([message[:at] + octet + message[at + end :] for end in (0, 1)]))
-    if asyncio.run(judge(altered))[0] == "pass":
-        assert chain_by_dkimpy(altered, NAMES)[0] == "pass"
+    theirs, _ = chain_by_dkimpy(altered, NAMES)
+    assume(comparable(message, altered, at) and theirs != "crashed")
+    assert (asyncio.run(judge(altered))[0] == "pass") is (theirs == "pass")
 
 
 TOKENS = st.sampled_from(
@@ -569,7 +571,7 @@ TOKENS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(FIELDS), st.lists(TOKENS, max_size=12).map(" ".join)), max_size=7))
 def test_no_chain_makes_it_raise(fields):
     message = b"".join(name + b": " + value.encode() + b"\r\n" for name, value in fields) + MAIL

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import hashlib
+import threading
 import tracemalloc
 from itertools import repeat
 
@@ -184,6 +187,24 @@ async def test_a_hash_is_computed_once_whoever_asks(monkeypatch):
             found = await body.hashes({Wanted(relaxed=True), Wanted(relaxed=False)})
         assert found[Wanted(relaxed=True)].digest == sha(b"x" * size + b"\r\n")
         assert sorted(asked, key=str) == [Wanted(relaxed=False), Wanted(relaxed=True)]
+
+
+async def test_those_who_ask_at_once_share_one_look_at_a_large_body(monkeypatch):
+    asked = []
+    together = threading.Barrier(2)
+
+    def watched(content, start, wanted):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.2)  # for a second look at the same time, which must not come
+        asked.extend(wanted)
+        return body_hashes(content, start, wanted)
+
+    monkeypatch.setattr("pipeline.authentication.canonical.body_hashes", watched)
+    body = Body(b"x" * (IN_THREAD + 1), 0)
+    simple, relaxed = Wanted(relaxed=False), Wanted(relaxed=True)
+    found = await asyncio.gather(body.hashes({relaxed}), body.hashes({relaxed}), body.hashes({relaxed, simple}))
+    assert found[0][relaxed] == found[2][simple]
+    assert asked == [relaxed, simple]
 
 
 # Header fields

@@ -11,7 +11,7 @@ import time
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from pipeline.authentication import canonical, dkim, domainkey, signature
@@ -22,7 +22,7 @@ from pipeline.resolver import Resolver
 from pipeline.settings import SECOND
 from tests.support.dns import Names
 from tests.support.mail import crlf, mapped, noise
-from tests.support.signing import Published, crafted, ed25519_signer, rsa_signer, sign, verified_by_dkimpy
+from tests.support.signing import Published, comparable, crafted, ed25519_signer, rsa_signer, sign, verified_by_dkimpy
 
 NAME = "s1._domainkey.a.example"
 MAIL = crlf(b"""\
@@ -367,9 +367,7 @@ OCTETS = st.sampled_from(b" \tAa:;=,.@<>\xff1/+")
 @settings(max_examples=150)
 @given(data=st.data())
 def test_an_octet_more_less_or_other_is_judged_as_dkimpy_judges_it(forms, data):
-    """But for the base64 of b= itself: dkimpy passes over garbage in it, and insists on its padding."""
     message = SIGNED[forms]
-    value = re.search(rb"\sb=(?:[A-Za-z0-9+/=]|\r\n\s)+", message)
     at = data.draw(st.integers(0, len(message) - 1).filter(lambda place: message[place : place + 1] not in b"\r\n"))
     octet = bytes((data.draw(OCTETS),))
     altered = data.draw(
@@ -382,9 +380,9 @@ def test_an_octet_more_less_or_other_is_judged_as_dkimpy_judges_it(forms, data):
         )
     )
     names = Published({NAME: rsa_signer().record})
-    mine = [found.result == "pass" for found in asyncio.run(verified(altered, names))] == [True]
-    if not value.start() < at <= value.end():
-        assert verified_by_dkimpy(altered, names) is mine
+    assume(comparable(message, altered, at))
+    mine = [found.result for found in asyncio.run(verified(altered, names))] == ["pass"]
+    assert verified_by_dkimpy(altered, names) is mine
 
 
 SIGNED = {forms: sign(MAIL, rsa_signer(), forms=forms) for forms in FORMS}
@@ -405,7 +403,7 @@ SIGNED = {forms: sign(MAIL, rsa_signer(), forms=forms) for forms in FORMS}
         ({"b": ""}, ("permerror", "the signature has no b tag")),
         ({"v": "2"}, ("permerror", "a version that is not known")),
         ({"v": "0.5"}, ("permerror", "a version that is not known")),
-        ({"a": "rsa-sha1"}, ("policy", "rsa-sha1 is no longer accepted (RFC 8301)")),
+        ({"a": "rsa-sha1"}, ("policy", "rsa-sha1 is no longer accepted")),
         ({"a": "rsa-sha512"}, ("neutral", "an algorithm that is not known")),
         ({"a": "ed25519-sha256"}, ("permerror", "the key is for another algorithm")),
         ({"c": "relaxed/nowsp"}, ("neutral", "a canonicalisation that is not known")),
@@ -425,7 +423,7 @@ SIGNED = {forms: sign(MAIL, rsa_signer(), forms=forms) for forms in FORMS}
         ({"i": "a.example"}, ("permerror", "the identity is not an address")),
         ({"i": "me@"}, ("permerror", "the identity is not an address")),
         ({"i": "=00@a.example"}, ("permerror", "the identity is not an address")),
-        ({"i": "x" * 600 + "@a.example"}, ("permerror", "the identity is not an address")),
+        ({"i": "x" * 1000 + "@a.example"}, ("permerror", "the identity is not an address")),
         ({"i": "me@b.example"}, ("permerror", "the identity is of another domain than the signature")),
         ({"i": "me@nota.example"}, ("permerror", "the identity is of another domain than the signature")),
         ({"i": "me@a.example.b.example"}, ("permerror", "the identity is of another domain than the signature")),
@@ -726,7 +724,7 @@ TOKENS = st.sampled_from(
 FIELDS = st.lists(TOKENS, max_size=25).map(" ".join)
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(st.lists(FIELDS, max_size=4), st.binary(max_size=50))
 def test_no_message_makes_it_raise(fields, body):
     header = b"".join(b"DKIM-Signature: " + field.encode() + b"\r\n" for field in fields)

@@ -116,8 +116,10 @@ def test_a_number_of_76_digits_is_one():
 
 
 def test_quoted_printable_is_utf_8_and_printable():
-    assert tags.quoted_printable(b"J=C3=BCrgen\r\n =3Dx@a.example") == "Jürgen=x@a.example"
-    assert tags.quoted_printable("Jürgen@a.example".encode()) == "Jürgen@a.example"
+    assert tags.quoted_printable(b"J=C3=BCrgen\r\n =3Dx@a.example", 50) == "Jürgen=x@a.example"
+    assert tags.quoted_printable("Jürgen@a.example".encode(), 50) == "Jürgen@a.example"
     for value in (b"=FF", b"a=0D=0Ab", b"=00", b"=E2=80=AEx", b"\xff"):
         with pytest.raises(Malformed):
-            tags.quoted_printable(value)
+            tags.quoted_printable(value, 50)
+    with pytest.raises(Malformed):
+        tags.quoted_printable(b"x" * 51, 50)
