@@ -1,9 +1,4 @@
-"""Signers and keys: dkimpy as others sign and verify, keys made once, and a DNS of the test's own that counts its questions.
-
-dkimpy takes Ed25519 from PyNaCl and reads Authentication-Results with authres. Neither is needed for anything else, so both
-are stood in for here, by the same primitive of `cryptography` and by the few lines of parsing that dkimpy asks for; what is
-compared with dkimpy, its canonicalisation, its choice of fields, its rules for a chain, is dkimpy's own.
-"""
+"""Signers and keys: dkimpy as others sign and verify, keys made once, and a DNS of the test's own that counts its questions."""
 
 from __future__ import annotations
 
@@ -12,12 +7,10 @@ import functools
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Final
 
 import dkim
 import msgspec
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
@@ -85,50 +78,6 @@ class Published:
     def for_dkimpy(self, name: bytes, timeout: int = 5) -> bytes:
         found = self.records.get(name.decode().rstrip("."), (b"",))
         return found[0] if found else b""
-
-
-class _VerifyKey:
-    def __init__(self, value: bytes, encoder: object) -> None:
-        self._key = ed25519.Ed25519PublicKey.from_public_bytes(base64.b64decode(value))
-
-    def verify(self, digest: bytes, signature: bytes) -> None:
-        self._key.verify(signature, digest)
-
-
-class _SigningKey:
-    def __init__(self, value: bytes, encoder: object) -> None:
-        self._key = ed25519.Ed25519PrivateKey.from_private_bytes(base64.b64decode(value))
-
-    def sign(self, digest: bytes) -> Any:
-        return SimpleNamespace(signature=self._key.sign(digest))
-
-
-class _Results:
-    """An Authentication-Results field of ours, which has no comments and no semicolons in quotes."""
-
-    def __init__(self, text: str) -> None:
-        payload = re.sub(r"\s+", " ", text.partition(":")[2]).strip()
-        self.authserv_id, *found = [part.strip() for part in payload.split(";")]
-        self.results = [_Result(part) for part in found if "=" in part]
-
-
-class _Result:
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self.method, self.result = text.split(maxsplit=1)[0].split("=")
-
-    def __str__(self) -> str:
-        return self._text
-
-
-dkim.nacl = SimpleNamespace(
-    signing=SimpleNamespace(VerifyKey=_VerifyKey, SigningKey=_SigningKey),
-    encoding=SimpleNamespace(Base64Encoder=None),
-    exceptions=SimpleNamespace(BadSignatureError=InvalidSignature, ValueError=ValueError),
-)
-dkim.authres = SimpleNamespace(
-    AuthenticationResultsHeader=SimpleNamespace(parse=_Results), core=SimpleNamespace(SyntaxError=ValueError)
-)
 
 
 def sign(
