@@ -37,6 +37,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:smtputf8 hash   host:port of a route -> 1 or 0: whether that server offered SMTPUTF8 when last connected to
     gp:{directory}:gateways hash   "name port" of each receiver that listens -> when it was last heard of (ns)
 
+    gp:{grey:<who>}:attempts     hash    attempts of a suspicious client (a network, or `spf <domain>`) that were put off: digest ->
+                                         when first seen (ms). Expires
+    gp:{grey:<who>}:passed:<d>   string  it came back for domain d, and is not asked again. Expires
+
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
 """
@@ -128,6 +132,14 @@ def sync_staged(name: str) -> str:
 
 def sync_lock(name: str) -> str:
     return f"gp:{{directory}}:sync:{name}:lock"
+
+
+def greylisted(who: str) -> str:
+    return f"gp:{{grey:{who}}}:attempts"
+
+
+def greylist_passed(who: str, domain: str) -> str:
+    return f"gp:{{grey:{who}}}:passed:{domain}"
 
 
 def server(endpoint: str) -> str:
