@@ -55,7 +55,8 @@ class Question:
         reference = shown(found.dn, MAX_DN)
         addresses = list(_texts(values, self._addresses, reference, collector))
         aliases = list(_texts(values, self._aliases, reference, collector))
-        targets = _targets(_texts(values, self._targets, reference, collector))
+        leading = list(_texts(values, self._targets, reference, collector))
+        targets = _targets(leading)
         if self._kind == "forwarder" and len(targets) == 1:
             # The address elsewhere that a contact leads to is no address here.
             leads_to = targets[0].lower()
@@ -70,7 +71,7 @@ class Question:
             else:
                 collector.add(text, self._kind, targets, reference)
         for text in _texts(values, self._catch_all, reference, collector):
-            goes_to = main or (shown(targets[0]) if targets else reference)
+            goes_to = main or (shown(leading[0]) if leading else reference)
             collector.catch_all.append((shown(text.removeprefix("@")), goes_to))
 
 
@@ -121,7 +122,7 @@ def _without(prefix: str, text: str) -> str:
     return rest.strip() if prefix in (head, head.lower()) else ""
 
 
-def _targets(texts: Iterator[str]) -> tuple[str, ...]:
+def _targets(texts: Sequence[str]) -> tuple[str, ...]:
     """Those that are addresses; others (a DN, a program, a local name) say nothing to anybody here."""
     found: dict[str, None] = {}
     for text in texts:

@@ -37,7 +37,14 @@ def kinds(found: Listing) -> dict[str, str]:
 
 def openldap(*urls: str, **options: Any) -> LdapSource:
     """The administrator's definition of a test's slapd, in the clear unless it says otherwise."""
-    fields = {"profile": "openldap", "base": BASE, "bind_dn": ADMIN, "secret_env": "SECRET", "starttls": False, **options}
+    fields = {
+        "profile": "openldap",
+        "base": BASE,
+        "bind_dn": ADMIN,
+        "secret_env": "SECRET",
+        "starttls": False,
+        **options,
+    }
     if not fields["bind_dn"]:
         fields["secret_env"] = ""
     return LdapSource(servers=urls, **fields)
