@@ -220,7 +220,7 @@ class Scripted:
         self.connections += 1
         used = dict.fromkeys(self.turns, 0)
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 while True:
                     message = await _read_message(reader)
                     self.requests.append(message)

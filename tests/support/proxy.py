@@ -61,7 +61,7 @@ class Proxy:
 
     async def _spoil(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         left = self._after
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError, asyncio.CancelledError):
             while left and (data := await reader.read(min(left, 65536))):
                 left -= len(data)
                 writer.write(data)
