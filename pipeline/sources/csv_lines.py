@@ -111,7 +111,9 @@ def _line(number: int, text: str, header: _Header | None, domain: str) -> Line:
     kind, targets = ("" if at is None or at >= len(row) else row[at].strip() for at in (header.kind, header.targets))
     if kind.lower() not in _KINDS:
         raise AddressError(f"{kind[:20]} is no kind; expected {', '.join(get_args(Kind))}")
-    words = [word for word in _BETWEEN_TARGETS.split(targets, MAX_TARGETS) if word]
+    words = [word for word in _BETWEEN_TARGETS.split(targets) if word]
+    if len(words) > MAX_TARGETS:
+        raise AddressError(f"more than {MAX_TARGETS:,} targets")
     return Line(
         number,
         _address(row[header.address], domain),

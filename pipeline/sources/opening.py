@@ -38,7 +38,7 @@ def open_source(
     by the caller, in place of the file or variable that the definition names. Reads files: not for the hot path.
     Raises ConfigurationError, and RefusedError when the definition names an address that may not be dialled.
     """
-    check(definition)
+    check(definition, given=secret is not None)
     for warning in warnings(definition):
         _log.warning("a source is not safe", why=warning)
     _check_addresses(definition, allowed)
@@ -60,8 +60,8 @@ def open_source(
 
 
 def _check_header(secret: Secret | None) -> None:
-    if secret is not None and not secret.reveal().isascii():
-        raise ConfigurationError("a token with characters beyond ASCII cannot be sent (RFC 9110 5.5)")
+    if secret is not None and not (secret.reveal().isascii() and secret.reveal().isprintable()):
+        raise ConfigurationError("a token with other characters than visible ASCII cannot be sent (RFC 9110 5.5)")
 
 
 def _check_addresses(definition: Definition, allowed: Sequence[Network]) -> None:
