@@ -161,8 +161,7 @@ def _garbled(where: str) -> GarbledError:
 def _errors(answer: Mapping[str, msgspec.Raw]) -> str:
     with contextlib.suppress(msgspec.DecodeError):
         words = msgspec.json.decode(answer.get("errors", b"null"), type=list[str] | None)
-        if words:
-            return shown("; ".join(words[:5]))
+        return shown("; ".join(words[:5] if words else [])) or "no reason given"
     return "no reason given"
 
 

@@ -50,8 +50,7 @@ def open_source(
         return CsvReader(definition, secret, trust, allowed, sleep)
     trust = context(definition.ca_file, verify=definition.verify)
     if isinstance(definition, CpanelSource):
-        if secret is None:
-            raise ConfigurationError("no API token")
+        assert secret is not None  # the check says so
         _check_header(secret)
         return CpanelReader(definition, secret, trust, allowed, sleep)
     from pipeline.sources.ldap.reader import LdapReader  # noqa: PLC0415 - loads ldap3, 50 ms

@@ -63,7 +63,7 @@ async def test_mailboxes_forwarders_and_lists_of_every_domain_are_read(nested):
             ("info@example.test", "boss@elsewhere.test"),
             ("both@parked.test", "anna@example.test, ben@addon.test"),
             ("anna@example.test", "copy@elsewhere.test"),
-            ("robot@addon.example.test", "|/home/example/robot.pl"),
+            ("robot@addon.example.test", "|/usr/bin/robot"),
             ("hole@example.test", ":blackhole:"),
             ("quoted@example.test", '":blackhole:"'),
             ("refused@example.test", ":fail: nobody here"),
@@ -165,6 +165,14 @@ async def test_if_one_question_of_one_domain_fails_the_run_fails(failing):
         for word in failing.split():
             assert word in str(caught.value)
         assert ("mailing_lists" in caught.value.remedy) == (failing == "Email/list_lists")
+
+
+@pytest.mark.parametrize("errors", [b"null", b"[]", b'[""]', b"7", b'"x"'])
+async def test_a_failure_without_a_reason_is_one_too(errors):
+    async with Cpanel(mailboxes=["anna@example.test"]) as cpanel:
+        cpanel.account.spoil["Email/list_pops"] = Page(b'{"status":0,"data":[],"errors":%b}' % errors)
+        with pytest.raises(DeniedError, match="failed: no reason given"):
+            await read(cpanel)
 
 
 async def test_mailing_lists_are_not_asked_for_where_there_are_none():

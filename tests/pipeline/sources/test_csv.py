@@ -23,7 +23,8 @@ from pipeline.sources.faults import (
     SlowError,
     SourceError,
 )
-from pipeline.sources.model import Entry, Listing, Unchanged
+from pipeline.sources.model import Entry, Listing, Mark, Unchanged
+from pipeline.sources.model import opened as opened_marker
 from pipeline.sources.opening import open_source
 from tests.pipeline.sources.conftest import kinds, listing, opened
 from tests.support.pages import Page, Pages
@@ -109,7 +110,9 @@ async def test_a_file_that_has_not_changed_is_unchanged(tmp_path):
     # The same lines mean something else where another domain is added to them.
     other = opened(CsvSource(path=definition.path, domain="example.test"))
     assert isinstance(await other.fetch(marker=second.marker), Listing)
-    for broken in (b"\0", second.marker[:-4]):
+    mark = opened_marker(second.marker)
+    assert mark is not None
+    for broken in (b"\0", second.marker[:-4], Mark(mark.asked, "", b"\xc1").seal()):
         assert isinstance(await source.fetch(marker=broken), Listing)
 
 
@@ -278,6 +281,18 @@ async def test_a_network_that_is_not_allowed_is_not_dialled():
         with pytest.raises(ForbiddenError, match=r"localhost may not be dialled: .* is a loopback address"):
             await source.fetch()
         assert pages.requests == []
+
+
+async def test_a_number_that_some_read_as_an_address_is_none():
+    """127.1 is 127.0.0.1 to some, and a name to others."""
+    with pytest.raises(GarbledError, match="cannot be asked over HTTP"):
+        await listing(CsvSource(url="http://127.1/list.csv"))
+
+
+async def test_the_whole_run_has_a_time():
+    async with Pages({"/list.csv": Page(stall=True)}) as pages:
+        with pytest.raises(SlowError, match="not complete within 1 s"):
+            await listing(at(pages, time_limit=1))
 
 
 async def test_a_run_can_be_cancelled():

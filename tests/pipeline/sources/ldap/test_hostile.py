@@ -19,6 +19,7 @@ from pipeline.sources.faults import (
     SourceError,
     UnreachableError,
 )
+from pipeline.sources.ldap import reader
 from pipeline.sources.ldap.messages import MAX_MESSAGE
 from pipeline.sources.model import Listing, Unchanged
 from tests.pipeline.sources.conftest import PEOPLE, kinds, listing, opened, openldap
@@ -277,6 +278,14 @@ async def test_ranges_that_do_not_go_on_end_the_run(answer):
             await listing(definition(server.url))
 
 
+async def test_an_attribute_without_end_ends_the_run(monkeypatch):
+    monkeypatch.setattr(reader, "MAX_VALUES", 4)
+    parts = [found("CN=All", **{f"mail__range_eq_{n}-{n + 1}": [f"a{n}@x.test", f"b{n}@x.test"]}) for n in (0, 2, 4)]
+    async with Scripted(NO_ROOT, *((part, DONE) for part in parts)) as server:
+        with pytest.raises(LimitedError, match="CN=All has more than 4 values of mail"):
+            await listing(definition(server.url))
+
+
 async def test_the_names_of_entries_are_neutralised():
     evil = found(b"CN=\x1b]0;owned\x07\r\nFrom: x\xff", mail=["broken", "eve@example.test"])
     async with Scripted(NO_ROOT, (evil, DONE)) as server:
@@ -324,6 +333,12 @@ async def test_only_the_same_count_of_the_same_life_of_a_domain_controller_is_un
 async def test_a_life_that_we_may_not_see_makes_no_marker(secret):
     async with Scripted(root(7), secret, (ANNA, DONE)) as server:
         assert (await listing(definition(server.url))).marker == b""
+
+
+async def test_a_server_without_a_word_for_its_state_is_read_each_time():
+    for attributes in ({"vendorName": ["IBM"]}, {"highestCommittedUSN": ["7"]}, {"supportedControl": ["1.2.3"]}):
+        async with Scripted((found("", **attributes), DONE), (ANNA, DONE)) as server:
+            assert (await listing(definition(server.url))).marker == b""
 
 
 async def test_the_state_of_another_server_says_nothing():
