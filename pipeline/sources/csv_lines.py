@@ -18,7 +18,6 @@ from pipeline.sources.model import Kind
 
 MAX_LINE: Final = 64 << 10
 """Octets of a line: a group of a thousand targets has some 30 KiB."""
-MAX_TARGETS: Final = 10_000
 
 _ADDRESS: Final = "address"
 _SEPARATORS: Final = ",;\t"
@@ -112,8 +111,6 @@ def _line(number: int, text: str, header: _Header | None, domain: str) -> Line:
     if kind.lower() not in _KINDS:
         raise AddressError(f"{kind[:20]} is no kind; expected {', '.join(get_args(Kind))}")
     words = [word for word in _BETWEEN_TARGETS.split(targets) if word]
-    if len(words) > MAX_TARGETS:
-        raise AddressError(f"more than {MAX_TARGETS:,} targets")
     return Line(
         number,
         _address(row[header.address], domain),

@@ -8,6 +8,9 @@ three have to be the same. What nobody may read is no state: then everything is 
 the overlay that keeps it, it is there and stands still. So it is asked for with the control that only the overlay answers,
 critically: a server that does not keep the state has to refuse.
 
+What an account may see can also change in OpenLDAP's configuration, which its state knows nothing of: a caller had better read
+everything now and then, a day say, by giving no marker.
+
 Reading only what changed is not done. It would miss entries that left the base because their container was moved (their own
 change number stays), and deleted ones wherever the account may not list deleted objects, which is by default; both silently. A
 full list of 100,000 entries takes seconds.

@@ -9,12 +9,10 @@ from pipeline.address import AddressError, listed
 from pipeline.sources.definitions import LdapSource, Query
 from pipeline.sources.faults import shown
 from pipeline.sources.ldap.messages import Found
-from pipeline.sources.model import Collector
+from pipeline.sources.model import MAX_TARGETS, Collector
 
 MAX_VALUE: Final = 1000
 """Octets of a value that may be an address: one has 510 at most, and a prefix."""
-MAX_TARGETS: Final = 10_000
-"""Kept of one entry."""
 MAX_DN: Final = 200
 """Characters of a DN that are kept for messages."""
 
@@ -71,8 +69,7 @@ class Question:
             else:
                 collector.add(text, self._kind, targets, reference)
         for text in _texts(values, self._catch_all, reference, collector):
-            goes_to = main or (shown(leading[0]) if leading else reference)
-            collector.catch_all.append((shown(text.removeprefix("@")), goes_to))
+            collector.catch_all(text.removeprefix("@"), main or (leading[0] if leading else reference))
 
 
 def _attributes(texts: Sequence[str]) -> tuple[_Attribute, ...]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from pipeline.sources import faults
 from pipeline.sources.faults import ImplausibleError, LimitedError, SourceError, shown
-from pipeline.sources.model import MAX_PROBLEMS, Collector, Entry, Mark, digest, opened
+from pipeline.sources.model import MAX_CATCH_ALL, MAX_PROBLEMS, MAX_TARGETS, Collector, Entry, Mark, digest, opened
 
 addresses = st.from_regex(r"[a-cA-CäÄ\"]{1,3}@[a-bA-B]\.test", fullmatch=True) | st.text(max_size=20)
 
@@ -48,6 +48,25 @@ def test_the_limit_is_of_addresses_and_not_of_mentions():
     collector.add("A@x.test", "mailbox")
     with pytest.raises(LimitedError, match="more than 1 addresses"):
         collector.add("b@x.test", "mailbox")
+
+
+def test_targets_are_kept_as_far_as_there_is_room():
+    collector = Collector(limit=MAX_TARGETS + 10)
+    targets = tuple(f"t{n}@x.test" for n in range(MAX_TARGETS + 5))
+    for name in ("a", "b", "c"):
+        collector.add(f"{name}@x.test", "group", targets)
+    assert [len(entry.targets) for entry in collector.listing().entries] == [MAX_TARGETS, MAX_TARGETS, 0]
+
+
+def test_catch_alls_are_bounded_and_neutral():
+    collector = Collector()
+    collector.add("a@x.test", "mailbox")
+    for n in range(MAX_CATCH_ALL + 5):
+        collector.catch_all(f"d{n}.test\x1b", "|/x\r\n")
+    collector.catch_all("d0.test\x1b", "|/x\r\n")
+    found = collector.listing().catch_all
+    assert len(found) == MAX_CATCH_ALL
+    assert found[0] == (r"d0.test\x1b", "|/x")
 
 
 def test_problems_are_bounded_counted_and_neutral():

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from pipeline.sources.definitions import LdapSource, Query
 from pipeline.sources.faults import ImplausibleError
-from pipeline.sources.ldap.entries import MAX_TARGETS, Question
+from pipeline.sources.ldap.entries import Question
 from pipeline.sources.ldap.messages import Found
-from pipeline.sources.model import Collector, Listing
+from pipeline.sources.model import MAX_TARGETS, Collector, Listing
 
 EXCHANGE = Query(addresses=("mail", "SMTP:proxyAddresses"), aliases=("smtp:proxyAddresses",))
 
