@@ -53,7 +53,8 @@ def people(number: int) -> str:
 
 
 class Slapd:
-    """slapd with one database, in a directory of its own. `database`: lines of slapd.conf that belong to it."""
+    """slapd with one database, in a directory of its own. `database`: lines of slapd.conf that belong to it,
+    `second`: those of another, which is empty."""
 
     def __init__(
         self,
@@ -63,6 +64,7 @@ class Slapd:
         schemas: Sequence[str] = ("mail",),
         database: Sequence[str] = (),
         sync: bool = False,
+        second: Sequence[str] = (),
         tls: trustme.CA | None = None,
         names: Sequence[str] = ("localhost", "127.0.0.1"),
     ) -> None:
@@ -84,11 +86,14 @@ class Slapd:
         lines += [f'rootdn "{ADMIN}"', f'rootpw "{PASSWORD}"', *database]
         if sync:
             lines += ["overlay syncprov"]
+        if second:
+            (directory / "second").mkdir()
+            lines += ["database mdb", f"directory {directory / 'second'}", "maxsize 10485760", *second]
         self.config.write_text("\n".join(lines) + "\n", "utf-8")
         seed = directory / "seed.ldif"
         seed.write_text(ROOT + ldif, "utf-8")
         # -w writes contextCSN, as whoever sets up or restores a synchronised directory does.
-        self._run([self.slapadd, "-q", "-w", "-f", str(self.config), "-l", str(seed)])
+        self._run([self.slapadd, "-q", "-w", "-b", BASE, "-f", str(self.config), "-l", str(seed)])
 
     def _certify(self, ca: trustme.CA, names: Sequence[str]) -> list[str]:
         certificate = ca.issue_cert(*names)

@@ -293,6 +293,26 @@ async def test_another_question_makes_a_marker_void(directory):
         assert isinstance(await opened(openldap(server.url)).fetch(marker=broken), Listing)
 
 
+async def test_the_state_of_one_base_says_nothing_about_another(directory):
+    """A second database of the server, which may be synchronised or not."""
+    second = "o=second"
+    ldif = f"dn: {second}\nobjectClass: organization\no: second\nmail: second@example.test\nobjectClass: qmailUser\n"
+    queries = (Query(), Query(base=second))
+    for overlay in ((), ("overlay syncprov",)):
+        more = (f"suffix {second}", f'rootdn "{ADMIN}"', *overlay)
+        server = directory(person("anna", "mail: anna@example.test"), sync=True, second=more)
+        server.modify(ldif)
+        source = opened(openldap(server.url, queries=queries))
+        first = await source.fetch()
+        assert isinstance(first, Listing)
+        assert bool(first.marker) == bool(overlay)
+        assert isinstance(await source.fetch(marker=first.marker), Unchanged if overlay else Listing)
+        server.modify(f"dn: {second}\nchangetype: modify\nreplace: mail\nmail: other@example.test\n")
+        again = await source.fetch(marker=first.marker)
+        assert isinstance(again, Listing)
+        assert sorted(kinds(again)) == ["anna@example.test", "other@example.test"]
+
+
 async def test_a_server_that_does_not_keep_its_state_is_read_each_time(directory):
     """slapadd left a contextCSN, and the module is loaded; but nobody keeps the value current, so it stands still for ever."""
     server = directory(person("anna", "mail: anna@example.test"))
