@@ -157,6 +157,8 @@ def _provision(directory: Path) -> None:
     options = ("--realm=AD.EXAMPLE.TEST", "--domain=ADTEST", "--server-role=dc", f"--adminpass={PASSWORD}")
     names = ("--host-name=dc1", "--host-ip=127.53.0.1", "--dns-backend=NONE", f"--targetdir={directory}")
     only = ("--option=interfaces=127.53.0.1/8", "--option=bind interfaces only=yes")
+    # The rights to SYSVOL's files go into a database: as attributes of the files, a container's root may not set them.
+    only += (f"--option=posix:eadb={directory / 'eadb.tdb'}",)
     arguments = [need("samba-tool"), "domain", "provision", *options, *names, *only]
     done = subprocess.run(
         arguments, capture_output=True, text=True, timeout=100, check=False, env={**os.environ, "PATH": PATH}
