@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
+import msgspec
+
 from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
 from pipeline.route import literal
@@ -15,6 +17,8 @@ from pipeline.sources.definitions import CpanelSource, CsvSource, Definition, Ld
 from pipeline.sources.faults import shown
 
 MAX_SERVERS: Final = 10
+MAX_TEXT: Final = 4000
+"""Characters of a field; a filter may be long."""
 MAX_QUERIES: Final = 20
 MAX_ATTRIBUTES: Final = 50
 
@@ -24,14 +28,19 @@ _CONDITION: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}=[^\0]{1,200}")
 _SCOPES: Final = ("sub", "one", "base")
 
 
-def check(definition: Definition) -> None:
-    """Everything that can be known without asking anybody. Raises ConfigurationError."""
+def check(definition: Definition, *, given: bool = False) -> None:
+    """Everything that can be known without asking anybody. `given`: whoever opens it has a secret from elsewhere.
+
+    Raises ConfigurationError.
+    """
+    _check_texts(msgspec.to_builtins(definition))
+    secret = bool(given or definition.secret_file or definition.secret_env)
     if isinstance(definition, LdapSource):
-        _check_ldap(definition)
+        _check_ldap(definition, secret=secret)
     elif isinstance(definition, CpanelSource):
-        _check_cpanel(definition)
+        _check_cpanel(definition, secret=secret)
     else:
-        _check_csv(definition)
+        _check_csv(definition, secret=secret)
     if definition.secret_file and definition.secret_env:
         raise ConfigurationError("secret_file and secret_env are both given", remedy="Keep one of them.")
     if definition.secret_env and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", definition.secret_env):
@@ -39,6 +48,17 @@ def check(definition: Definition) -> None:
     for name, low, high in (("timeout", 0.1, 600), ("time_limit", 1, 86_400)):
         if not low <= getattr(definition, name) <= high:
             raise ConfigurationError(f"{name} must be from {low:g} to {high:,} seconds")
+
+
+def _check_texts(value: object, name: str = "") -> None:
+    if isinstance(value, str) and (not value.isprintable() or len(value) > MAX_TEXT):
+        raise ConfigurationError(f"{name}: {shown(value, 50)} is too long, or has a character that cannot be shown")
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _check_texts(inner, str(key))
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            _check_texts(inner, name)
 
 
 def warnings(definition: Definition) -> tuple[str, ...]:
@@ -89,7 +109,7 @@ def _is_loopback(host: str) -> bool:
     return host == "localhost" if address is None else address.is_loopback
 
 
-def _check_ldap(definition: LdapSource) -> None:
+def _check_ldap(definition: LdapSource, *, secret: bool) -> None:
     if not 1 <= len(definition.servers) <= MAX_SERVERS:
         raise ConfigurationError(f"servers: from 1 to {MAX_SERVERS} are needed")
     for text in definition.servers:
@@ -100,10 +120,10 @@ def _check_ldap(definition: LdapSource) -> None:
             )
     if not definition.base.strip():
         raise ConfigurationError("base is empty", remedy="Write it as dc=example,dc=com.")
-    if definition.bind_dn and not (definition.secret_file or definition.secret_env):
+    if definition.bind_dn and not secret:
         # A bind with a name and no password succeeds as anonymous (RFC 4513 5.1.2): that is never what was meant.
         raise ConfigurationError("bind_dn without a password", remedy="Give secret_file or secret_env as well.")
-    if not definition.bind_dn and (definition.secret_file or definition.secret_env):
+    if secret and not definition.bind_dn:
         raise ConfigurationError("a password without bind_dn", remedy="Say whose password it is.")
     if not 1 <= definition.page <= 10_000:
         raise ConfigurationError("page must be from 1 to 10,000")
@@ -164,7 +184,7 @@ def _check_attributes(names: Sequence[str]) -> None:
             )
 
 
-def _check_cpanel(definition: CpanelSource) -> None:
+def _check_cpanel(definition: CpanelSource, *, secret: bool) -> None:
     url = parts(definition.url, ("http", "https"))
     if url.path.strip("/") or url.query or url.fragment:
         raise ConfigurationError(
@@ -172,7 +192,7 @@ def _check_cpanel(definition: CpanelSource) -> None:
         )
     if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", definition.user):
         raise ConfigurationError(f"user: {shown(definition.user)} is no cPanel account")
-    if not (definition.secret_file or definition.secret_env):
+    if not secret:
         raise ConfigurationError(
             "no API token", remedy="Make one in cPanel under Manage API Tokens, and give secret_file or secret_env."
         )
@@ -183,10 +203,9 @@ def _check_cpanel(definition: CpanelSource) -> None:
         )
 
 
-def _check_csv(definition: CsvSource) -> None:
+def _check_csv(definition: CsvSource, *, secret: bool) -> None:
     if bool(definition.path) == bool(definition.url):
         raise ConfigurationError("a list needs a path or a url", remedy="Give one of them.")
-    secret = definition.secret_file or definition.secret_env
     if definition.path:
         if not Path(definition.path).is_absolute():
             raise ConfigurationError(f"path: {shown(definition.path)} is not absolute")

@@ -116,7 +116,8 @@ class CpanelReader:
 
         for forwarders, defaults in await _all([of(domain) for domain in domains]):
             _add_forwarders(forwarders, collector)
-            collector.catch_all += [found for default in defaults if (found := _catch_all(default)) is not None]
+            for default in defaults:
+                _add_default(default, collector)
             progress(len(collector))
         if self._definition.mailing_lists:
             for row in await self._lists(web):
@@ -161,8 +162,7 @@ def _garbled(where: str) -> GarbledError:
 def _errors(answer: Mapping[str, msgspec.Raw]) -> str:
     with contextlib.suppress(msgspec.DecodeError):
         words = msgspec.json.decode(answer.get("errors", b"null"), type=list[str] | None)
-        if words:
-            return shown("; ".join(words[:5]))
+        return shown("; ".join(words[:5] if words else [])) or "no reason given"
     return "no reason given"
 
 
@@ -218,12 +218,11 @@ def _addresses(text: str) -> list[str]:
     return found
 
 
-def _catch_all(row: _Default) -> tuple[str, str] | None:
-    """Where a domain's mail for unlisted addresses goes; None when it is refused."""
+def _add_default(row: _Default, collector: Collector) -> None:
+    """Where a domain's mail for unlisted addresses goes, unless it is refused."""
     target = row.defaultaddress.strip().strip('"').strip()
-    if not target or target.lower().startswith(":fail:"):
-        return None
-    return shown(row.domain), shown(target, 100)
+    if target and not target.lower().startswith(":fail:"):
+        collector.catch_all(row.domain, target)
 
 
 def _add_list(address: str, collector: Collector) -> None:

@@ -18,7 +18,6 @@ from pipeline.sources.model import Kind
 
 MAX_LINE: Final = 64 << 10
 """Octets of a line: a group of a thousand targets has some 30 KiB."""
-MAX_TARGETS: Final = 10_000
 
 _ADDRESS: Final = "address"
 _SEPARATORS: Final = ",;\t"
@@ -111,7 +110,7 @@ def _line(number: int, text: str, header: _Header | None, domain: str) -> Line:
     kind, targets = ("" if at is None or at >= len(row) else row[at].strip() for at in (header.kind, header.targets))
     if kind.lower() not in _KINDS:
         raise AddressError(f"{kind[:20]} is no kind; expected {', '.join(get_args(Kind))}")
-    words = [word for word in _BETWEEN_TARGETS.split(targets, MAX_TARGETS) if word]
+    words = [word for word in _BETWEEN_TARGETS.split(targets) if word]
     return Line(
         number,
         _address(row[header.address], domain),

@@ -72,13 +72,16 @@ def context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
 
 def untrusted(error: ssl.SSLError, server: str) -> UntrustedError:
     """What a failed handshake means."""
+    # Neither attribute is there when the error was made by a library and not by OpenSSL.
     if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", "") or "it cannot be verified"
         return UntrustedError(
-            f"the certificate of {server} is not trusted: {shown(error.verify_message)}",
+            f"the certificate of {server} is not trusted: {shown(why)}",
             remedy="Name its authority's file as ca_file, and the server as its certificate does.",
         )
+    reason = getattr(error, "reason", "") or "no TLS"
     return UntrustedError(
-        f"no encrypted connection to {server}: {shown((error.reason or 'no TLS').replace('_', ' ').lower())}",
+        f"no encrypted connection to {server}: {shown(reason.replace('_', ' ').lower())}",
         remedy="Check that this port speaks TLS, version 1.2 or later.",
     )
 

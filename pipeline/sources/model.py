@@ -16,9 +16,12 @@ from pipeline.address import Address, AddressError, listed
 from pipeline.sources.faults import ImplausibleError, LimitedError, shown
 
 LIMIT: Final = 1_000_000
-"""Addresses of one source; about 400 MiB in memory."""
+"""Addresses of one source; some 450 MiB in memory."""
 MAX_PROBLEMS: Final = 100
 """Problems that are kept word for word; all are counted."""
+MAX_TARGETS: Final = 1000
+"""Kept of one address, and of all together as many as there may be addresses: they are for information."""
+MAX_CATCH_ALL: Final = 10_000
 
 Kind: TypeAlias = Literal["mailbox", "alias", "group", "forwarder"]
 Progress: TypeAlias = Callable[[int], None]
@@ -34,7 +37,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     """Lower case, A-labels."""
     kind: Kind = "mailbox"
     targets: tuple[str, ...] = ()
-    """Where an alias, a forwarder or a group leads, as far as the source says it in addresses."""
+    """Where an alias, a forwarder or a group leads, as far as the source says it in addresses: for information, and not all."""
     reference: str = ""
     """Where the source has it, for messages: a DN, a line."""
 
@@ -79,9 +82,10 @@ class Collector:
         self._limit = limit
         self._domain = domain
         self._entries: dict[tuple[str, str], Entry] = {}
+        self._targets = 0
         self._problems: list[str] = []
         self.problem_count = 0
-        self.catch_all: list[tuple[str, str]] = []
+        self._catch_all: dict[tuple[str, str], None] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -105,12 +109,20 @@ class Collector:
                     f"the source lists more than {self._limit:,} addresses",
                     remedy="Narrow it down, for example to a part of the directory.",
                 )
+            if targets:
+                targets = targets[:MAX_TARGETS] if self._targets < self._limit else ()
+                self._targets += len(targets)
             self._entries[key] = Entry(address.local, address.domain, kind, targets, reference)
 
     def problem(self, reference: str, words: str) -> None:
         self.problem_count += 1
         if len(self._problems) < MAX_PROBLEMS:
             self._problems.append(shown(f"{reference}: {words}" if reference else words))
+
+    def catch_all(self, domain: str, target: str) -> None:
+        """Mail for unlisted addresses of `domain` goes to `target`."""
+        if len(self._catch_all) < MAX_CATCH_ALL:
+            self._catch_all[shown(domain, 255), shown(target)] = None
 
     def listing(self, marker: bytes = b"") -> Listing:
         """Raises ImplausibleError when there is nothing: nobody means to have every address removed in this way."""
@@ -126,7 +138,7 @@ class Collector:
             problems=tuple(self._problems),
             problem_count=self.problem_count,
             marker=marker,
-            catch_all=tuple(self.catch_all),
+            catch_all=tuple(self._catch_all),
         )
 
 

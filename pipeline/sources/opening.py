@@ -38,7 +38,7 @@ def open_source(
     by the caller, in place of the file or variable that the definition names. Reads files: not for the hot path.
     Raises ConfigurationError, and RefusedError when the definition names an address that may not be dialled.
     """
-    check(definition)
+    check(definition, given=secret is not None)
     for warning in warnings(definition):
         _log.warning("a source is not safe", why=warning)
     _check_addresses(definition, allowed)
@@ -50,8 +50,7 @@ def open_source(
         return CsvReader(definition, secret, trust, allowed, sleep)
     trust = context(definition.ca_file, verify=definition.verify)
     if isinstance(definition, CpanelSource):
-        if secret is None:
-            raise ConfigurationError("no API token")
+        assert secret is not None  # the check says so
         _check_header(secret)
         return CpanelReader(definition, secret, trust, allowed, sleep)
     from pipeline.sources.ldap.reader import LdapReader  # noqa: PLC0415 - loads ldap3, 50 ms
@@ -60,8 +59,8 @@ def open_source(
 
 
 def _check_header(secret: Secret | None) -> None:
-    if secret is not None and not secret.reveal().isascii():
-        raise ConfigurationError("a token with characters beyond ASCII cannot be sent (RFC 9110 5.5)")
+    if secret is not None and not (secret.reveal().isascii() and secret.reveal().isprintable()):
+        raise ConfigurationError("a token with other characters than visible ASCII cannot be sent (RFC 9110 5.5)")
 
 
 def _check_addresses(definition: Definition, allowed: Sequence[Network]) -> None:

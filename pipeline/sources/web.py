@@ -238,7 +238,7 @@ def _faults(server: str, seconds: float) -> Iterator[None]:
     except OSError as error:
         raise unreachable(error, server) from None
     except (aiohttp.ClientError, ValueError):
-        raise GarbledError(f"{server}: something that is no HTTP") from None
+        raise GarbledError(f"{server} cannot be asked over HTTP", remedy="Check the URL.") from None
 
 
 def _untrusted(error: Exception, server: str) -> SourceError:

@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, cast
 
 from pipeline.settings import Network
 from pipeline.sources.dialling import resolve, unreachable, untrusted
@@ -46,8 +46,7 @@ class _Channel(asyncio.Protocol):
         self._arrived = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast(asyncio.Transport, transport)  # uvloop's are none by class
 
     def data_received(self, data: bytes) -> None:
         self.buffer += data
@@ -113,50 +112,37 @@ class Connection:
 
     async def look(self, base: str, attributes: Sequence[str], *, sync: bool = False) -> tuple[Found | None, Result]:
         """One entry by its name, if there is one that we may see, and how the search ended: success or not."""
+        self._send(messages.search_request(self._next(), base, "base", "(objectClass=*)", attributes, sync=sync))
         found = None
-        async for answer in self._ask(base, "base", "(objectClass=*)", attributes, sync=sync):
+        while True:
+            answer = await self._answer()
+            if isinstance(answer, Result):
+                return found, answer
             if isinstance(answer, Found):
                 found = answer
-            elif isinstance(answer, Result):
-                return found, answer
-        raise AssertionError  # the answers end with a result, or an error
 
     async def search(
         self, base: str, scope: str, condition: str, attributes: Sequence[str], page: tuple[int, bytes]
     ) -> AsyncGenerator[Found | Reference | Result, None]:
         """Entries and references as they come, and at last the result, which is a success."""
-        async for answer in self._ask(base, scope, condition, attributes, page=page):
-            if isinstance(answer, Result) and answer.code != SUCCESS:
-                raise fault(answer, self.server.name, doing="search", base=base, bound=self._bound)
-            yield answer
-
-    async def _ask(
-        self,
-        base: str,
-        scope: str,
-        condition: str,
-        attributes: Sequence[str],
-        *,
-        page: tuple[int, bytes] | None = None,
-        sync: bool = False,
-    ) -> AsyncGenerator[Found | Reference | Result, None]:
-        self._send(messages.search_request(self._next(), base, scope, condition, attributes, page=page, sync=sync))
-        async for answer in self._answers():
-            yield answer
-            if isinstance(answer, Result):
+        self._send(messages.search_request(self._next(), base, scope, condition, attributes, page=page))
+        while True:
+            answer = await self._answer()
+            if not isinstance(answer, Result):
+                yield answer
+            elif answer.code == SUCCESS:
+                yield answer
                 return
+            else:
+                raise fault(answer, self.server.name, doing="search", base=base, bound=self._bound)
 
-    def close(self) -> None:
-        """At once; a server that listens still is told so."""
+    def close(self, *, politely: bool) -> None:
+        """At once: nothing is worth waiting for. `politely`: telling the server first (RFC 4511 4.3)."""
         transport = self._channel.transport
-        if transport is not None and not transport.is_closing():
-            with contextlib.suppress(OSError, RuntimeError):
+        if transport is not None:
+            if politely and not transport.is_closing():
                 transport.write(messages.unbind_request(self._next()))
-            transport.close()
-
-    def abort(self) -> None:
-        if self._channel.transport is not None:
-            self._channel.transport.abort()
+            transport.abort()
 
     def _next(self) -> int:
         self._number += 1
@@ -167,14 +153,13 @@ class Connection:
         self._channel.transport.write(request)
 
     async def _result(self) -> Result:
-        async for answer in self._answers():
-            if isinstance(answer, Result):
-                return answer
+        answer = await self._answer()
+        if not isinstance(answer, Result):
             raise GarbledError(f"{self.server.name} sent an entry that was not asked for")
-        raise AssertionError  # the answers never end
+        return answer
 
-    async def _answers(self) -> AsyncGenerator[messages.Answer, None]:
-        """To the last question, one after the other."""
+    async def _answer(self) -> messages.Answer:
+        """The next one, to the last question."""
         while True:
             message = await self._message()
             try:
@@ -188,7 +173,7 @@ class Connection:
             if number != self._number:
                 raise GarbledError(f"{self.server.name} answered something that was not asked")
             if answer is not None:
-                yield answer
+                return answer
 
     async def _message(self) -> bytes:
         buffer = self._channel.buffer
@@ -230,10 +215,10 @@ async def connected(
     try:
         yield connection
     except BaseException:
-        connection.abort()
+        connection.close(politely=False)
         raise
     else:
-        connection.close()
+        connection.close(politely=True)
 
 
 async def _dial(server: Server, trust: ssl.SSLContext | None, allowed: Sequence[Network], seconds: float) -> _Channel:

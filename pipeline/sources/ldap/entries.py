@@ -9,12 +9,10 @@ from pipeline.address import AddressError, listed
 from pipeline.sources.definitions import LdapSource, Query
 from pipeline.sources.faults import shown
 from pipeline.sources.ldap.messages import Found
-from pipeline.sources.model import Collector
+from pipeline.sources.model import MAX_TARGETS, Collector
 
 MAX_VALUE: Final = 1000
 """Octets of a value that may be an address: one has 510 at most, and a prefix."""
-MAX_TARGETS: Final = 10_000
-"""Kept of one entry."""
 MAX_DN: Final = 200
 """Characters of a DN that are kept for messages."""
 
@@ -55,7 +53,8 @@ class Question:
         reference = shown(found.dn, MAX_DN)
         addresses = list(_texts(values, self._addresses, reference, collector))
         aliases = list(_texts(values, self._aliases, reference, collector))
-        targets = _targets(_texts(values, self._targets, reference, collector))
+        leading = list(_texts(values, self._targets, reference, collector))
+        targets = _targets(leading)
         if self._kind == "forwarder" and len(targets) == 1:
             # The address elsewhere that a contact leads to is no address here.
             leads_to = targets[0].lower()
@@ -70,8 +69,7 @@ class Question:
             else:
                 collector.add(text, self._kind, targets, reference)
         for text in _texts(values, self._catch_all, reference, collector):
-            goes_to = main or (shown(targets[0]) if targets else reference)
-            collector.catch_all.append((shown(text.removeprefix("@")), goes_to))
+            collector.catch_all(text.removeprefix("@"), main or (leading[0] if leading else reference))
 
 
 def _attributes(texts: Sequence[str]) -> tuple[_Attribute, ...]:
@@ -121,7 +119,7 @@ def _without(prefix: str, text: str) -> str:
     return rest.strip() if prefix in (head, head.lower()) else ""
 
 
-def _targets(texts: Iterator[str]) -> tuple[str, ...]:
+def _targets(texts: Sequence[str]) -> tuple[str, ...]:
     """Those that are addresses; others (a DN, a program, a local name) say nothing to anybody here."""
     found: dict[str, None] = {}
     for text in texts:

@@ -121,8 +121,10 @@ def filter_fault(text: str) -> str:
 
 
 def bind_request(number: int, dn: str, password: str) -> bytes:
-    kind = SIMPLE if dn else ANONYMOUS
-    return _message(number, "bindRequest", bind_operation(3, kind, dn, password or None))
+    """Anonymous without a name. The password goes as octets: as text, ldap3 would change or refuse some characters of it."""
+    if not dn:
+        return _message(number, "bindRequest", bind_operation(3, ANONYMOUS))
+    return _message(number, "bindRequest", bind_operation(3, SIMPLE, dn, password.encode()))
 
 
 def starttls_request(number: int) -> bytes:

@@ -89,7 +89,7 @@ class LdapReader:
                 await connection.starttls(self._trust)
             await connection.bind(definition.bind_dn, self._secret)
             # Before the list: what changes while it is read will be read again.
-            state = await changes.state(connection, definition.base)
+            state = await changes.state(connection, dict.fromkeys(question.base for question in self._queries))
             now = Mark(self._asked, server.name, state)
             if state and mark == now:
                 return Unchanged(marker=now.seal())
