@@ -27,16 +27,21 @@ def received_line(message: Message, hostname: str) -> bytes:
     """The Received field to put on top of `message`, folded, with its CRLF. `hostname`: our own name.
 
     ASCII; UTF-8 only where the message itself needs SMTPUTF8. The recipient is named only when there is one, so that
-    nobody learns of a blind copy.
+    nobody learns of a blind copy; of several only the domain is, by which a loop is found.
     """
     parts = [f"Received: {_from(message)}by {_name(hostname)}{_with(message)}", f"id {message.id}"]
-    if len(message.recipients) == 1:
-        address = message.recipients[0].address
-        if len(address) <= _MAX_NAME and _MAILBOX.fullmatch(address) and (message.smtputf8 or address.isascii()):
-            parts.append(f"for <{address}>")
+    parts.append(_for(message))
     parts[-1] += ";"
     parts.append(date(message.received_at))
     return ("\r\n\t".join(_folded(parts)) + "\r\n").encode("utf-8")
+
+
+def _for(message: Message) -> str:
+    if len(message.recipients) == 1:
+        address = message.recipients[0].address
+        if len(address) <= _MAX_NAME and _MAILBOX.fullmatch(address) and (message.smtputf8 or address.isascii()):
+            return f"for <{address}>"
+    return f"(to {len(message.recipients)} at {_name(message.domain)})"
 
 
 def date(at: int) -> str:

@@ -39,7 +39,8 @@ def test_several_recipients_are_not_named():
     line = received_line(
         message("a@example.com", "b@example.com", client=Client(address="2001:db8::1", helo="x")), "gw"
     )
-    assert b"for" not in line
+    assert b"a@example.com" not in line
+    assert b"(to 2 at example.com);" in line
     assert b"([IPv6:2001:db8::1])" in line
 
 
