@@ -231,16 +231,20 @@ class Postfix(System):
             raise BenchError(
                 "Postfix's master runs as root only; start the benchmark as root, or with --systems gatepost"
             )
-        domains = {"domains": " ".join(self.routes), "limit": LIMIT, "directory": self.directory}
-        recipients = ", ".join(f"{{ user@{domain} = yes }}" for domain in self.routes)
-        transports = ", ".join(f"{{ {domain} = relay:[127.0.0.1]:{port} }}" for domain, port in self.routes.items())
         config = self.directory / "etc"
         for name, owner in (("etc", "root"), ("spool", "root"), ("lib", "postfix")):
             (self.directory / name).mkdir(mode=0o755)
             shutil.chown(self.directory / name, pwd.getpwnam(owner).pw_uid)
-        (config / "main.cf").write_text(MAIN_CF.format(recipients=recipients, transports=transports, **domains))
+        (config / "main.cf").write_text(Postfix._main_cf(self))  # postmap reads it
+        (config / "main.cf").write_text(self._main_cf())
         (config / "master.cf").write_text(MASTER_CF.format(port=self.port))
         self._spawn([program("postfix"), "-c", str(config), "start-fg"], {})
+
+    def _main_cf(self) -> str:
+        domains = {"domains": " ".join(self.routes), "limit": LIMIT, "directory": self.directory}
+        recipients = ", ".join(f"{{ user@{domain} = yes }}" for domain in self.routes)
+        transports = ", ".join(f"{{ {domain} = relay:[127.0.0.1]:{port} }}" for domain, port in self.routes.items())
+        return MAIN_CF.format(recipients=recipients, transports=transports, **domains)
 
     def _ask_to_stop(self) -> None:
         # What was started is a shell around the master, and a signal would end the shell alone.
