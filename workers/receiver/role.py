@@ -21,13 +21,16 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     pressure = Pressure(wiring.store.redis, wiring.settings)
     with contextlib.suppress(StoreError):
         await pressure.look()
-    watcher = asyncio.create_task(pressure.watch())
-    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure)
+    limiter = wiring.limiter
+    helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
+    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure, limiter)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     try:
         notify("READY=1")
         await stop.wait()
         await server.close(GRACE)
     finally:
-        watcher.cancel()
-        await asyncio.gather(watcher, return_exceptions=True)
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await limiter.close()

@@ -17,6 +17,7 @@ import structlog
 
 from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
+from pipeline.limits import Limiter
 from pipeline.settings import Settings
 from workers.receiver.connection import Common, Drafts
 from workers.receiver.handler import Directory, Handler, Intake, Pressure
@@ -80,6 +81,7 @@ async def serve(
     intake: Intake,
     bodies: Drafts,
     pressure: Pressure,
+    limiter: Limiter,
     *,
     port: int | None = None,
     sock: socket.socket | None = None,
@@ -102,11 +104,9 @@ async def serve(
         handler,
         bodies,
         Certificates(settings, hostname, time.time_ns()),
+        limiter,
+        settings,
         hostname=hostname,
-        max_size=int(settings.max_message_size),
-        max_sessions=settings.max_sessions,
-        timeout=settings.command_timeout.seconds,
-        normalise=settings.bare_newlines == "normalise",
     )
     return Server(await _listen(settings, common, port, sock), common)
 
