@@ -26,6 +26,9 @@ class Limit(enum.IntEnum):
     WASTED = 3
     UNKNOWN = 4
     CONNECTIONS = 5
+    """At once."""
+    CLIENTS = 6
+    """There are more clients than a receiver can remember."""
 
 
 BUCKETS: Final = range(5)

@@ -34,6 +34,8 @@ from pipeline.store import Client, Script
 
 SHARE: Final = 16
 """Part of what is left that one receiver may have in advance: with eight receivers half of a limit is in their hands."""
+KEEP: Final = 4
+"""Part of the connections left that those which ended may leave open for the next ones, for LIFE; none when few are left."""
 LIFE: Final = SECOND
 """How long what was given out in advance, and what was learned about a client, is good for (ns)."""
 FULL: Final = SECOND // 50
@@ -114,7 +116,7 @@ class Limiter:
         account = self._accounts.get(client)
         if account is None:
             if len(self._accounts) >= self._most:
-                return Limit.CONNECTIONS
+                return Limit.CLIENTS
             account = Account(client, self._empty, 0 if self._allowed else math.inf)
             self._accounts[client] = account
         now = self._clock()
@@ -299,11 +301,17 @@ class Limiter:
                     continue
                 if rows is None:
                     account.sessions += limit is Limit.CONNECTIONS
-                    future.set_result(None)
+                    refusal = None
                 elif limit is Limit.CONNECTIONS:
-                    future.set_result(account.admit(now))
+                    refusal = account.admit(now)
                 else:
-                    future.set_result(None if account.spend(limit) else limit)
+                    refusal = None if account.spend(limit) else limit
+                if refusal is None or now < account.closed[refusal]:
+                    future.set_result(refusal)
+                else:
+                    # Somebody who came during the call was quicker, and there is more to be had.
+                    account.waiting.append((limit, future))
+                    self._ask(account)
 
     def _learn(self, account: Account, row: Sequence[int], debts: Sequence[int], now: int) -> None:
         account.fresh = now + LIFE
@@ -318,9 +326,10 @@ class Limiter:
         given, left, good = row[2 * len(BUCKETS) :]
         if account.slots < math.inf:
             account.slots += given
-            account.reserve = left // SHARE
+            account.reserve = left // KEEP if left >= SHARE else 0
             account.renew = now + self._lease // 3
-            account.closed[Limit.CONNECTIONS] = 0 if left else now + FULL
+            # When it has more to say, e.g. that a connection has ended meanwhile, that is not the last word.
+            account.closed[Limit.CONNECTIONS] = 0 if left or account.asked else now + FULL
         if good:
             account.good = True
             account.remind = max(account.remind, now + (good - REMIND) * 1_000_000)

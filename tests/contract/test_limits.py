@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
 
 import fakeredis
@@ -175,6 +176,24 @@ async def test_a_client_that_has_all_its_connections_gets_in_again_where_one_end
     assert await limiter.enter(CLIENT) is Limit.CONNECTIONS
     limiter.leave(held)
     assert await account(limiter) is held
+
+
+@pytest.mark.parametrize("limit", [1, 3, 20, 100])
+async def test_who_stays_within_the_limit_is_never_refused(receiver, limit):
+    """However many come and go while a call is under way."""
+    limiter = receiver(client_connections=limit, client_connection_rate=100_000, client_message_rate=100_000)
+    chance = random.Random(limit)
+
+    async def come_and_go() -> None:
+        for _ in range(40):
+            held = await limiter.enter(CLIENT)
+            assert isinstance(held, Account)
+            for _ in range(chance.randrange(4)):
+                assert await limiter.take(held, Limit.MESSAGES)
+                await asyncio.sleep(0)
+            limiter.leave(held)
+
+    await asyncio.gather(*(come_and_go() for _ in range(limit)))
 
 
 async def test_in_a_burst_over_several_receivers_exactly_the_limit_gets_in(receiver):
@@ -398,7 +417,7 @@ async def test_more_clients_than_can_be_remembered_wait_outside(store, clock):
     limiter = Limiter(store.redis, Settings(unlimited_networks=(), max_sessions=1), clock=clock, clients=3)
     for number in range(3):
         assert isinstance(await limiter.enter(f"198.51.100.{number}"), Account)
-    assert await limiter.enter("198.51.100.9") is Limit.CONNECTIONS
+    assert await limiter.enter("198.51.100.9") is Limit.CLIENTS
     assert isinstance(await limiter.enter("198.51.100.1"), Account)
     assert limiter.clients == 3
 

@@ -207,13 +207,25 @@ class Receiver:
     limiter: Limiter
     clients: list[Client] = field(default_factory=list)
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+    async def connect(self, source: str = "127.0.0.1") -> Client:
+        """`source`: another loopback address is another client."""
+        opened = await asyncio.open_connection("127.0.0.1", self.server.port, local_addr=(source, 0))
+        client = Client(*opened)
         self.clients.append(client)
         return client
 
-    async def client(self, hello: bytes = b"EHLO client.example") -> Client:
-        return await (await self.connect()).hello(hello)
+    async def client(self, hello: bytes = b"EHLO client.example", source: str = "127.0.0.1") -> Client:
+        return await (await self.connect(source)).hello(hello)
+
+    async def left(self) -> None:
+        """Until every connection has ended and what it held is where the limits are."""
+        await self.idle()
+        await self.left_alone()
+
+    async def left_alone(self) -> None:
+        """Until nothing is asked of the place where the limits are."""
+        while self.limiter._asking is not None:
+            await asyncio.wait([self.limiter._asking])
 
     async def idle(self) -> None:
         """Until no connection, no task and no draft is left."""

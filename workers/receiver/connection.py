@@ -16,21 +16,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP
 
 from pipeline import replies
-from pipeline.bodies import Draft
-from pipeline.limits import Limiter
 from pipeline.replies import Reply
-from pipeline.settings import Network, Settings
-from workers.receiver.guard import NO_BOUNDS, Bounds, Guard
+from workers.receiver.common import Common
 from workers.receiver.incoming import Incoming
-from workers.receiver.report import Rarely
 from workers.receiver.session import ReceiverSession, Transaction
-from workers.receiver.tls import Certificates
 
 MAX_LINE: Final = 2048
 """Octets of a command line with its CRLF: 512 (RFC 5321 4.5.3.1.4), 500 and 528 for the DSN parameters (RFC 3461 5.4), and
@@ -41,67 +35,6 @@ LINGER: Final = 5.0
 """Seconds for the last reply to leave before the connection is cut."""
 RECHECK: Final = 1.0
 """Seconds until the clock is looked at again when time was up while the task was at work."""
-
-
-class Drafts(Protocol):
-    """Where a message is kept while it comes in (`pipeline.bodies.Bodies`)."""
-
-    def draft(self) -> Draft: ...
-
-
-_OWN: Final = frozenset({"_smtp_methods", "_auth_methods", "_closed", "_stream_reader_wr", "_strong_reader"})
-"""What of a prototype belongs to it alone: bound methods, its own streams."""
-
-
-class Common:
-    """What all connections of a receiver share."""
-
-    def __init__(
-        self,
-        handler: object,
-        drafts: Drafts,
-        certificates: Certificates,
-        limiter: Limiter,
-        settings: Settings,
-        *,
-        hostname: str,
-    ) -> None:
-        """Needs the running loop."""
-        self.drafts = drafts
-        self.certificates = certificates
-        self.limiter = limiter
-        self.greeting = replies.greeting(hostname)
-        self.max_size = int(settings.max_message_size)
-        self.max_sessions = settings.max_sessions
-        self.normalise = settings.bare_newlines == "normalise"
-        self.timeout = settings.command_timeout.seconds
-        self.hello_time = settings.hello_time.seconds
-        self.envelope_time = settings.envelope_time.seconds
-        self.data_time = settings.data_time.seconds
-        self.session_time = settings.session_time.seconds
-        self.glance = min(self.timeout, self.hello_time, self.envelope_time, self.data_time, self.session_time)
-        """How often the clock is looked at: nothing that has to be over begins and ends between two looks."""
-        self.greeting_delay = settings.greeting_delay.seconds
-        self.proxies: Sequence[Network] = settings.proxy_networks
-        self.bounds = Bounds.of(settings)
-        # What a session may do, as it is announced (RFC 9422); the recipients are everybody's limit.
-        self.announced = f"LIMITS MAILMAX={settings.session_messages} RCPTMAX={settings.max_recipients}"
-        self.announced_unlimited = f"LIMITS RCPTMAX={settings.max_recipients}"
-        self.bad_headers = Rarely("no_proxy_header")
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.closing = False
-        # aiosmtpd's constructor inspects every member of itself and of the handler: 0.25 ms, more than a message costs.
-        # It runs once, and every connection starts from what it found.
-        prototype = SMTP(
-            handler,
-            data_size_limit=self.max_size,
-            enable_SMTPUTF8=True,
-            hostname=hostname,
-            timeout=self.timeout,
-            loop=asyncio.get_running_loop(),
-        )
-        self.prototype = {name: value for name, value in vars(prototype).items() if name not in _OWN}
 
 
 class Connection(SMTP):
@@ -120,7 +53,7 @@ class Connection(SMTP):
         self._at = 0
         self._output: list[bytes] = []
         self._incoming: Incoming | None = None
-        self._guard = Guard(common.limiter, None, NO_BOUNDS)
+        self._guard = common.no_guard
         self._wakeup: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._resting: asyncio.Future[None] | None = None
@@ -371,7 +304,8 @@ class Connection(SMTP):
 
     def _look_at_the_clock(self) -> None:
         now = self.loop.time()
-        waits_for_client = self._wakeup is not None or self._writable is not None
+        # Before the greeting it is we who let the client wait.
+        waits_for_client = self._greeted and (self._wakeup is not None or self._writable is not None)
         if now >= self._session_ends:
             # A transaction that is under way may still end; the task says 421 after it.
             self._overdue, self._session_ends = True, math.inf

@@ -36,6 +36,7 @@ REFUSALS: Final = {
     Limit.RECIPIENTS: replies.RECIPIENTS_TOO_FAST,
     Limit.WASTED: replies.WASTED_TOO_MUCH,
     Limit.UNKNOWN: replies.UNKNOWN_TOO_OFTEN,
+    Limit.CLIENTS: replies.TOO_MANY_SESSIONS,
 }
 
 

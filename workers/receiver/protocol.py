@@ -35,7 +35,6 @@ _METHODS: Final = {
 }
 _WITHOUT_ARGUMENT: Final = frozenset({b"STARTTLS", b"DATA", b"RSET", b"QUIT"})
 _LEADS_TO_NOTHING: Final = frozenset({b"RSET", b"NOOP", b"VRFY", b"HELP"})
-_GREETING: Final = frozenset({b"HELO", b"EHLO"})
 _NOT_OFFERED: Final = frozenset({b"EXPN", b"AUTH", b"BDAT", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"})
 
 
@@ -80,7 +79,7 @@ class ReceiverProtocol(Arrival):
         if argument and verb in _WITHOUT_ARGUMENT:
             await self._answer(replies.NO_ARGUMENT_ALLOWED)
             return
-        if verb in _LEADS_TO_NOTHING or (verb in _GREETING and self.session.host_name):
+        if verb in _LEADS_TO_NOTHING:
             last = await self._guard.wasted(reset=verb == b"RSET")
             if last is not None:
                 self._say_and_end(last)
@@ -124,18 +123,23 @@ class ReceiverProtocol(Arrival):
     # Commands. NOOP and RSET are aiosmtpd's own, and so are HELO and EHLO once their argument is a name.
 
     async def smtp_HELO(self, hostname: str) -> None:
-        if _HELO_ARGUMENT.fullmatch(hostname):
+        if await self._may_greet(hostname):
             await super().smtp_HELO(hostname)
-            self._phase_ends = math.inf
-        else:
-            await self._answer(replies.HELO_SYNTAX)
 
     async def smtp_EHLO(self, hostname: str) -> None:
-        if _HELO_ARGUMENT.fullmatch(hostname):
+        if await self._may_greet(hostname):
             await super().smtp_EHLO(hostname)
-            self._phase_ends = math.inf
-        else:
+
+    async def _may_greet(self, hostname: str) -> bool:
+        if not _HELO_ARGUMENT.fullmatch(hostname):
             await self._answer(replies.HELO_SYNTAX)
+            return False
+        last = await self._guard.wasted() if self.session.host_name else None
+        if last is not None:
+            self._say_and_end(last)
+            return False
+        self._phase_ends = math.inf
+        return True
 
     async def smtp_MAIL(self, arg: str | None) -> None:
         reply = await self._guard.message() or await self._mail(arg or "")

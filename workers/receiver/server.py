@@ -19,7 +19,7 @@ from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
 from pipeline.limits import Limiter
 from pipeline.settings import Settings
-from workers.receiver.connection import Common, Drafts
+from workers.receiver.common import Common, Drafts
 from workers.receiver.handler import Directory, Handler, Intake, Pressure
 from workers.receiver.protocol import ReceiverProtocol
 from workers.receiver.tls import Certificates
