@@ -201,8 +201,9 @@ class Limiter:
             await asyncio.sleep(LIFE / SECOND)
 
     async def close(self) -> None:
-        """Give everything back; every connection has left."""
+        """Give everything back; nobody is connected any more."""
         for account in self._accounts.values():
+            account.sessions = 0
             account.forget_times()
         self.sweep()
         if self._asking is not None:

@@ -53,17 +53,20 @@ class Clock:
 
 
 class Calls:
-    """Counts the calls that go to the store."""
+    """Counts the calls that go to the store, and holds them up while `road` is closed."""
 
     def __init__(self, redis) -> None:
         self._redis = redis
         self.count = 0
+        self.road = asyncio.Event()
+        self.road.set()
 
     def __getattr__(self, name):
         return getattr(self._redis, name)
 
     async def execute_command(self, *words, **options):
         self.count += words[0] in ("EVAL", "EVALSHA")
+        await self.road.wait()
         return await self._redis.execute_command(*words, **options)
 
 
@@ -194,6 +197,50 @@ async def test_who_stays_within_the_limit_is_never_refused(receiver, limit):
             limiter.leave(held)
 
     await asyncio.gather(*(come_and_go() for _ in range(limit)))
+
+
+async def test_who_waited_is_not_refused_because_somebody_came_and_took_what_was_meant_for_it(receiver, calls):
+    limiter = receiver(client_connections=100, client_connection_rate=100_000)
+    held = await account(limiter)
+    while held.sessions < held.slots:
+        await account(limiter)
+    waiting = asyncio.create_task(limiter.enter(CLIENT))
+    await asyncio.sleep(0)
+    # It counts on the slot of one that has just left, and asks for no other.
+    calls.road.clear()
+    limiter.leave(held)
+    await asyncio.sleep(0)
+    assert await account(limiter) is held
+    calls.road.set()
+    assert await waiting is held
+
+
+async def test_who_waited_is_not_refused_when_a_slot_became_free_meanwhile(receiver, calls, clock):
+    limiter = receiver(client_connections=3)
+    for _ in range(3):
+        held = await account(limiter)
+    clock.forward(FULL / SECOND)
+    calls.road.clear()
+    waiting = asyncio.create_task(limiter.enter(CLIENT))
+    for _ in range(3):
+        await asyncio.sleep(0)
+    limiter.leave(held)
+    calls.road.set()
+    assert await waiting is held
+    assert held.sessions == 3
+
+
+async def test_who_finds_no_slot_uses_up_none_of_the_minutes_connections(receiver, clock):
+    first, second = [receiver(client_connections=1, client_connection_rate=5) for _ in range(2)]
+    held = await account(first)
+    for _ in range(10):
+        clock.forward(FULL / SECOND)
+        assert await first.enter(CLIENT) is Limit.CONNECTIONS
+    first.leave(held)
+    await settle(first)
+    for _ in range(4):
+        second.leave(await account(second))
+    assert await second.enter(CLIENT) is Limit.CONNECTION_RATE
 
 
 async def test_in_a_burst_over_several_receivers_exactly_the_limit_gets_in(receiver):

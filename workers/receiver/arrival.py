@@ -30,9 +30,9 @@ class Arrival(Connection):
             await self._read_header()
         if not self._ended:
             await self._enter()
-        if not self._ended and common.greeting_delay and not self._guard.known_good and not self._input:
+        if not self._ended and common.greeting_delay and not self.guard.known_good and not self._input:
             await self._await_input(common.greeting_delay)
-        if self._input and self._guard.limited:
+        if self._input and self.guard.limited:
             self._say_and_end(replies.SPOKE_EARLY)
         elif common.closing:
             self._say_and_end(replies.SHUTTING_DOWN)
@@ -71,6 +71,6 @@ class Arrival(Connection):
         elif self._lost:
             common.limiter.leave(answer)
         else:
-            self._guard = Guard(common.limiter, answer, common.bounds)
+            self.guard = Guard(common.limiter, answer, common.bounds)
             self._session_ends = self.loop.time() + common.session_time
             self.session.limits = common.announced

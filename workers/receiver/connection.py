@@ -53,7 +53,7 @@ class Connection(SMTP):
         self._at = 0
         self._output: list[bytes] = []
         self._incoming: Incoming | None = None
-        self._guard = common.no_guard
+        self.guard = common.no_guard
         self._wakeup: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
         self._resting: asyncio.Future[None] | None = None
@@ -125,7 +125,7 @@ class Connection(SMTP):
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
         self._drop_incoming()
-        self._guard.leave()
+        self.guard.leave()
         self.resume_writing()
         self._rouse()
         self._wake()

@@ -80,7 +80,7 @@ class ReceiverProtocol(Arrival):
             await self._answer(replies.NO_ARGUMENT_ALLOWED)
             return
         if verb in _LEADS_TO_NOTHING:
-            last = await self._guard.wasted(reset=verb == b"RSET")
+            last = await self.guard.wasted(reset=verb == b"RSET")
             if last is not None:
                 self._say_and_end(last)
                 return
@@ -93,7 +93,7 @@ class ReceiverProtocol(Arrival):
     async def _answer(self, reply: Reply) -> None:
         """Say it; a refusal may be one too many, and after 421 nothing is said."""
         if reply.code >= 400:
-            reply = await self._guard.refusal(reply)
+            reply = await self.guard.refusal(reply)
             if reply.code == 421:
                 self._say_and_end(reply)
                 return
@@ -134,7 +134,7 @@ class ReceiverProtocol(Arrival):
         if not _HELO_ARGUMENT.fullmatch(hostname):
             await self._answer(replies.HELO_SYNTAX)
             return False
-        last = await self._guard.wasted() if self.session.host_name else None
+        last = await self.guard.wasted() if self.session.host_name else None
         if last is not None:
             self._say_and_end(last)
             return False
@@ -142,7 +142,7 @@ class ReceiverProtocol(Arrival):
         return True
 
     async def smtp_MAIL(self, arg: str | None) -> None:
-        reply = await self._guard.message() or await self._mail(arg or "")
+        reply = await self.guard.message() or await self._mail(arg or "")
         if reply is replies.SENDER_OK:
             self._phase(self._common.envelope_time)
         await self._answer(reply)
@@ -178,11 +178,11 @@ class ReceiverProtocol(Arrival):
 
     async def _unknown(self) -> None:
         """The answer to who tries names out comes later and later in the session, and then there is none."""
-        last = await self._guard.unknown()
+        last = await self.guard.unknown()
         if last is not None:
             self._say_and_end(last)
             return
-        seconds = self._guard.tarpit()
+        seconds = self.guard.tarpit()
         if seconds:
             await self._rest(seconds)
         self._send(replies.NO_SUCH_USER)
@@ -202,7 +202,7 @@ class ReceiverProtocol(Arrival):
             return options
         if not self.envelope.smtp_utf8 and not argument.isascii():
             return replies.NEEDS_SMTPUTF8
-        reply: Reply = await self._guard.recipient() or await self._call_handler_hook("RCPT", recipient, options)
+        reply: Reply = await self.guard.recipient() or await self._call_handler_hook("RCPT", recipient, options)
         return reply
 
     async def smtp_DATA(self, arg: str) -> None:
@@ -222,7 +222,7 @@ class ReceiverProtocol(Arrival):
                     envelope.eight_bit |= incoming.eight_bit
                     reply = incoming.refusal or await self._call_handler_hook("DATA")
                     if reply.code == 250:
-                        self._guard.delivered()
+                        self.guard.delivered()
                     await self._answer(reply)
             finally:
                 self._set_post_data_state()

@@ -8,6 +8,7 @@ their client, and no word to those whose message is with the intake: it may be k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import time
@@ -72,6 +73,11 @@ class Server:
             task.cancel()
         if common.tasks:
             await asyncio.wait(common.tasks)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WAIT):
+                # What was cut off is told so in the next round of the loop, and gives back what it held.
+                while common.connections:
+                    await asyncio.sleep(0)
         await self._listener.wait_closed()
 
 
