@@ -76,7 +76,7 @@ class Account:
     """What this process holds of one client's limits, and what it knows about the client."""
 
     __slots__ = (
-        "asked", "back", "closed", "debts", "fresh", "good", "mark", "name", "remind", "renew", "reserve", "sessions", "slots",
+        "asked", "back", "calling", "closed", "debts", "fresh", "good", "mark", "name", "remind", "renew", "reserve", "sessions", "slots",
         "tokens", "until", "waiting",
     )  # fmt: skip
 
@@ -98,6 +98,9 @@ class Account:
         """Slots that may be kept for the next connections."""
         self.waiting: list[tuple[Limit, asyncio.Future[Limit | None]]] = []
         self.asked = False
+        """It has something to say with the next call."""
+        self.calling = False
+        """It is part of the call that is under way."""
         self.fresh = 0
         """Until when what is known here needs no asking."""
         self.renew = 0
@@ -139,4 +142,4 @@ class Account:
 
     @property
     def idle(self) -> bool:
-        return not (self.sessions or self.asked or self.waiting or self.leased)
+        return not (self.sessions or self.asked or self.calling or self.waiting or self.leased)

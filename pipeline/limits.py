@@ -248,7 +248,7 @@ class Limiter:
 
     def _request(self, account: Account) -> _Request:
         """What the account wants, and what it has to say, as words of limit.lua."""
-        account.asked = False
+        account.asked, account.calling = False, True
         waiting, account.waiting = account.waiting, []
         debts, account.debts = account.debts, [0] * len(BUCKETS)
         back, account.back = account.back, [0] * len(BUCKETS)
@@ -295,7 +295,10 @@ class Limiter:
     def _settle(self, requests: Sequence[_Request], rows: Sequence[Sequence[int]] | None, now: int) -> None:
         for index, request in enumerate(requests):
             account = request.account
-            if rows is not None:
+            account.calling = False
+            if rows is None:
+                account.remind = 0
+            else:
                 self._learn(account, rows[index], request.debts, now)
             for limit, future in request.waiting:
                 if future.done():

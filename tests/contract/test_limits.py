@@ -230,6 +230,19 @@ async def test_who_waited_is_not_refused_when_a_slot_became_free_meanwhile(recei
     assert held.sessions == 3
 
 
+async def test_a_client_is_not_forgotten_while_it_is_asked_about(receiver, calls, clock):
+    limiter = receiver(client_connections=5)
+    calls.road.clear()
+    waiting = asyncio.create_task(limiter.enter(CLIENT))
+    for _ in range(3):
+        await asyncio.sleep(0)
+        clock.forward(1)
+        limiter.sweep()
+    calls.road.set()
+    assert await account(limiter) is await waiting
+    assert limiter.clients == 1
+
+
 async def test_who_finds_no_slot_uses_up_none_of_the_minutes_connections(receiver, clock):
     first, second = [receiver(client_connections=1, client_connection_rate=5) for _ in range(2)]
     held = await account(first)
