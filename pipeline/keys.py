@@ -43,6 +43,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
+
+    gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
+                                    gone when all are. `c` is an IPv4 address or an IPv6 /64
+    gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
+    gp:{client:c}:good     string   there for some days after a client has delivered good mail
 """
 
 from __future__ import annotations
@@ -148,3 +153,8 @@ def server(endpoint: str) -> str:
 
 def server_slots(endpoint: str) -> str:
     return f"gp:{{{endpoint}}}:slots"
+
+
+def client(name: str) -> str:
+    """Prefix of all keys of one client."""
+    return f"gp:{{client:{name}}}:"

@@ -42,12 +42,40 @@ START_DATA: Final = Reply(354, "", "End data with <CR><LF>.<CR><LF>")
 # Our trouble, or our limits: the client keeps the message and comes again.
 SHUTTING_DOWN: Final = Reply(421, "4.3.2", "Service is going down, try again later")
 TOO_MANY_SESSIONS: Final = Reply(421, "4.7.0", "Too many sessions, try again later")
-TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many errors, closing the connection")
+TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many commands that led to no message, closing the connection")
 IDLE: Final = Reply(421, "4.4.2", "Timeout, closing the connection")
+TOO_SLOW: Final = Reply(421, "4.4.2", "This has taken too long, closing the connection")
+SESSION_OVER: Final = Reply(421, "4.4.2", "This session has lasted long enough: connect again for the next message")
 FLOODED: Final = Reply(421, "4.7.0", "Too much data, closing the connection")
 TROUBLE: Final = Reply(451, "4.3.0", "Temporary trouble here, try again later")
 STORE_FULL: Final = Reply(452, "4.3.1", "Out of storage, try again later")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
+
+# Limits of a session, and of a client in a time. An honest postmaster reads what to change.
+ENOUGH_MESSAGES: Final = Reply(421, "4.7.0", "Enough messages over this connection: connect again for the next")
+ENOUGH_UNKNOWN: Final = Reply(
+    421, "4.7.0", "Too many unknown recipients in this session: remove them from your list, then connect again"
+)
+TOO_MANY_CONNECTIONS: Final = Reply(
+    421, "4.7.0", "Too many connections from your address at once: open fewer, and close those you do not use"
+)
+CONNECTING_TOO_FAST: Final = Reply(
+    421, "4.7.0", "Too many connections from your address in a minute: send several messages over each"
+)
+WASTED_TOO_MUCH: Final = Reply(
+    421,
+    "4.7.0",
+    "Too many commands from your address led to no message: look at what is sent there, and try again later",
+)
+UNKNOWN_TOO_OFTEN: Final = Reply(
+    421, "4.7.0", "Too many unknown recipients from your address: remove them from your list, and try again later"
+)
+MESSAGES_TOO_FAST: Final = Reply(
+    451, "4.7.1", "Too many messages from your address in a minute: send more slowly, and try this one again later"
+)
+RECIPIENTS_TOO_FAST: Final = Reply(
+    451, "4.7.1", "Too many recipients from your address in a minute: send more slowly, and try this one again later"
+)
 
 # The client's mistakes.
 BAD_SYNTAX: Final = Reply(500, "5.5.2", "Syntax error")
@@ -68,6 +96,9 @@ RCPT_FIRST: Final = Reply(503, "5.5.1", "Send RCPT first")
 NESTED_MAIL: Final = Reply(503, "5.5.1", "Sender already given")
 TLS_ALREADY: Final = Reply(503, "5.5.1", "TLS is already active")
 NEEDS_SMTPUTF8: Final = Reply(553, "5.6.7", "Non-ASCII address without SMTPUTF8")
+SPOKE_EARLY: Final = Reply(
+    554, "5.5.1", "You spoke before our greeting, which a mail server waits for (RFC 5321 4.3.1)"
+)
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.5.1", "No valid recipients")
 UNKNOWN_PARAMETER: Final = Reply(555, "5.5.4", "Parameter not recognised or not implemented")
 

@@ -142,29 +142,31 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration, _doc("How long a client may be silent between commands and within the data (RFC 5321 4.5.3.2.7).")
     ] = Duration(300 * SECOND)
     max_sessions: Annotated[int, _doc("Sessions at once per receiver; more get 421 4.7.0.")] = 1000
-    hello_time: Annotated[Duration, _doc("How long a client may take until it has said HELO or EHLO.")] = Duration(
-        300 * SECOND
-    )
+    hello_time: Annotated[
+        Duration, _doc("How long a client may take to say HELO or EHLO, whatever it says instead; then 421 4.4.2.")
+    ] = Duration(300 * SECOND)
     envelope_time: Annotated[
-        Duration, _doc("How long a client may take from MAIL to DATA, whatever it says meanwhile.")
+        Duration, _doc("How long a client may take from MAIL to DATA, whatever it says meanwhile; then 421 4.4.2.")
     ] = Duration(600 * SECOND)
-    data_time: Annotated[Duration, _doc("How long a client may take to send one message.")] = Duration(3600 * SECOND)
+    data_time: Annotated[Duration, _doc("How long a client may take to send one message; then 421 4.4.2.")] = Duration(
+        3600 * SECOND
+    )
     session_time: Annotated[
-        Duration, _doc("How long a session may last; a transaction that is under way then may still end.")
+        Duration, _doc("How long a session may last; then 421 4.4.2, after the transaction that is under way.")
     ] = Duration(7200 * SECOND)
     session_messages: Annotated[
-        int, _doc("Messages over one connection, announced as MAILMAX (RFC 9422); then it is closed with 421 4.7.0.")
+        int, _doc("MAIL commands over one connection, announced as MAILMAX (RFC 9422); the next one gets 421 4.7.0.")
     ] = 1000
     session_wasted: Annotated[
         int,
         _doc(
-            "Commands of one session that lead to nothing (errors, NOOP, RSET, VRFY, HELP, another EHLO) since its last message; then it is closed with 421 4.7.0."
+            "Commands of one session that lead to nothing (errors, NOOP, RSET, VRFY, HELP, another EHLO) since its last message; the next one gets 421 4.7.0."
         ),
     ] = 30
     session_unknown: Annotated[
         int,
         _doc(
-            "Unknown recipients of one session: from half of them on answers are delayed, with the last it is closed with 421 4.7.0."
+            "Unknown recipients of one session: after half of them each answer is held back for 2 s, and instead of the last one there is 421 4.7.0."
         ),
     ] = 20
     client_connections: Annotated[
@@ -179,25 +181,30 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         10_000
     )
     client_wasted_rate: Annotated[
-        int, _doc("Commands of one client that lead to nothing, in an hour; then its connections get 421 4.7.0.")
+        int,
+        _doc(
+            "Commands of one client that lead to nothing, in an hour; then its connections get 421 4.7.0. Up to four before a message do not count."
+        ),
     ] = 1000
     client_unknown_rate: Annotated[
         int, _doc("Unknown recipients of one client in an hour; then its connections get 421 4.7.0.")
     ] = 300
     unlimited_networks: Annotated[
         tuple[Network, ...],
-        _doc("Clients for whom the client_ limits, the session_ limits and greylisting do not hold."),
+        _doc(
+            "Clients for whom the client_ limits, the session_ limits, greeting_delay and greylisting do not hold: your own servers, and whoever sends you more mail than strangers may."
+        ),
     ] = (ipaddress.IPv4Network("127.0.0.0/8"), ipaddress.IPv6Network("::1/128"))
     proxy_networks: Annotated[
         tuple[Network, ...],
         _doc(
-            "Load balancers: connections from these networks must begin with a PROXY header (version 1 or 2), and the client that it names is the client. Nobody else's is believed."
+            "Load balancers: connections from these networks must begin with a PROXY header (version 1 or 2) within 5 s, or they are dropped; the client that it names is the client. Nobody else's is believed."
         ),
     ] = ()
     greeting_delay: Annotated[
         Duration,
         _doc(
-            "How long to wait before the greeting to a client that has not delivered good mail lately. One that talks meanwhile is no mail server, and gets 554 5.5.0. 0: no wait."
+            "How long the greeting is held back, at most 60s, from a client that has delivered no mail in the last 7 days. One that talks meanwhile is no mail server, and gets 554 5.5.1. 6s stops many of them; 0: no wait."
         ),
     ] = Duration(0)
     greylist_delay: Annotated[
@@ -328,6 +335,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("lease", self.lease.seconds, 2, 3600)
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)
+        for name in ("command_timeout", "hello_time", "envelope_time", "data_time", "session_time"):
+            _range(name, getattr(self, name).seconds, 0.1, 86400 * 7)
         for name in ("session_messages", "session_wasted", "session_unknown"):
             _range(name, getattr(self, name), 1, 1_000_000)
         for name in ("connections", "connection_rate", "message_rate", "recipient_rate", "wasted_rate", "unknown_rate"):

@@ -16,6 +16,7 @@ from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.intake import Intake
+from pipeline.limits import Limiter
 from pipeline.log import Log
 from pipeline.outgoing import Forwarding
 from pipeline.retry import RetryPolicy
@@ -95,6 +96,7 @@ class Wiring:
             lifetime=int(settings.queue_lifetime),
             clock=self.clock,
         )
+        self.limiter = Limiter(store.redis, settings, clock=self.clock)
 
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:

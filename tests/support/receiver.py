@@ -9,15 +9,21 @@ import contextlib
 import socket
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterable, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+import fakeredis
+from fakeredis import FakeAsyncRedis
 
 from pipeline.bodies import Draft
 from pipeline.directory import Domain
 from pipeline.directory.inherit import home
 from pipeline.faults import GatepostError
 from pipeline.intake import Envelope
+from pipeline.limits import Limiter
 from pipeline.settings import Endpoint, Settings
 from workers.receiver import Server, serve
 
@@ -202,15 +208,28 @@ class Receiver:
     directory: MemoryDirectory
     pressure: MemoryPressure
     drafts: Drafts
+    limiter: Limiter
     clients: list[Client] = field(default_factory=list)
 
-    async def connect(self) -> Client:
-        client = Client(*await asyncio.open_connection("127.0.0.1", self.server.port))
+    async def connect(self, source: str = "127.0.0.1") -> Client:
+        """`source`: another loopback address is another client."""
+        opened = await asyncio.open_connection("127.0.0.1", self.server.port, local_addr=(source, 0))
+        client = Client(*opened)
         self.clients.append(client)
         return client
 
-    async def client(self, hello: bytes = b"EHLO client.example") -> Client:
-        return await (await self.connect()).hello(hello)
+    async def client(self, hello: bytes = b"EHLO client.example", source: str = "127.0.0.1") -> Client:
+        return await (await self.connect(source)).hello(hello)
+
+    async def left(self) -> None:
+        """Until every connection has ended and what it held is where the limits are."""
+        await self.idle()
+        await self.left_alone()
+
+    async def left_alone(self) -> None:
+        """Until nothing is asked of the place where the limits are."""
+        while self.limiter._asking is not None:
+            await asyncio.wait([self.limiter._asking])
 
     async def idle(self) -> None:
         """Until no connection, no task and no draft is left."""
@@ -226,16 +245,23 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def receiver(path: Path, **settings: object) -> AsyncIterator[Receiver]:
-    """Settings by their names in `gatepost.toml`; durations and sizes already as such."""
+async def receiver(
+    path: Path, *, redis: Any = None, clock: Callable[[], int] = time.time_ns, **settings: object
+) -> AsyncIterator[Receiver]:
+    """Settings by their names in `gatepost.toml`; durations and sizes already as such. `redis`: where the limits are, which
+    hold for nobody unless `unlimited_networks` says so; one of its own in memory when there is none.
+    """
     intake = MemoryIntake()
     directory = MemoryDirectory(["user@example.test", "other@example.test", "user@second.test"], catch_all=["all.test"])
     pressure = MemoryPressure()
     drafts = Drafts(path / "drafts")
     drafts.directory.mkdir(parents=True, exist_ok=True)
     given = {"smtp": Endpoint("127.0.0.1:0"), "hostname": "mx.example.test", "data": path / "data", **settings}
-    server = await serve(Settings(**given), directory, intake, drafts, pressure)
-    running = Receiver(server, intake, directory, pressure, drafts)
+    store = redis or FakeAsyncRedis(server=fakeredis.FakeServer(), version=(7,))
+    limiter = Limiter(store, Settings(**given), clock=clock)
+    server = await serve(Settings(**given), directory, intake, drafts, pressure, limiter)
+    running = Receiver(server, intake, directory, pressure, drafts, limiter)
+    tending = asyncio.create_task(limiter.tend())
     try:
         yield running
     finally:
@@ -244,3 +270,8 @@ async def receiver(path: Path, **settings: object) -> AsyncIterator[Receiver]:
         if intake.gate is not None:
             intake.gate.set()
         await server.close(grace=1)
+        tending.cancel()
+        await asyncio.wait([tending])
+        await limiter.close()
+        if redis is None:
+            await store.aclose()

@@ -4,7 +4,11 @@
     incoming.py     a message while it comes in: decoder, draft and limits together
     parameters.py   the parameters of MAIL and RCPT
     session.py      what is remembered of a connection and of a transaction
+    common.py       what all connections share
     connection.py   the transport's side on aiosmtpd's SMTP: reading, writing, back-pressure, time
+    proxy.py        PROXY headers
+    guard.py        how much a session and its client may ask for
+    arrival.py      from the connection to the greeting
     protocol.py     the commands and STARTTLS
     handler.py      what is answered: aiosmtpd's hooks
     hops.py         counting Received lines, against loops

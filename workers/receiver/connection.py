@@ -8,23 +8,23 @@ receiver costs. Here the transport's chunks are taken whole:
 - While a message comes in, chunks go from the transport straight into it; the task is woken once, by the end.
 - A client that sends ahead of our answers is read no further than READ_AHEAD, and the task waits for one that does not
   take them.
-- One timer, which looks at when something last came, and is never re-armed by a command.
+- One timer, which looks at when something last came and at what has to be over by when; never re-armed by a command.
 - A client may vanish in any state: the draft goes with it, and what the task is doing is not interrupted.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Final, Protocol, cast
+import math
+from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP
 
 from pipeline import replies
-from pipeline.bodies import Draft
 from pipeline.replies import Reply
+from workers.receiver.common import Common
 from workers.receiver.incoming import Incoming
 from workers.receiver.session import ReceiverSession, Transaction
-from workers.receiver.tls import Certificates
 
 MAX_LINE: Final = 2048
 """Octets of a command line with its CRLF: 512 (RFC 5321 4.5.3.1.4), 500 and 528 for the DSN parameters (RFC 3461 5.4), and
@@ -33,55 +33,8 @@ READ_AHEAD: Final = 64 << 10
 """Octets of input that may wait for the task. With one chunk of the transport (256 KB) all that a client can occupy."""
 LINGER: Final = 5.0
 """Seconds for the last reply to leave before the connection is cut."""
-
-
-class Drafts(Protocol):
-    """Where a message is kept while it comes in (`pipeline.bodies.Bodies`)."""
-
-    def draft(self) -> Draft: ...
-
-
-_OWN: Final = frozenset({"_smtp_methods", "_auth_methods", "_closed", "_stream_reader_wr", "_strong_reader"})
-"""What of a prototype belongs to it alone: bound methods, its own streams."""
-
-
-class Common:
-    """What all connections of a receiver share."""
-
-    def __init__(
-        self,
-        handler: object,
-        drafts: Drafts,
-        certificates: Certificates,
-        *,
-        hostname: str,
-        max_size: int,
-        max_sessions: int,
-        timeout: float,
-        normalise: bool,
-    ) -> None:
-        """`max_size` in octets, `timeout` in seconds. Needs the running loop."""
-        self.drafts = drafts
-        self.certificates = certificates
-        self.greeting = replies.greeting(hostname)
-        self.max_size = max_size
-        self.max_sessions = max_sessions
-        self.timeout = timeout
-        self.normalise = normalise
-        self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.closing = False
-        # aiosmtpd's constructor inspects every member of itself and of the handler: 0.25 ms, more than a message costs.
-        # It runs once, and every connection starts from what it found.
-        prototype = SMTP(
-            handler,
-            data_size_limit=max_size,
-            enable_SMTPUTF8=True,
-            hostname=hostname,
-            timeout=timeout,
-            loop=asyncio.get_running_loop(),
-        )
-        self.prototype = {name: value for name, value in vars(prototype).items() if name not in _OWN}
+RECHECK: Final = 1.0
+"""Seconds until the clock is looked at again when time was up while the task was at work."""
 
 
 class Connection(SMTP):
@@ -100,8 +53,11 @@ class Connection(SMTP):
         self._at = 0
         self._output: list[bytes] = []
         self._incoming: Incoming | None = None
+        self.guard = common.no_guard
         self._wakeup: asyncio.Future[None] | None = None
         self._writable: asyncio.Future[None] | None = None
+        self._resting: asyncio.Future[None] | None = None
+        self._greeted = False
         self._skipping = False
         self._held = False
         self._secure = False
@@ -110,9 +66,18 @@ class Connection(SMTP):
         self._shut = False
         self._lost = False
         self._heard = 0.0
+        self._phase_ends = math.inf
+        self._session_ends = math.inf
+        self._overdue = False
 
     def _set_post_data_state(self) -> None:
         self.envelope = Transaction()
+        if self.session.host_name:
+            self._phase_ends = math.inf
+
+    def _phase(self, seconds: float) -> None:
+        """What begins now has to be over in so many seconds, whatever the client says meanwhile."""
+        self._phase_ends = self.loop.time() + seconds
 
     # What the transport calls
 
@@ -127,7 +92,7 @@ class Connection(SMTP):
         self.session = ReceiverSession(self.loop, transport.get_extra_info("peername"))
         self._set_post_data_state()
         self._heard = self.loop.time()
-        self._timeout_handle = self.loop.call_later(common.timeout, self._look_at_the_clock)
+        self._timeout_handle = self.loop.call_later(common.glance, self._look_at_the_clock)
         common.connections.add(self)
         task = self.loop.create_task(self._handle_client())
         self._handler_coroutine = task
@@ -135,13 +100,17 @@ class Connection(SMTP):
         task.add_done_callback(common.tasks.discard)
 
     def data_received(self, data: bytes) -> None:
-        self._heard = self.loop.time()
         incoming = self._incoming
         if incoming is not None:
+            self._heard = self.loop.time()
             self._take_data(incoming, data)
         elif not self._ended:
             self._keep(data)
-            if b"\n" in data or len(self._input) > MAX_LINE:
+            if b"\n" in data:
+                # Only a whole line is heard: a command that trickles in is silence.
+                self._heard = self.loop.time()
+                self._wake()
+            elif len(self._input) > MAX_LINE or not self._greeted:
                 self._wake()
 
     def eof_received(self) -> bool:
@@ -156,7 +125,9 @@ class Connection(SMTP):
         if self._timeout_handle is not None:
             self._timeout_handle.cancel()
         self._drop_incoming()
+        self.guard.leave()
         self.resume_writing()
+        self._rouse()
         self._wake()
 
     def pause_writing(self) -> None:
@@ -184,6 +155,31 @@ class Connection(SMTP):
         wakeup, self._wakeup = self._wakeup, None
         if wakeup is not None and not wakeup.done():
             wakeup.set_result(None)
+
+    def _rouse(self) -> None:
+        resting, self._resting = self._resting, None
+        if resting is not None and not resting.done():
+            resting.set_result(None)
+
+    async def _rest(self, seconds: float) -> None:
+        """Hold back the next answer. Nothing that the client does makes it shorter but leaving."""
+        self._flush()
+        if not self._ended:
+            self._resting = resting = self.loop.create_future()
+            timer = self.loop.call_later(seconds, self._rouse)
+            try:
+                await resting
+            finally:
+                timer.cancel()
+
+    async def _await_input(self, seconds: float) -> None:
+        """Sleep until anything has come or the connection has ended, at most so long."""
+        self._wakeup = wakeup = self.loop.create_future()
+        timer = self.loop.call_later(seconds, self._wake)
+        try:
+            await wakeup
+        finally:
+            timer.cancel()
 
     async def _more(self) -> None:
         """Sleep until something may have come. Only here does the client keep us waiting."""
@@ -239,6 +235,7 @@ class Connection(SMTP):
     async def _receive(self, incoming: Incoming) -> bool:
         """Feed everything to `incoming` until its end. False when the connection ends before that; the draft is gone then."""
         self._incoming = incoming
+        self._phase(self._common.data_time)
         if self._input:
             self._take_data(incoming, self._take_rest())
         while self._incoming is not None and not self._ended:
@@ -246,6 +243,7 @@ class Connection(SMTP):
                 self._end()
             else:
                 await self._more()
+        self._phase_ends = math.inf
         if self._ended:
             incoming.discard()
         return not self._ended
@@ -299,17 +297,30 @@ class Connection(SMTP):
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
             self._timeout_handle = self.loop.call_later(LINGER, self.transport.abort)
+        self._rouse()
         self._wake()
 
     # Time, and the end of the process
 
     def _look_at_the_clock(self) -> None:
-        waits_for_client = self._wakeup is not None or self._writable is not None
-        left = self._heard + self._common.timeout - self.loop.time() if waits_for_client else self._common.timeout
-        if left > 0:
-            self._timeout_handle = self.loop.call_later(left, self._look_at_the_clock)
+        now = self.loop.time()
+        # Before the greeting it is we who let the client wait.
+        waits_for_client = self._greeted and (self._wakeup is not None or self._writable is not None)
+        if now >= self._session_ends:
+            # A transaction that is under way may still end; the task says 421 after it.
+            self._overdue, self._session_ends = True, math.inf
+            if waits_for_client and self.envelope.mail_from is None:
+                self._say_and_end(replies.SESSION_OVER)
+                return
+        due = min(self._phase_ends, self._session_ends, self._heard + self._common.timeout)
+        if now < due:
+            left = min(due - now, self._common.glance)
+        elif waits_for_client:
+            self._say_and_end(replies.TOO_SLOW if now >= self._phase_ends else replies.IDLE)
+            return
         else:
-            self._say_and_end(replies.IDLE)
+            left = RECHECK
+        self._timeout_handle = self.loop.call_later(left, self._look_at_the_clock)
 
     def wind_down(self) -> None:
         """Say 421: now when nothing is under way, else the task does at the end of the transaction."""
@@ -318,7 +329,7 @@ class Connection(SMTP):
 
     def cut_short(self) -> None:
         """Time is up: say 421 to a client that keeps us waiting. What the task works on is not ours to judge."""
-        if self._wakeup is not None or self._writable is not None:
+        if self._wakeup is not None or self._writable is not None or self._resting is not None:
             self._say_and_end(replies.SHUTTING_DOWN)
 
     def cut(self) -> None:

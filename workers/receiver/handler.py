@@ -85,6 +85,8 @@ class Handler:
         ours = ["250-PIPELINING", "250-ENHANCEDSTATUSCODES"]
         if not session.ssl:
             ours.append("250-STARTTLS")
+        if session.limits:
+            ours.append(f"250-{session.limits}")
         return [*responses[:-1], *ours, responses[-1]]
 
     async def handle_NOOP(self, server: Any, session: ReceiverSession, envelope: Transaction, arg: str) -> Reply:

@@ -9,6 +9,7 @@ its sender's patience.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from typing import Any, Final
@@ -16,7 +17,7 @@ from typing import Any, Final
 from pipeline import replies
 from pipeline.address import AddressError, forward_path, reverse_path
 from pipeline.replies import Reply
-from workers.receiver.connection import Connection
+from workers.receiver.arrival import Arrival
 from workers.receiver.incoming import Incoming
 from workers.receiver.parameters import mail_options, rcpt_options
 from workers.receiver.report import unforeseen
@@ -24,8 +25,6 @@ from workers.receiver.session import ReceiverSession
 
 BURST: Final = 100
 """Pipelined commands answered before other connections get their turn."""
-MAX_JUNK: Final = 20
-"""Lines that are no command of ours; the next one ends the connection."""
 TLS_HANDSHAKE: Final = 30.0
 """Seconds."""
 
@@ -35,16 +34,19 @@ _METHODS: Final = {
     for verb in ("HELO", "EHLO", "STARTTLS", "MAIL", "RCPT", "DATA", "RSET", "NOOP", "VRFY", "HELP", "QUIT")
 }
 _WITHOUT_ARGUMENT: Final = frozenset({b"STARTTLS", b"DATA", b"RSET", b"QUIT"})
+_LEADS_TO_NOTHING: Final = frozenset({b"RSET", b"NOOP", b"VRFY", b"HELP"})
 _NOT_OFFERED: Final = frozenset({b"EXPN", b"AUTH", b"BDAT", b"ETRN", b"TURN", b"SEND", b"SOML", b"SAML"})
 
 
-class ReceiverProtocol(Connection):
-    _junk = 0
-
+class ReceiverProtocol(Arrival):
     async def _handle_client(self) -> None:
         try:
-            self._send(self._common.greeting)
-            await self._converse()
+            await self._arrive()
+            if not self._ended:
+                self._greeted = True
+                self._phase(self._common.hello_time)
+                self._send(self._common.greeting)
+                await self._converse()
         except Exception as error:  # noqa: BLE001 - one connection must not take others with it
             unforeseen(error)
         finally:
@@ -63,26 +65,39 @@ class ReceiverProtocol(Connection):
                 return
             else:
                 await self._more()
-            if self._common.closing and self.envelope.mail_from is None:
-                self._say_and_end(replies.SHUTTING_DOWN)
+            if self.envelope.mail_from is None:
+                if self._common.closing:
+                    self._say_and_end(replies.SHUTTING_DOWN)
+                elif self._overdue:
+                    self._say_and_end(replies.SESSION_OVER)
 
     async def _execute(self, line: bytes) -> None:
         verb, argument = self._parse(line)
         if isinstance(verb, Reply):
-            self._junk += 1
-            if self._junk > MAX_JUNK:
-                self._say_and_end(replies.TOO_MANY_ERRORS)
-            else:
-                self._send(verb)
+            await self._answer(verb)
             return
         if argument and verb in _WITHOUT_ARGUMENT:
-            self._send(replies.NO_ARGUMENT_ALLOWED)
+            await self._answer(replies.NO_ARGUMENT_ALLOWED)
             return
+        if verb in _LEADS_TO_NOTHING:
+            last = await self.guard.wasted(reset=verb == b"RSET")
+            if last is not None:
+                self._say_and_end(last)
+                return
         command: Callable[[str], Any] = getattr(self, _METHODS[verb])
         try:
             await command(argument)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a 4xx with a fixed text
-            self._send(await self.event_handler.handle_exception(error))
+            await self._answer(await self.event_handler.handle_exception(error))
+
+    async def _answer(self, reply: Reply) -> None:
+        """Say it; a refusal may be one too many, and after 421 nothing is said."""
+        if reply.code >= 400:
+            reply = await self.guard.refusal(reply)
+            if reply.code == 421:
+                self._say_and_end(reply)
+                return
+        self._send(reply)
 
     def _parse(self, line: bytes) -> tuple[bytes | Reply, str]:
         """The verb and its argument, or what to say to a line that is no command."""
@@ -108,19 +123,29 @@ class ReceiverProtocol(Connection):
     # Commands. NOOP and RSET are aiosmtpd's own, and so are HELO and EHLO once their argument is a name.
 
     async def smtp_HELO(self, hostname: str) -> None:
-        if _HELO_ARGUMENT.fullmatch(hostname):
+        if await self._may_greet(hostname):
             await super().smtp_HELO(hostname)
-        else:
-            self._send(replies.HELO_SYNTAX)
 
     async def smtp_EHLO(self, hostname: str) -> None:
-        if _HELO_ARGUMENT.fullmatch(hostname):
+        if await self._may_greet(hostname):
             await super().smtp_EHLO(hostname)
-        else:
-            self._send(replies.HELO_SYNTAX)
+
+    async def _may_greet(self, hostname: str) -> bool:
+        if not _HELO_ARGUMENT.fullmatch(hostname):
+            await self._answer(replies.HELO_SYNTAX)
+            return False
+        last = await self.guard.wasted() if self.session.host_name else None
+        if last is not None:
+            self._say_and_end(last)
+            return False
+        self._phase_ends = math.inf
+        return True
 
     async def smtp_MAIL(self, arg: str | None) -> None:
-        self._send(await self._mail(arg or ""))
+        reply = await self.guard.message() or await self._mail(arg or "")
+        if reply is replies.SENDER_OK:
+            self._phase(self._common.envelope_time)
+        await self._answer(reply)
 
     async def _mail(self, argument: str) -> Reply:
         if not self.session.host_name:
@@ -143,7 +168,24 @@ class ReceiverProtocol(Connection):
         return reply
 
     async def smtp_RCPT(self, arg: str | None) -> None:
-        self._send(await self._rcpt(arg or ""))
+        reply = await self._rcpt(arg or "")
+        if reply.code >= 400 and reply is not replies.MAIL_FIRST:
+            self.envelope.refused = True
+        if reply is replies.NO_SUCH_USER:
+            await self._unknown()
+        else:
+            await self._answer(reply)
+
+    async def _unknown(self) -> None:
+        """The answer to who tries names out comes later and later in the session, and then there is none."""
+        last = await self.guard.unknown()
+        if last is not None:
+            self._say_and_end(last)
+            return
+        seconds = self.guard.tarpit()
+        if seconds:
+            await self._rest(seconds)
+        self._send(replies.NO_SUCH_USER)
 
     async def _rcpt(self, argument: str) -> Reply:
         if self.envelope.mail_from is None:
@@ -160,15 +202,15 @@ class ReceiverProtocol(Connection):
             return options
         if not self.envelope.smtp_utf8 and not argument.isascii():
             return replies.NEEDS_SMTPUTF8
-        reply: Reply = await self._call_handler_hook("RCPT", recipient, options)
+        reply: Reply = await self.guard.recipient() or await self._call_handler_hook("RCPT", recipient, options)
         return reply
 
     async def smtp_DATA(self, arg: str) -> None:
         envelope = self.envelope
         if envelope.mail_from is None:
-            self._send(replies.MAIL_FIRST)
+            await self._answer(replies.MAIL_FIRST)
         elif not envelope.recipients:
-            self._send(replies.NO_VALID_RECIPIENTS if envelope.refused else replies.RCPT_FIRST)
+            await self._answer(replies.NO_VALID_RECIPIENTS if envelope.refused else replies.RCPT_FIRST)
         else:
             common = self._common
             try:
@@ -178,14 +220,17 @@ class ReceiverProtocol(Connection):
                 if await self._receive(incoming):
                     # Many send 8-bit content without a word; what it is counts, for the servers it will be offered to.
                     envelope.eight_bit |= incoming.eight_bit
-                    self._send(incoming.refusal or await self._call_handler_hook("DATA"))
+                    reply = incoming.refusal or await self._call_handler_hook("DATA")
+                    if reply.code == 250:
+                        self.guard.delivered()
+                    await self._answer(reply)
             finally:
                 self._set_post_data_state()
 
     async def smtp_STARTTLS(self, arg: str) -> None:
         """With the loop's own TLS: aiosmtpd's builds on private parts of asyncio and bypasses uvloop's."""
         if self._secure:
-            self._send(replies.TLS_ALREADY)
+            await self._answer(replies.TLS_ALREADY)
             return
         self._send(replies.READY_FOR_TLS)
         self._flush()
@@ -207,9 +252,10 @@ class ReceiverProtocol(Connection):
         self.transport = transport
         tls = transport.get_extra_info("ssl_object")
         # Nothing said in the clear is remembered (RFC 3207 4.2).
-        self.session = ReceiverSession(self.loop, self.session.peer)
+        self.session = ReceiverSession(self.loop, self.session.peer, self.session.limits)
         self.session.ssl = {"name": f"{tls.version()} {tls.cipher()[0]}"}
         self._set_post_data_state()
+        self._phase(self._common.hello_time)
 
     async def smtp_VRFY(self, arg: str) -> None:
         self._send(replies.CANNOT_VERIFY)

@@ -34,15 +34,17 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     pressure = Pressure(wiring.store.redis, wiring.settings)
     with contextlib.suppress(StoreError):
         await pressure.look()
-    watcher = asyncio.create_task(pressure.watch())
-    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure)
-    known = asyncio.create_task(_stay_known(wiring, server.port))
+    limiter = wiring.limiter
+    helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
+    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure, limiter)
+    helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     try:
         notify("READY=1")
         await stop.wait()
         await server.close(GRACE)
     finally:
-        watcher.cancel()
-        known.cancel()
-        await asyncio.gather(watcher, known, return_exceptions=True)
+        for helper in helpers:
+            helper.cancel()
+        await asyncio.gather(*helpers, return_exceptions=True)
+        await limiter.close()

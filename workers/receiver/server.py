@@ -8,6 +8,7 @@ their client, and no word to those whose message is with the intake: it may be k
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import socket
 import time
@@ -17,8 +18,9 @@ import structlog
 
 from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
+from pipeline.limits import Limiter
 from pipeline.settings import Settings
-from workers.receiver.connection import Common, Drafts
+from workers.receiver.common import Common, Drafts
 from workers.receiver.handler import Directory, Handler, Intake, Pressure
 from workers.receiver.protocol import ReceiverProtocol
 from workers.receiver.tls import Certificates
@@ -71,6 +73,11 @@ class Server:
             task.cancel()
         if common.tasks:
             await asyncio.wait(common.tasks)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LAST_WAIT):
+                # What was cut off is told so in the next round of the loop, and gives back what it held.
+                while common.connections:
+                    await asyncio.sleep(0)
         await self._listener.wait_closed()
 
 
@@ -80,6 +87,7 @@ async def serve(
     intake: Intake,
     bodies: Drafts,
     pressure: Pressure,
+    limiter: Limiter,
     *,
     port: int | None = None,
     sock: socket.socket | None = None,
@@ -102,11 +110,9 @@ async def serve(
         handler,
         bodies,
         Certificates(settings, hostname, time.time_ns()),
+        limiter,
+        settings,
         hostname=hostname,
-        max_size=int(settings.max_message_size),
-        max_sessions=settings.max_sessions,
-        timeout=settings.command_timeout.seconds,
-        normalise=settings.bare_newlines == "normalise",
     )
     return Server(await _listen(settings, common, port, sock), common)
 

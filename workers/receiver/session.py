@@ -16,10 +16,19 @@ _MAPPED: Final = "::ffff:"
 class ReceiverSession(Session):
     """One connection, or what follows STARTTLS on it."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, peer: object) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, peer: object, limits: str = "") -> None:
         super().__init__(loop)
         self.peer: Any = peer
+        """Address and port of the client: the other end of the connection, or whom that one speaks for."""
+        self.limits = limits
+        """As EHLO announces them (RFC 9422); empty: not at all."""
         self._client: Client | None = None
+
+    @property
+    def address(self) -> str:
+        """Of the client, a mapped one as IPv4; empty when there is none."""
+        host = self.peer[0] if isinstance(self.peer, tuple) else ""
+        return str(host).partition("%")[0].removeprefix(_MAPPED)
 
     def client(self, *, smtputf8: bool) -> Client:
         """Who is speaking, and how (RFC 3848, RFC 6531 3.7.3)."""
@@ -33,12 +42,12 @@ class ReceiverSession(Session):
         self._client = None
 
     def _describe(self, prefix: str) -> Client:
-        host, port = self.peer[:2] if isinstance(self.peer, tuple) else ("", 0)
+        port = self.peer[1] if isinstance(self.peer, tuple) else 0
         protocol = "SMTP"
         if self.extended_smtp:
             protocol = f"{prefix or 'E'}SMTP{'S' if self.ssl else ''}"
         return Client(
-            address=host.partition("%")[0].removeprefix(_MAPPED),
+            address=self.address,
             port=port,
             helo=self.host_name or "",
             protocol=protocol,
