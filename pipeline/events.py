@@ -228,6 +228,8 @@ class Refused(Event, frozen=True, kw_only=True, tag="refused"):
     count: int = 1
     since: int = 0
     """When the first of many was refused (ns); `at` is the last."""
+    note: str = ""
+    """What we did not say: why the client is suspicious."""
 
 
 class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
@@ -29,6 +29,8 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     smtputf8: bool = False
     envid: str = ""
     ret: str = ""
+    greylisted: Mapping[str, int] = msgspec.field(default_factory=dict)
+    """Domain -> when the client was first told to come again (ns)."""
 
 
 class Intake:
@@ -86,4 +88,5 @@ class Intake:
             smtputf8=envelope.smtputf8,
             envid=envelope.envid,
             ret=envelope.ret,
+            greylisted=envelope.greylisted.get(domain, 0),
         )

@@ -2,7 +2,7 @@
 
 A reply is for a stranger: it says what the client has to know, never what went wrong inside, and never a byte that the
 client sent. The enhanced status code (RFC 3463, RFC 2034) has the class of the code; only replies that are no outcome
-(3xx), the greeting and the answers to HELO and EHLO have none.
+(3xx), the greeting and the answers to HELO and EHLO have none. Refusals are written down under their names (`Refused.reason`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 class Reply:
     """Never changed after it was made."""
 
-    __slots__ = ("code", "enhanced", "text", "wire")
+    __slots__ = ("code", "enhanced", "name", "text", "wire")
 
     def __init__(self, code: int, enhanced: str, text: str) -> None:
         self.code = code
@@ -24,6 +24,8 @@ class Reply:
             f"{code} {enhanced} {text}\r\n".encode("ascii") if enhanced else f"{code} {text}\r\n".encode("ascii")
         )
         """The line as it is sent, made once."""
+        self.name = ""
+        """What it is called here, in lower case; empty for those that are made on the way."""
 
     def __repr__(self) -> str:
         return f"Reply({self.code}, {self.enhanced!r}, {self.text!r})"
@@ -77,6 +79,9 @@ RECIPIENTS_TOO_FAST: Final = Reply(
     451, "4.7.1", "Too many recipients from your address in a minute: send more slowly, and try this one again later"
 )
 
+# Come again: a program that sends spam does not.
+GREYLISTED: Final = Reply(451, "4.7.1", "Not known here yet, try again in some minutes (greylisting)")
+
 # The client's mistakes.
 BAD_SYNTAX: Final = Reply(500, "5.5.2", "Syntax error")
 BAD_LINE_END: Final = Reply(500, "5.5.2", "Lines must end with CR LF")
@@ -96,9 +101,6 @@ RCPT_FIRST: Final = Reply(503, "5.5.1", "Send RCPT first")
 NESTED_MAIL: Final = Reply(503, "5.5.1", "Sender already given")
 TLS_ALREADY: Final = Reply(503, "5.5.1", "TLS is already active")
 NEEDS_SMTPUTF8: Final = Reply(553, "5.6.7", "Non-ASCII address without SMTPUTF8")
-SPOKE_EARLY: Final = Reply(
-    554, "5.5.1", "You spoke before our greeting, which a mail server waits for (RFC 5321 4.3.1)"
-)
 NO_VALID_RECIPIENTS: Final = Reply(554, "5.5.1", "No valid recipients")
 UNKNOWN_PARAMETER: Final = Reply(555, "5.5.4", "Parameter not recognised or not implemented")
 
@@ -107,7 +109,12 @@ NO_SUCH_USER: Final = Reply(550, "5.1.1", "No such mailbox here")
 RELAY_DENIED: Final = Reply(550, "5.7.1", "Relaying denied: not a domain we accept mail for")
 BARE_NEWLINE: Final = Reply(550, "5.6.0", "Message contains bare CR, bare LF or NUL")
 TOO_BIG: Final = Reply(552, "5.3.4", "Message size exceeds the limit")
-MAIL_LOOP: Final = Reply(554, "5.4.6", "Too many Received lines: mail loop")
+NO_SMTPUTF8: Final = Reply(550, "5.6.7", "The server of this domain takes no internationalised mail (SMTPUTF8)")
+MAIL_LOOP: Final = Reply(554, "5.4.6", "Mail loop: this message was here three times for the same recipient")
+HOPS_EXCEEDED: Final = Reply(554, "5.4.6", "Mail loop: too many Received lines")
+SPOKE_EARLY: Final = Reply(
+    554, "5.5.1", "You spoke before our greeting, which a mail server waits for (RFC 5321 4.3.1)"
+)
 
 
 def greeting(hostname: str) -> Reply:
@@ -121,3 +128,25 @@ def hello(hostname: str) -> Reply:
 def accepted(ids: Sequence[str]) -> Reply:
     """The one reply that makes a message ours."""
     return Reply(250, "2.0.0", f"accepted as {', '.join(ids)}")
+
+
+def _give_names() -> None:
+    for name, reply in globals().items():
+        if isinstance(reply, Reply):
+            reply.name = name.lower()
+
+
+_give_names()
+
+_NO_MAIL: Final = frozenset({
+    BAD_SYNTAX, BAD_LINE_END, LINE_TOO_LONG, UNKNOWN_COMMAND, NO_ARGUMENT_ALLOWED, HELO_SYNTAX, MAIL_SYNTAX, RCPT_SYNTAX, BAD_PARAMETER,
+    NOT_IMPLEMENTED, HELO_FIRST, MAIL_FIRST, RCPT_FIRST, NESTED_MAIL, TLS_ALREADY, NO_VALID_RECIPIENTS,
+})  # fmt: skip
+"""What is said to commands that no mail server sends, and to what follows from another refusal."""
+_ENDINGS: Final = frozenset({SHUTTING_DOWN, IDLE, TOO_SLOW, SESSION_OVER})
+"""Ends of a session: they turn mail away only when some was under way."""
+
+
+def turns_away(reply: Reply, *, under_way: bool) -> bool:
+    """Whether mail did not get in by this reply. `under_way`: MAIL was accepted."""
+    return reply.code >= 400 and reply not in _NO_MAIL and (under_way or reply not in _ENDINGS)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ipaddress
 import itertools
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Final
 
 from pipeline.address import AddressError, domain_name
@@ -34,12 +34,12 @@ _DIGITS: Final = re.compile(r"\d+")
 
 
 def reasons(
-    *, address: str, name: str, names_known: bool, helo: str, ours: Collection[str], spf: str
+    *, address: str, name: str, names_known: bool, helo: str, ours: Callable[[str], bool], spf: str
 ) -> tuple[str, ...]:
     """Why a client is suspicious; empty when it is not.
 
-    `name`: confirmed by its address, empty when there is none; `names_known`: whether the DNS could say. `ours`: our own names and
-    domains. `spf`: the result (RFC 7208 2.6).
+    `name`: confirmed by its address, empty when there is none; `names_known`: whether the DNS could say. `ours`: whether a name is
+    ours. `spf`: the result (RFC 7208 2.6).
     """
     found = []
     if not name and names_known:
@@ -48,7 +48,7 @@ def reasons(
         found.append("a name like a home connection's")
     if not says_a_name(helo, address):
         found.append("no host name in HELO")
-    elif helo.lower().rstrip(".") in ours:
+    elif ours(helo.lower().rstrip(".")):
         found.append("our own name in HELO")
     if spf in ("fail", "softfail"):
         found.append(f"SPF {spf}")

@@ -88,9 +88,9 @@ class Wiring:
         )
         self.schedule = Schedule(store, settings, beyond_memory=True)
         # A full Redis takes no new mail and goes on with what it has.
-        self._intake_log = Log(store.redis)
+        self.intake_log = Log(store.redis)
         self.intake = Intake(
-            self._intake_log,
+            self.intake_log,
             self.bodies,
             partitions=store.partitions,
             lifetime=int(settings.queue_lifetime),
@@ -109,6 +109,6 @@ class Wiring:
             raise
 
     async def close(self) -> None:
-        while not (self.log.idle and self._intake_log.idle):
+        while not (self.log.idle and self.intake_log.idle):
             await asyncio.sleep(0.01)
         await self.store.close()

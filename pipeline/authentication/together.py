@@ -17,17 +17,15 @@ from pipeline.authentication import arc, dkim, dmarc
 from pipeline.authentication.arc import Chain
 from pipeline.authentication.canonical import Body, Fields
 from pipeline.authentication.results import forged
+from pipeline.authentication.reverse import reverse
 from pipeline.authentication.spf import Result as SpfResult
 from pipeline.authentication.spf import spf
 from pipeline.events import AuthResult
 from pipeline.mime import Buffer, Header
-from pipeline.resolver import LookupFailed
 from pipeline.settings import SECOND
 from pipeline.state import Message
 
 LATE: Final = "the DNS did not answer in time"
-MAX_NAMES: Final = 5
-"""Names of a client that are confirmed (RFC 8601 3)."""
 
 
 class Lookups(Protocol):
@@ -129,26 +127,7 @@ class _Check:
                 dkim=[("none" if one.testing else one.result, one.domain) for one in self._signatures],
                 names=self._names,
             )
-        self._iprev = await self._reverse()
-
-    async def _reverse(self) -> str:
-        """Whether one of the client's names leads back to its address (RFC 8601 3)."""
-        address = self._client.address
-        try:
-            names = await self._names.ptr(address)
-        except LookupFailed as failed:
-            return "fail" if failed.permanent else "temperror"
-        trouble = False
-        for name in names[:MAX_NAMES]:
-            try:
-                found = await (self._names.aaaa(name) if ":" in address else self._names.a(name))
-            except LookupFailed as failed:
-                trouble = trouble or not failed.permanent
-                continue
-            if address in found:
-                self._name = name
-                return "pass"
-        return "temperror" if trouble else "fail"
+        self._iprev, self._name = await reverse(self._client.address, self._names)
 
     def found(self) -> Authentication:
         return Authentication(

@@ -10,7 +10,7 @@ from pipeline.suspicion import from_known_pool, looks_generic, reasons, says_a_n
 
 GOOD = {
     "address": "198.51.100.7", "name": "mx7.elsewhere.test", "names_known": True, "helo": "mx7.elsewhere.test",
-    "ours": {"gateway.test", "example.test"}, "spf": "pass",
+    "ours": {"gateway.test", "example.test"}.__contains__, "spf": "pass",
 }  # fmt: skip
 
 

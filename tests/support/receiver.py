@@ -16,16 +16,21 @@ from pathlib import Path
 from typing import Any
 
 import fakeredis
+import msgspec
 from fakeredis import FakeAsyncRedis
 
 from pipeline.bodies import Draft
 from pipeline.directory import Domain
 from pipeline.directory.inherit import home
+from pipeline.events import Refused
 from pipeline.faults import GatepostError
+from pipeline.greylist import Greylist
 from pipeline.intake import Envelope
 from pipeline.limits import Limiter
 from pipeline.settings import Endpoint, Settings
-from workers.receiver import Server, serve
+from tests.support.zone import Zone
+from workers.receiver import Parts, Server, serve
+from workers.receiver.greylisting import Greylisting
 
 PATIENCE = 10.0
 """Seconds after which a silent peer fails the test."""
@@ -44,6 +49,14 @@ class MemoryDirectory:
         self.late: dict[str, Domain] = {}
         """Domains that only a look into the store finds."""
         self.away: GatepostError | None = None
+        self.utf8 = True
+        """Whether the servers of all domains take SMTPUTF8."""
+
+    def change(self, name: str, **fields: object) -> None:
+        self._domains[name] = msgspec.structs.replace(self._domains[name], **fields)
+
+    async def takes_smtputf8(self, domain: Domain) -> bool:
+        return self.utf8
 
     def home(self, name: str) -> Domain | None:
         return home(self._domains, name)
@@ -96,6 +109,25 @@ class MemoryIntake:
     @property
     def last(self) -> Envelope:
         return self.accepted[-1][0]
+
+
+@dataclass
+class MemoryRecord:
+    """Refusals, and loops, in the order in which they were found."""
+
+    refused: list[Refused] = field(default_factory=list)
+    loops: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def add(self, refused: Refused) -> None:
+        self.refused.append(refused)
+
+    async def found(self, domain: str, client: str, recipient: str) -> bool:
+        self.loops.append((domain, client, recipient))
+        return True
+
+    @property
+    def reasons(self) -> list[str]:
+        return [refused.reason for refused in self.refused]
 
 
 @dataclass
@@ -209,6 +241,8 @@ class Receiver:
     pressure: MemoryPressure
     drafts: Drafts
     limiter: Limiter
+    record: MemoryRecord
+    parts: Parts
     clients: list[Client] = field(default_factory=list)
 
     async def connect(self, source: str = "127.0.0.1") -> Client:
@@ -246,32 +280,48 @@ class Receiver:
 
 @contextlib.asynccontextmanager
 async def receiver(
-    path: Path, *, redis: Any = None, clock: Callable[[], int] = time.time_ns, **settings: object
+    path: Path,
+    *,
+    redis: Any = None,
+    clock: Callable[[], int] = time.time_ns,
+    names: Zone | None = None,
+    **settings: object,
 ) -> AsyncIterator[Receiver]:
-    """Settings by their names in `gatepost.toml`; durations and sizes already as such. `redis`: where the limits are, which
-    hold for nobody unless `unlimited_networks` says so; one of its own in memory when there is none.
+    """Settings by their names in `gatepost.toml`; durations and sizes already as such. `redis`: where the limits and the greylist
+    are, which hold for nobody unless `unlimited_networks` says so; one of its own in memory when there is none. `names`: the DNS.
     """
-    intake = MemoryIntake()
     directory = MemoryDirectory(["user@example.test", "other@example.test", "user@second.test"], catch_all=["all.test"])
-    pressure = MemoryPressure()
+    given = Settings(**{
+        "smtp": Endpoint("127.0.0.1:0"), "hostname": "mx.example.test", "data": path / "data", **settings,
+    })  # fmt: skip
     drafts = Drafts(path / "drafts")
     drafts.directory.mkdir(parents=True, exist_ok=True)
-    given = {"smtp": Endpoint("127.0.0.1:0"), "hostname": "mx.example.test", "data": path / "data", **settings}
     store = redis or FakeAsyncRedis(server=fakeredis.FakeServer(), version=(7,))
-    limiter = Limiter(store, Settings(**given), clock=clock)
-    server = await serve(Settings(**given), directory, intake, drafts, pressure, limiter)
-    running = Receiver(server, intake, directory, pressure, drafts, limiter)
-    tending = asyncio.create_task(limiter.tend())
+    record = MemoryRecord()
+    parts = Parts(
+        directory=directory,
+        intake=MemoryIntake(),
+        bodies=drafts,
+        pressure=MemoryPressure(),
+        limiter=Limiter(store, given, clock=clock),
+        refusals=record,
+        greylist=Greylisting(Greylist(store, given), directory, names or Zone({}), "mx.example.test", clock),
+        loops=record,
+        clock=clock,
+    )
+    server = await serve(given, parts)
+    running = Receiver(server, parts.intake, directory, parts.pressure, drafts, parts.limiter, record, parts)
+    tending = asyncio.create_task(parts.limiter.tend())
     try:
         yield running
     finally:
         for client in running.clients:
             client.vanish()
-        if intake.gate is not None:
-            intake.gate.set()
+        if running.intake.gate is not None:
+            running.intake.gate.set()
         await server.close(grace=1)
         tending.cancel()
         await asyncio.wait([tending])
-        await limiter.close()
+        await parts.limiter.close()
         if redis is None:
             await store.aclose()

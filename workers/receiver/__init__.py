@@ -11,15 +11,20 @@
     arrival.py      from the connection to the greeting
     protocol.py     the commands and STARTTLS
     handler.py      what is answered: aiosmtpd's hooks
+    recipients.py   who is a recipient
+    greylisting.py  who has to come again
     hops.py         counting Received lines, against loops
+    loops.py        what becomes of a domain whose server sends mail back
+    refusals.py     writing down what did not get in
     report.py       telling the operator about the unforeseen
     tls.py          the certificate
     server.py       listening and closing
+    role.py         a receiver process
 
 Two rules: 250 to the final dot is said only after the intake has returned, and whatever is not understood or not
 foreseen gets a 4xx or 5xx of `pipeline.replies`, never a text made on the spot.
 """
 
-from workers.receiver.server import Server, serve
+from workers.receiver.server import Parts, Server, serve
 
-__all__ = ["Server", "serve"]
+__all__ = ["Parts", "Server", "serve"]

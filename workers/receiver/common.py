@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from aiosmtpd.smtp import SMTP
 
 from pipeline import replies
 from pipeline.bodies import Draft
+from pipeline.events import Refused
 from pipeline.limits import Limiter
 from pipeline.settings import Network, Settings
 from workers.receiver.guard import NO_BOUNDS, Bounds, Guard
@@ -21,6 +22,12 @@ class Drafts(Protocol):
     """Where a message is kept while it comes in (`pipeline.bodies.Bodies`)."""
 
     def draft(self) -> Draft: ...
+
+
+class Record(Protocol):
+    """Where refusals are written down (`refusals.Refusals`)."""
+
+    def add(self, refused: Refused) -> None: ...
 
 
 class Open(Protocol):
@@ -42,14 +49,18 @@ class Common:
         drafts: Drafts,
         certificates: Certificates,
         limiter: Limiter,
+        refusals: Record,
         settings: Settings,
         *,
         hostname: str,
+        clock: Callable[[], int],
     ) -> None:
         """Needs the running loop."""
         self.drafts = drafts
         self.certificates = certificates
         self.limiter = limiter
+        self.refusals = refusals
+        self.clock = clock
         self.greeting = replies.greeting(hostname)
         self.max_size = int(settings.max_message_size)
         self.max_sessions = settings.max_sessions

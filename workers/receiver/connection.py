@@ -24,6 +24,7 @@ from pipeline import replies
 from pipeline.replies import Reply
 from workers.receiver.common import Common
 from workers.receiver.incoming import Incoming
+from workers.receiver.refusals import facts
 from workers.receiver.session import ReceiverSession, Transaction
 
 MAX_LINE: Final = 2048
@@ -83,14 +84,16 @@ class Connection(SMTP):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
-        common = self._common
-        if common.closing or len(common.connections) >= common.max_sessions:
-            self._ended = True
-            self.transport.write((replies.SHUTTING_DOWN if common.closing else replies.TOO_MANY_SESSIONS).wire)
-            self.transport.close()
-            return
         self.session = ReceiverSession(self.loop, transport.get_extra_info("peername"))
         self._set_post_data_state()
+        common = self._common
+        if common.closing or len(common.connections) >= common.max_sessions:
+            reply = replies.SHUTTING_DOWN if common.closing else replies.TOO_MANY_SESSIONS
+            self._ended = True
+            self._turned_away(reply)
+            self.transport.write(reply.wire)
+            self.transport.close()
+            return
         self._heard = self.loop.time()
         self._timeout_handle = self.loop.call_later(common.glance, self._look_at_the_clock)
         common.connections.add(self)
@@ -283,8 +286,17 @@ class Connection(SMTP):
     def _say_and_end(self, reply: Reply) -> None:
         """The last words, also from outside the task."""
         if not self._ended:
+            self._turned_away(reply)
             self._send(reply)
             self._end()
+
+    def _turned_away(self, reply: Reply) -> None:
+        """Write it down when mail did not get in by this reply."""
+        envelope = self.envelope
+        if replies.turns_away(reply, under_way=envelope.mail_from is not None):
+            common = self._common
+            for fact in facts(reply, self.session, envelope, greeted=self._greeted, at=common.clock()):
+                common.refusals.add(fact)
 
     def _end(self) -> None:
         """Nothing is read any more; what was answered still leaves, if the client takes it within LINGER."""

@@ -33,19 +33,19 @@ def received_lines(head: bytes) -> int:
     return len(_RECEIVED.findall(header_of(head)))
 
 
-def looping(head: bytes, hostname: str, recipients: Iterable[str]) -> tuple[str, ...]:
-    """Those of `recipients` (addresses at their home domains) for whom the message has been here MAX_PASSES times."""
+def looping(head: bytes, hostname: str, recipients: Iterable[str], passes: int = MAX_PASSES) -> tuple[str, ...]:
+    """Those of `recipients` (addresses at their home domains) for whom the message has been here so often."""
     name = hostname.lower().encode()
     header = header_of(head)
     # Mail that was never here does not have our name in it, and costs one search.
     if name not in header.lower():
         return ()
-    passes = _passes(header, name)
+    seen = _passes(header, name)
     found = []
     for recipient in recipients:
         address = recipient.lower().encode("utf-8", "replace")
         domain = address.rpartition(b"@")[2]
-        if passes[address] + passes[domain] >= MAX_PASSES:
+        if seen[address] + seen[domain] >= passes:
             found.append(recipient)
     return tuple(found)
 

@@ -22,7 +22,7 @@ PATIENCE: Final = 4
 class Incoming:
     __slots__ = ("_decoder", "_limit", "_normalise", "draft", "refusal")
 
-    def __init__(self, draft: Draft, limit: int, *, normalise: bool) -> None:
+    def __init__(self, draft: Draft, limit: float, *, normalise: bool) -> None:
         self.draft = draft
         self.refusal: Reply | None = None
         """What will be answered to the end of the data; None while there is nothing to say against it."""

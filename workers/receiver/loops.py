@@ -33,10 +33,11 @@ class Loops:
         self._resolver = resolver
         self._clock = clock
 
-    async def found(self, domain: Domain, client: str, recipient: str) -> bool:
+    async def found(self, name: str, client: str, recipient: str) -> bool:
         """A message for a home domain has gone round; whether the domain is held because of it. Never raises."""
-        if not await self._is_served_by(domain, client):
-            log.warning("mail loop refused", domain=domain.name, recipient=recipient, client=client)
+        domain = self._directory.home(name)
+        if domain is None or not await self._is_served_by(domain, client):
+            log.warning("mail loop refused", domain=name, recipient=recipient, client=client)
             return False
         try:
             held = await self._directory.hold(domain.name, REASON, by=BY, now=self._clock())

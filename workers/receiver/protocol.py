@@ -89,10 +89,13 @@ class ReceiverProtocol(Arrival):
             await command(argument)
         except Exception as error:  # noqa: BLE001 - whatever it is, the client gets a 4xx with a fixed text
             await self._answer(await self.event_handler.handle_exception(error))
+        if self.envelope.in_data:
+            self._set_post_data_state()
 
     async def _answer(self, reply: Reply) -> None:
         """Say it; a refusal may be one too many, and after 421 nothing is said."""
         if reply.code >= 400:
+            self._turned_away(reply)
             reply = await self.guard.refusal(reply)
             if reply.code == 421:
                 self._say_and_end(reply)
@@ -142,12 +145,14 @@ class ReceiverProtocol(Arrival):
         return True
 
     async def smtp_MAIL(self, arg: str | None) -> None:
-        reply = await self.guard.message() or await self._mail(arg or "")
+        limit = await self.guard.message()
+        # Also where the limit is reached the sender is read, to be written down.
+        reply = await self._mail(arg or "", limit)
         if reply is replies.SENDER_OK:
             self._phase(self._common.envelope_time)
-        await self._answer(reply)
+        await self._answer(limit or reply)
 
-    async def _mail(self, argument: str) -> Reply:
+    async def _mail(self, argument: str, limit: Reply | None) -> Reply:
         if not self.session.host_name:
             return replies.HELO_FIRST
         if self.envelope.mail_from is not None:
@@ -155,16 +160,18 @@ class ReceiverProtocol(Arrival):
         text = self._strip_command_keyword("FROM:", argument)
         if not text or text[0] != "<":
             return replies.MAIL_SYNTAX
+        self.envelope.asked_sender = text
         try:
             sender, rest = reverse_path(text)
         except AddressError:
             return replies.BAD_SENDER
+        self.envelope.asked_sender = sender
         options = mail_options(rest)
         if isinstance(options, Reply):
             return options
         if not options.smtputf8 and not argument.isascii():
             return replies.NEEDS_SMTPUTF8
-        reply: Reply = await self._call_handler_hook("MAIL", sender, options)
+        reply: Reply = limit or await self._call_handler_hook("MAIL", sender, options)
         return reply
 
     async def smtp_RCPT(self, arg: str | None) -> None:
@@ -172,6 +179,7 @@ class ReceiverProtocol(Arrival):
         if reply.code >= 400 and reply is not replies.MAIL_FIRST:
             self.envelope.refused = True
         if reply is replies.NO_SUCH_USER:
+            self._turned_away(reply)
             await self._unknown()
         else:
             await self._answer(reply)
@@ -193,10 +201,12 @@ class ReceiverProtocol(Arrival):
         text = self._strip_command_keyword("TO:", argument)
         if not text or text[0] != "<":
             return replies.RCPT_SYNTAX
+        self.envelope.asked_recipient, self.envelope.asked_domain = text, ""
         try:
             recipient, rest = forward_path(text)
         except AddressError:
             return replies.BAD_RECIPIENT
+        self.envelope.asked_recipient = str(recipient)
         options = rcpt_options(rest)
         if isinstance(options, Reply):
             return options
@@ -212,20 +222,19 @@ class ReceiverProtocol(Arrival):
         elif not envelope.recipients:
             await self._answer(replies.NO_VALID_RECIPIENTS if envelope.refused else replies.RCPT_FIRST)
         else:
+            envelope.in_data = True
             common = self._common
-            try:
-                envelope.draft = common.drafts.draft()
-                incoming = Incoming(envelope.draft, common.max_size, normalise=common.normalise)
-                self._send(replies.START_DATA)
-                if await self._receive(incoming):
-                    # Many send 8-bit content without a word; what it is counts, for the servers it will be offered to.
-                    envelope.eight_bit |= incoming.eight_bit
-                    reply = incoming.refusal or await self._call_handler_hook("DATA")
-                    if reply.code == 250:
-                        self.guard.delivered()
-                    await self._answer(reply)
-            finally:
-                self._set_post_data_state()
+            envelope.draft = common.drafts.draft()
+            limit = min(common.max_size, envelope.max_size)
+            incoming = Incoming(envelope.draft, limit, normalise=common.normalise)
+            self._send(replies.START_DATA)
+            if await self._receive(incoming):
+                # Many send 8-bit content without a word; what it is counts, for the servers it will be offered to.
+                envelope.eight_bit |= incoming.eight_bit
+                reply = incoming.refusal or await self._call_handler_hook("DATA")
+                if reply.code == 250:
+                    self.guard.delivered()
+                await self._answer(reply)
 
     async def smtp_STARTTLS(self, arg: str) -> None:
         """With the loop's own TLS: aiosmtpd's builds on private parts of asyncio and bypasses uvloop's."""

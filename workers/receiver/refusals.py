@@ -9,7 +9,7 @@ counted together. Nobody waits for these events; what was not written yet when a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import msgspec
@@ -20,9 +20,11 @@ from pipeline.events import Client, Refused, encode
 from pipeline.faults import StoreError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
+from pipeline.replies import Reply
 from pipeline.settings import SECOND
 from pipeline.steps import Step
 from workers.pause import pause
+from workers.receiver.session import ReceiverSession, Transaction
 
 OWN: Final = 10
 """Refusals of one client in a minute that are events of their own."""
@@ -129,5 +131,39 @@ class Refusals:
         )
 
 
-def shortened(address: str) -> str:
+def facts(
+    reply: Reply, session: ReceiverSession, envelope: Transaction, *, greeted: bool, at: int
+) -> Iterator[Refused]:
+    """What is to be written down when mail did not get in by `reply`: one fact for each recipient that had been accepted, when it
+    turns away the message or the client; else one for what was asked last.
+    """
+    if not greeted:
+        stage = "connect"
+    elif not session.host_name:
+        stage = "hello"
+    elif envelope.mail_from is None:
+        stage = "mail"
+    else:
+        stage = "data" if envelope.in_data else "rcpt"
+    named = [(envelope.asked_recipient, envelope.asked_domain)]
+    if envelope.recipients and (envelope.in_data or reply.code == 421):
+        named = [(spec.original or spec.address, home) for (_, home), spec in envelope.recipients.items()]
+    client = session.client(smtputf8=envelope.smtp_utf8)
+    for recipient, domain in named:
+        yield Refused(
+            at=at,
+            domain=domain,
+            reason=reply.name,
+            client=client,
+            stage=stage,
+            code=reply.code,
+            enhanced=reply.enhanced,
+            reply=reply.text,
+            sender=_shortened(envelope.asked_sender),
+            recipient=_shortened(recipient),
+            note=envelope.note,
+        )
+
+
+def _shortened(address: str) -> str:
     return address if len(address) <= MAX_TEXT else address[:MAX_TEXT] + "..."

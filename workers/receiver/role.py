@@ -9,9 +9,14 @@ from typing import Final
 
 from pipeline import gateways
 from pipeline.faults import StoreError
+from pipeline.greylist import Greylist
+from pipeline.resolver import Resolver
 from workers.notify import notify
 from workers.pressure import Pressure
-from workers.receiver.server import serve
+from workers.receiver.greylisting import Greylisting
+from workers.receiver.loops import Loops
+from workers.receiver.refusals import Refusals
+from workers.receiver.server import Parts, serve
 from workers.wiring import Wiring
 
 GRACE: Final = 20.0
@@ -34,12 +39,14 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     pressure = Pressure(wiring.store.redis, wiring.settings)
     with contextlib.suppress(StoreError):
         await pressure.look()
-    limiter = wiring.limiter
+    limiter, refusals = wiring.limiter, Refusals(wiring.intake_log, wiring.store.partitions, wiring.clock)
+    written = asyncio.Event()
+    writing = asyncio.create_task(refusals.run(written))
     helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
-    server = await serve(wiring.settings, wiring.directory, wiring.intake, wiring.bodies, pressure, limiter)
-    helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
     try:
+        server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
+        helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")
         await stop.wait()
         await server.close(GRACE)
@@ -47,4 +54,27 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         for helper in helpers:
             helper.cancel()
         await asyncio.gather(*helpers, return_exceptions=True)
+        written.set()
+        await writing
         await limiter.close()
+
+
+def _parts(wiring: Wiring, pressure: Pressure, refusals: Refusals) -> Parts:
+    resolver = Resolver(wiring.settings.resolver)
+    return Parts(
+        directory=wiring.directory,
+        intake=wiring.intake,
+        bodies=wiring.bodies,
+        pressure=pressure,
+        limiter=wiring.limiter,
+        refusals=refusals,
+        greylist=Greylisting(
+            Greylist(wiring.store.redis, wiring.settings),
+            wiring.directory,
+            resolver,
+            wiring.hostname,
+            wiring.clock,
+        ),
+        loops=Loops(wiring.directory, resolver, wiring.clock),
+        clock=wiring.clock,
+    )

@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import errno
 import socket
-import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import structlog
@@ -20,9 +21,10 @@ from pipeline.address import AddressError, domain_name
 from pipeline.faults import ConfigurationError
 from pipeline.limits import Limiter
 from pipeline.settings import Settings
-from workers.receiver.common import Common, Drafts
-from workers.receiver.handler import Directory, Handler, Intake, Pressure
+from workers.receiver.common import Common, Drafts, Record
+from workers.receiver.handler import Handler, Intake, Loops, Pressure
 from workers.receiver.protocol import ReceiverProtocol
+from workers.receiver.recipients import Directory, Greylist, Recipients
 from workers.receiver.tls import Certificates
 
 BACKLOG: Final = 1024
@@ -81,13 +83,25 @@ class Server:
         await self._listener.wait_closed()
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parts:
+    """What a receiver works with."""
+
+    directory: Directory
+    intake: Intake
+    bodies: Drafts
+    pressure: Pressure
+    limiter: Limiter
+    refusals: Record
+    greylist: Greylist
+    loops: Loops
+    clock: Callable[[], int]
+    """ns since 1970."""
+
+
 async def serve(
     settings: Settings,
-    directory: Directory,
-    intake: Intake,
-    bodies: Drafts,
-    pressure: Pressure,
-    limiter: Limiter,
+    parts: Parts,
     *,
     port: int | None = None,
     sock: socket.socket | None = None,
@@ -98,21 +112,23 @@ async def serve(
     """
     hostname = _hostname(settings)
     handler = Handler(
-        directory,
-        intake,
-        pressure,
+        Recipients(parts.directory, parts.greylist, settings.max_recipients),
+        parts.intake,
+        parts.pressure,
+        parts.loops,
         hostname=hostname,
         max_size=int(settings.max_message_size),
-        max_recipients=settings.max_recipients,
         max_received=settings.max_received,
     )
     common = Common(
         handler,
-        bodies,
-        Certificates(settings, hostname, time.time_ns()),
-        limiter,
+        parts.bodies,
+        Certificates(settings, hostname, parts.clock()),
+        parts.limiter,
+        parts.refusals,
         settings,
         hostname=hostname,
+        clock=parts.clock,
     )
     return Server(await _listen(settings, common, port, sock), common)
 

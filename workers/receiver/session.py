@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+import math
+from typing import TYPE_CHECKING, Any, Final
 
 from aiosmtpd.smtp import Envelope, Session
 
 from pipeline.bodies import Draft
 from pipeline.events import Client, RecipientSpec
+
+if TYPE_CHECKING:
+    from pipeline.authentication.spf import Result
 
 _MAPPED: Final = "::ffff:"
 
@@ -22,6 +26,8 @@ class ReceiverSession(Session):
         """Address and port of the client: the other end of the connection, or whom that one speaks for."""
         self.limits = limits
         """As EHLO announces them (RFC 9422); empty: not at all."""
+        self.reverse: tuple[str, str] | None = None
+        """What the DNS says of the client's name (`authentication.reverse`); None until somebody asks."""
         self._client: Client | None = None
 
     @property
@@ -64,7 +70,22 @@ class Transaction(Envelope):
         """By what makes two addresses the same mailbox."""
         self.refused = False
         """A recipient was refused."""
+        self.size = 0
+        """Octets that were announced; 0: none were."""
+        self.max_size = math.inf
+        """Octets that the domains of the recipients take."""
         self.eight_bit = False
         self.ret = ""
         self.envid = ""
+        self.spf: Result | None = None
+        """Of the sender; None until somebody asks."""
+        self.greylisted: dict[str, int] = {}
+        """Domain -> when the client was first told to come again (ns)."""
         self.draft: Draft | None = None
+        # What a refusal is written down with: of what was asked last, as the client wrote it.
+        self.asked_sender = ""
+        self.asked_recipient = ""
+        self.asked_domain = ""
+        """The home of the recipient's domain; empty when it is none of ours."""
+        self.in_data = False
+        self.note = ""

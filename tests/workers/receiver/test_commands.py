@@ -18,7 +18,7 @@ async def test_ehlo_announces_what_we_can_do(gate):
     lines = await client.lines()
     assert lines[0] == "250-mx.example.test"
     assert {line[4:] for line in lines[1:]} == {
-        "SIZE 35883008", "8BITMIME", "SMTPUTF8", "PIPELINING", "ENHANCEDSTATUSCODES", "STARTTLS", "LIMITS RCPTMAX=1000", "HELP",
+        "SIZE 35883008", "8BITMIME", "SMTPUTF8", "PIPELINING", "ENHANCEDSTATUSCODES", "DSN", "STARTTLS", "LIMITS RCPTMAX=1000", "HELP",
     }  # fmt: skip
 
 

@@ -208,7 +208,7 @@ async def test_several_receivers_share_one_port(tmp_path):
     async with receiver(tmp_path / "one") as one:
         address = Endpoint(f"127.0.0.1:{one.server.port}")
         settings = Settings(smtp=address, data=tmp_path, hostname="two.example.test")
-        two = await serve(settings, one.directory, one.intake, one.drafts, one.pressure, one.limiter)
+        two = await serve(settings, one.parts)
         greetings = set()
         async with asyncio.timeout(10):
             while len(greetings) < 2:
@@ -221,26 +221,19 @@ async def test_a_port_in_use_is_one_clear_line(tmp_path, gate):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         settings = Settings(smtp=Endpoint(f"127.0.0.1:{taken.getsockname()[1]}"), data=tmp_path)
         with pytest.raises(ConfigurationError, match=r"cannot listen on 127\.0\.0\.1:\d+: EADDRINUSE") as caught:
-            await serve(settings, gate.directory, gate.intake, gate.drafts, gate.pressure, gate.limiter)
+            await serve(settings, gate.parts)
     assert caught.value.remedy
 
 
 async def test_a_host_name_that_is_none_is_one_clear_line(tmp_path, gate):
     with pytest.raises(ConfigurationError, match="hostname 'mx one': not a domain name"):
-        await serve(
-            Settings(data=tmp_path, hostname="mx one"),
-            gate.directory,
-            gate.intake,
-            gate.drafts,
-            gate.pressure,
-            gate.limiter,
-        )
+        await serve(Settings(data=tmp_path, hostname="mx one"), gate.parts)
 
 
 async def test_a_socket_that_listens_already_can_be_handed_over(tmp_path, gate):
     sock = socket.create_server(("127.0.0.1", 0))
     settings = Settings(data=tmp_path, hostname="handed.example.test")
-    server = await serve(settings, gate.directory, gate.intake, gate.drafts, gate.pressure, gate.limiter, sock=sock)
+    server = await serve(settings, gate.parts, sock=sock)
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     assert (await reader.readline()).startswith(b"220 handed")
     writer.close()
