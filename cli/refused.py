@@ -112,6 +112,8 @@ def _show(screen: Screen, refusals: Sequence[Refusal], total: int) -> None:
                 "dim",
             ),
         )
+        if event.note:
+            screen.say("  ", (f"because of {clean(event.note)}", "dim"))
         screen.say("  ", (f"gatepost trace {refusal.id}", "dim"))
     if total > len(refusals):
         screen.say((f"{count(total - len(refusals), 'older one')}, see --limit", "dim"))
@@ -148,4 +150,5 @@ def refusal_form(refusal: Refusal) -> dict[str, Any]:
         "client": {"address": event.client.address, "helo": event.client.helo, "tls": event.client.tls},
         "count": event.count,
         "since": rfc3339(event.since),
+        "note": event.note,
     }

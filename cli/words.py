@@ -123,7 +123,10 @@ def _refused(event: Refused) -> Told:
     to = f" to {clean(event.recipient)}" if event.recipient else ""
     often = f", {event.count:,} times since {render.local(event.since)}" if event.count > 1 else ""
     said = f"{event.code} {event.enhanced} {clean(event.reply)}"
-    return Told("refused", BAD, f"{who}{to} at {clean(event.stage)}{often}".strip(), (from_client(event.client), said))
+    more = [from_client(event.client), said]
+    if event.note:
+        more.append(f"because of {clean(event.note)}")
+    return Told("refused", BAD, f"{who}{to} at {clean(event.stage)}{often}".strip(), tuple(more))
 
 
 def _received(event: Received) -> Told:

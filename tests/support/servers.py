@@ -22,10 +22,12 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 import msgspec
 import pytest
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 PATH = f"{os.environ.get('PATH', '')}:/usr/local/sbin:/usr/sbin:/sbin"
@@ -44,14 +46,15 @@ def need(program: str) -> str:
     return shutil.which(program, path=PATH) or missing(program)
 
 
-def wait_until(condition: Callable[[], object], *, within: float = 10, what: str = "the condition") -> None:
-    """Return as soon as `condition()` is true; fail the test after `timeout` seconds."""
+def wait_until(condition: Callable[[], T], *, within: float = 10, what: str = "the condition") -> T:
+    """What `condition()` returns as soon as that is true; fail the test after `within` seconds."""
     deadline = time.monotonic() + within
     pause = threading.Event()
-    while not condition():
+    while not (found := condition()):
         if time.monotonic() > deadline:
             pytest.fail(f"{what} did not come true within {within:g} s")
         pause.wait(0.01)
+    return found
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], *, within: float = 10, what: str = "it") -> None:
