@@ -113,6 +113,8 @@ def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
         "oldest_id": domain.oldest_id,
         "server": domain.server,
         "state": domain.state,
+        "hold": {"since": rfc3339(domain.hold.since), "by": domain.hold.by, "reason": domain.hold.reason}
+        if domain.hold else None,
         "down_since": rfc3339(domain.since or 0),
         "tries": domain.tries,
         "next_try": rfc3339(domain.next_try or 0),

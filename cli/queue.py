@@ -66,14 +66,19 @@ async def show(
 
 async def _report(opened: Session, domain: str | None) -> QueueReport:
     from cli.names import domain_of
-    from pipeline.rerouting import ways
     from projections.readers.queue import read_queue
 
-    wiring = opened.wiring
-    await wiring.directory.refresh()
-    routes = {name: way.route for name, way in ways(wiring.directory.domains()).items()}
+    wiring, directory = opened.wiring, opened.wiring.directory
+    await directory.refresh()
+    homes = {name: home for name in directory.domains() if (home := directory.home(name)) is not None}
     wanted = domain_of(domain) if domain is not None else None
-    return await read_queue(wiring.store.redis, wiring.store.partitions, wanted, routes)
+    return await read_queue(
+        wiring.store.redis,
+        wiring.store.partitions,
+        wanted,
+        routes={name: home.route for name, home in homes.items()},
+        holds={name: home.hold for name, home in homes.items() if home.hold is not None},
+    )
 
 
 def _show(screen: Screen, report: QueueReport, now: int, *, one: bool) -> None:
@@ -88,6 +93,7 @@ def _show(screen: Screen, report: QueueReport, now: int, *, one: bool) -> None:
         [row for row, _ in rows],
     )
     for domain in report.domains:
+        _hold(screen, domain, now)
         _error(screen, domain, now)
     if not one and len(rows) > 1:
         screen.say()
@@ -108,6 +114,8 @@ def _state(domain: DomainQueue, now: int) -> tuple[str, str]:
     from cli.render import age, clean
 
     server = clean(domain.server)
+    if domain.hold is not None:
+        return "held", "yellow"
     if domain.state == "deferred":
         down = f" for {age(now - domain.since)}" if domain.since else ""
         return f"{server} down{down}", "red"
@@ -122,6 +130,19 @@ def _next(domain: DomainQueue, now: int) -> str:
     if domain.next_try is None:
         return ""
     return relative(domain.next_try, now) if domain.next_try > now else "now"
+
+
+def _hold(screen: Screen, domain: DomainQueue, now: int) -> None:
+    from cli.render import clean, relative
+
+    hold = domain.hold
+    if hold is not None:
+        screen.say()
+        screen.say(
+            (clean(domain.domain), "bold"),
+            f": held {relative(hold.since, now)} by {clean(hold.by)}: {clean(hold.reason)}",
+        )
+        screen.say("  Let its mail flow again: gatepost domain resume ", (clean(domain.domain), "bold"))
 
 
 def _error(screen: Screen, domain: DomainQueue, now: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.directory import Hold
 from pipeline.events import Attempt
 from pipeline.store import Client, faults
 from projections.queue import FIELDS, LIVE, NAME, Down, LastError, decode_row
@@ -39,12 +40,13 @@ class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
     server: str = ""
     """The one dialled last, else the first of the route."""
     state: str = "open"
-    """open, or deferred: no server can be used until `next_try`."""
+    """open; deferred: no server can be used until `next_try`; held: nothing is sent until somebody says so."""
+    hold: Hold | None = None
     since: int | None = None
     """Start of the outage."""
     tries: int = 0
     next_try: int | None = None
-    """None: nothing waits; 0: as soon as a connection is free."""
+    """None: nothing waits, or it is held; 0: as soon as a connection is free."""
     error: QueueError | None = None
     odd: int = 0
     """Recipients named by events that cannot be; anything but 0 is damage."""
@@ -58,7 +60,7 @@ class ServerQueue(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int
     oldest: int | None
     state: str
-    """open, deferred, or mixed when its domains differ."""
+    """open, deferred, held, or mixed when its domains differ."""
     next_try: int | None
     """The earliest of its domains."""
 
@@ -85,14 +87,20 @@ class WaitingMessage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def read_queue(
-    redis: Client, partitions: int, domain: str | None = None, routes: Mapping[str, Sequence[str]] | None = None
+    redis: Client,
+    partitions: int,
+    domain: str | None = None,
+    *,
+    routes: Mapping[str, Sequence[str]] | None = None,
+    holds: Mapping[str, Hold] | None = None,
 ) -> QueueReport:
-    """What waits. `routes`: servers of each domain as configured, for those that were never dialled."""
+    """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one."""
     domains: list[DomainQueue] = []
     for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
         domains += await _read(redis, some, routes or {})
     if domain is not None and not domains:
         domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {})]
+    domains = [_held(one, (holds or {}).get(one.domain)) for one in domains]
     shown = [one for one in domains if one.messages or domain is not None]
     return QueueReport(
         domains=tuple(shown),
@@ -151,6 +159,10 @@ def _domain(
         error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
         odd=odd,
     )
+
+
+def _held(domain: DomainQueue, hold: Hold | None) -> DomainQueue:
+    return domain if hold is None else msgspec.structs.replace(domain, state="held", hold=hold, next_try=None)
 
 
 def _first(times: Any) -> int | None:

@@ -169,6 +169,9 @@ def test_mail_that_a_customers_server_sends_back_stops_and_the_domain_is_held():
             assert "its domain is held" in running.process.output()
             # Deliverers learn within a second that the domain is held.
             kept = wait_until(lambda: keeps(running), what="a message that stays")
+            (queued,) = running.json("queue")["domains"]
+            assert (queued["state"], queued["hold"]["by"], queued["next_try"]) == ("held", "gateway", None)
+            assert f"gatepost domain resume {DOMAIN}" in running.cli("queue").stdout
             running.cli("domain", "resume", DOMAIN)
             running.wait_kinds(kept, "Received", "Scanned", "Queued", "Delivered")
             ids = [one.id for one in theirs.arrived]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pipeline.directory import Hold
 from pipeline.events import Attempt, Deferred, Delivered, Quarantined, RouteDeferred
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id, partition_for
@@ -91,6 +92,15 @@ async def test_a_domain_that_was_never_dialled_waits_for_the_server_of_its_route
     report = await read_queue(redis, PARTITIONS, routes={C: ("mx.c.test:25", "mx2.c.test:25")})
     assert [one.server for one in report.servers] == ["mx.c.test:25"]
     assert report.domains[0].next_try == 0
+
+
+async def test_a_domain_that_is_held_has_no_next_attempt_whatever_its_server_does(redis, log):
+    hold = Hold(since=AT, reason="they move house", by="root")
+    await project(redis, log, [(message(A, 1), received("x@a.test", domain=A)), ("@" + A, down(A, "mx.a.test:25"))])
+    (domain,) = (await read_queue(redis, PARTITIONS, holds={A: hold})).domains
+    assert (domain.state, domain.hold, domain.next_try, domain.messages) == ("held", hold, None, 1)
+    report = await read_queue(redis, PARTITIONS, holds={A: hold})
+    assert [(one.state, one.next_try) for one in report.servers] == [("held", None)]
 
 
 @pytest.mark.parametrize(("messages", "expected"), [(1, AT + 901 * SECOND), (2, 0)])

@@ -1,8 +1,8 @@
 """Writing down what did not get in: bounded, whatever strangers do.
 
 A refusal is a fact as well as a delivery, so that a trace finds a message that never got in. But a stranger can be refused as often
-as they like, and the log is kept for long: of each client the first few in a minute are events of their own, all further ones with the same
-reason become one event with a count, at the end of the minute. When there are more clients than can be told apart, they are
+as they like, and the log is kept for long: of each client, domain and reason the first few in a minute are events of their own, and all
+further ones become one event with a count, at the end of the minute. When there are more clients than can be told apart, they are
 counted together. Nobody waits for these events; what was not written yet when a process is killed, half a second's worth, is lost.
 """
 
@@ -27,9 +27,9 @@ from workers.pause import pause
 from workers.receiver.session import ReceiverSession, Transaction
 
 OWN: Final = 10
-"""Refusals of one client in a minute that are events of their own."""
+"""Refusals of one client, domain and reason in a minute that are events of their own."""
 ALL: Final = 1000
-"""The same of all clients of a process: 17 a second, some 10 MB of log in an hour at worst."""
+"""The same of all together in a process: 17 a second, some 10 MB of log in an hour at worst."""
 MINUTE: Final = 60 * SECOND
 COUNTED: Final = 5000
 """Counts that are kept apart (client, domain and reason); about 5 MB."""
@@ -53,8 +53,8 @@ class Refusals:
         self._clock = clock
         self._pending: list[Refused] = []
         self._counted: dict[tuple[str, str, str], Refused] = {}
-        self._own: dict[str, int] = {}
-        """Client -> its refusals in this minute."""
+        self._own: dict[tuple[str, str, str], int] = {}
+        """How many were events of their own in this minute."""
         self._all = 0
         self._minute_ends = 0
         self._writing: set[asyncio.Future[bool]] = set()
@@ -62,13 +62,13 @@ class Refusals:
     def add(self, refused: Refused) -> None:
         if refused.at >= self._minute_ends:
             self._new_minute(refused.at)
-        client = refused.client.address
-        own = self._own[client] = self._own.get(client, 0) + 1
-        if own <= OWN and self._all < ALL:
+        key = (refused.client.address, refused.domain, refused.reason)
+        own = self._own.get(key, 0)
+        if own < OWN and self._all < ALL:
+            self._own[key] = own + 1
             self._all += 1
             self._pending.append(refused)
             return
-        key = (client, refused.domain, refused.reason)
         if key not in self._counted and len(self._counted) >= COUNTED:
             key = ("", "", refused.reason)
             refused = msgspec.structs.replace(refused, client=MANY, domain="", sender="", recipient="")

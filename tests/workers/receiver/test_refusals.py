@@ -72,13 +72,15 @@ async def test_each_minute_begins_anew(store):
     assert sorted(row.event.count for row in rows) == [*[1] * (2 * OWN + 1), 5]
 
 
-async def test_counts_are_apart_for_each_reason_and_domain(store):
-    events = [refused() for _ in range(OWN)]
-    events += [refused(), refused(reason="relay_denied", domain=""), refused(domain="b.test"), refused(domain="b.test")]
-    rows = await all_of(store, *events)
+async def test_a_flood_of_one_kind_hides_no_other_of_the_same_client(store):
+    events = [refused() for _ in range(OWN + 1)]
+    others = [refused(reason="relay_denied", domain=""), refused(domain="b.test"), refused(domain="b.test")]
+    rows = await all_of(store, *events, *others, *others * OWN)
+    alone = Counter((row.event.domain, row.event.reason) for row in rows if not row.event.since)
+    assert alone == {("example.test", "no_such_user"): OWN, ("", "relay_denied"): OWN, ("b.test", "no_such_user"): OWN}
     counted = [row.event for row in rows if row.event.since]
     assert sorted((one.domain, one.reason, one.count) for one in counted) == [
-        ("", "relay_denied", 1), ("b.test", "no_such_user", 2), ("example.test", "no_such_user", 1),
+        ("", "relay_denied", 1), ("b.test", "no_such_user", OWN + 2), ("example.test", "no_such_user", 1),
     ]  # fmt: skip
 
 
