@@ -48,6 +48,7 @@ async def examine(common: Common) -> list[Finding]:
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
+    found += await about_seal(settings)
     running = False
     if any(finding.weight == FATAL for finding in found):
         return [*found, *about_certificate(settings, dt.datetime.now(dt.UTC))]
@@ -256,6 +257,31 @@ def _end_of(certificate: Path) -> dt.datetime:
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+async def about_seal(settings: Settings) -> list[Finding]:
+    """Whether others can verify our ARC seals."""
+    from pipeline.resolver import LookupFailed, Resolver
+    from workers.wiring import key_sealer
+
+    if not settings.arc_domain:
+        return []
+    try:
+        sealer = key_sealer(settings, "")
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "seal", str(fault), fault.remedy)]
+    publish = f'Publish this TXT record there: "{sealer.record}"'
+    try:
+        records = await Resolver(settings.resolver).txt(sealer.key_name)
+    except LookupFailed as failed:
+        if not failed.permanent:
+            return [Finding(WARNING, "seal", f"its key could not be looked up: {failed}", "Try again later.")]
+        records = ()
+    keys = [record.decode("latin-1").replace(" ", "").partition("p=")[2].partition(";")[0] for record in records]
+    if sealer.record.partition("p=")[2] in keys:
+        return [Finding(GOOD, "seal", f"its key is published at {sealer.key_name}")]
+    what = "another key is" if any(keys) else "nothing is"
+    return [Finding(WARNING, "seal", f"{what} published at {sealer.key_name}: nobody can verify our seals", publish)]
 
 
 async def about_port(settings: Settings, *, running: bool) -> list[Finding]:

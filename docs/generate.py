@@ -1,6 +1,6 @@
-"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings.
+"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings, the replies.
 
-Run `python -m docs.generate` after a change to the table of states or to a setting; a test says when it was forgotten.
+Run `python -m docs.generate` after a change to the table of states or to a setting or reply; a test says when it was forgotten.
 """
 
 from __future__ import annotations
@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pipeline.replies
+from pipeline.replies import Reply
 from pipeline.settings import describe
 from pipeline.state import NEXT, TERMINAL, Stage
 
@@ -31,7 +33,22 @@ def settings() -> str:
     return "\n".join(["| key | default | meaning |", "| --- | --- | --- |", *rows])
 
 
-GENERATED = {"architecture.md": ("states", states), "settings.md": ("settings", settings)}
+def replies() -> str:
+    """Every reply with its name."""
+    named = {reply for reply in vars(pipeline.replies).values() if isinstance(reply, Reply)}
+    rows = [
+        f"| {reply.code} {reply.enhanced} | {reply.text} | `{reply.name}` |"
+        for reply in sorted(named, key=lambda reply: (reply.code, reply.enhanced, reply.name))
+        if reply.code >= 400
+    ]
+    return "\n".join(["| code | text | name |", "| --- | --- | --- |", *rows])
+
+
+GENERATED = {
+    "architecture.md": ("states", states),
+    "settings.md": ("settings", settings),
+    "front-door.md": ("replies", replies),
+}
 
 
 def updated(name: str) -> str:

@@ -25,7 +25,7 @@ from pipeline.settings import Settings
 from pipeline.store import Store
 
 if TYPE_CHECKING:
-    from pipeline.authentication.seal import Sealer
+    from pipeline.authentication.seal import KeySealer
 
 SOCKET_LIMIT: Final = 100
 """A unix socket's path has at most 107 octets."""
@@ -57,10 +57,8 @@ def hostname(settings: Settings) -> str:
     return settings.hostname or socket.getfqdn()
 
 
-def sealer(settings: Settings, authserv_id: str) -> Sealer | None:
-    """Who seals forwarded messages; None when nobody is to. Raises ConfigurationError."""
-    if not settings.arc_domain:
-        return None
+def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
+    """Who seals forwarded messages as the settings say. Raises ConfigurationError."""
     from pipeline.authentication.seal import KeySealer  # noqa: PLC0415 - loads cryptography, for the few who seal
 
     return KeySealer.from_file(settings.arc_domain, settings.arc_selector, authserv_id, Path(settings.arc_key))
@@ -83,7 +81,7 @@ class Wiring:
         self.forwarding = Forwarding(
             hostname=self.hostname,
             authserv_id=self.authserv_id,
-            sealer=sealer(settings, self.authserv_id),
+            sealer=key_sealer(settings, self.authserv_id) if settings.arc_domain else None,
             clock=self.clock,
         )
         self.schedule = Schedule(store, settings, beyond_memory=True)

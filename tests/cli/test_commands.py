@@ -23,7 +23,9 @@ from pipeline.log import Log
 from pipeline.settings import Settings, load
 from projections.builds import live_prefixes
 from tests.cli.conftest import ANNA, BUSY, CONTENT, DOMAIN, SECOND, SENDER, Shop
+from tests.support.dns import names_in_a_thread
 from tests.support.servers import free_port
+from tests.support.signing import rsa_signer
 
 TAKEN = Attempt(server="mx.example.test:25", address="192.0.2.1", stage="dot", code=250, reply="250 2.0.0 taken")
 NO_USER = Attempt(
@@ -487,6 +489,30 @@ def test_a_check_names_what_is_wrong_and_the_remedy(shop: Shop, monkeypatch, tmp
     done = shop.run("check")
     assert done.code == 1
     assert "-> Set tls_certificate and tls_key" in done.out
+
+
+def test_a_check_says_what_to_publish_for_our_seals(shop: Shop, monkeypatch, tmp_path):
+    signer = rsa_signer()
+    pem = tmp_path / "arc.pem"
+    for name, value in {"DOMAIN": "gateway.test", "SELECTOR": "arc", "KEY": str(pem)}.items():
+        monkeypatch.setenv(f"GATEPOST_ARC_{name}", value)
+    assert any(one.startswith("seal: cannot read") for one in findings(shop)["fatal"])
+    pem.write_bytes(signer.pem)
+    published = ("arc._domainkey.gateway.test", "TXT")
+    key = signer.record.decode().partition("p=")[2]
+    with names_in_a_thread({}) as names:
+        monkeypatch.setenv("GATEPOST_RESOLVER", f"127.0.0.1:{names.port}")
+        (found,) = (one for one in findings(shop)["warning"] if one.startswith("seal:"))
+        assert found == "seal: nothing is published at arc._domainkey.gateway.test: nobody can verify our seals"
+        assert f'"v=DKIM1; k=rsa; p={key}"' in " ".join(
+            one["remedy"] for one in shop.run("check", "--json").json["findings"]
+        )
+        names.records[published] = ['"v=DKIM1; p=MIIBIjANBgkq"']
+        assert any("another key is published" in one for one in findings(shop)["warning"])
+        names.records[published] = [" ".join(f'"{part}"' for part in ("v=DKIM1; p=", key[:200], key[200:]))]
+        assert "seal: its key is published at arc._domainkey.gateway.test" in findings(shop)["good"]
+        names.failing.add(published[0])
+        assert any("could not be looked up" in one for one in findings(shop)["warning"])
 
 
 def test_a_check_finds_a_redis_that_would_lose_mail(shop: Shop, redis_server):
