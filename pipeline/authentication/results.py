@@ -91,10 +91,12 @@ def folded(name: str, parts: Sequence[Sequence[str]]) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
+@functools.lru_cache(256)
 def _keyword(text: str) -> str:
     return _NOT_IN_KEYWORD.sub("-", text) or "-"
 
 
+@functools.lru_cache(256)
 def _property(name: str) -> str:
     """ptype.property; what is neither is a matter of ours (RFC 8601 2.3)."""
     name = _NOT_IN_PROPERTY.sub("-", name)
