@@ -19,8 +19,8 @@ from pipeline.store import BLOCK_MS, Client, explain, faults
 from workers.pause import pause
 from workers.wiring import Wiring
 
-BATCH: Final = 32
-"""Entries per stream and read."""
+BATCH: Final = 64
+"""Entries per stream and read. Their bodies are in memory at once: 16 MiB at most for each stream."""
 NEW, OURS = ">", "0"
 """What to read of a group (XREADGROUP): entries nobody had yet, or those that are in our hands."""
 HEAD_START: Final = 0.02

@@ -109,6 +109,8 @@ def _value(text: str, *, utf8: bool, spaces: bool = False) -> str:
     5).
     """
     text = text[:MAX_VALUE]
+    if text.isascii() and _BARE.fullmatch(text):
+        return text
     if not utf8 and not text.isascii():
         text = _ascii(text)
     text = " ".join([_visible(word, utf8=utf8) for word in text.split()]) if spaces else _visible(text, utf8=utf8)
