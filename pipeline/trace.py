@@ -71,6 +71,7 @@ def _with(message: Message) -> str:
     return f" with {_name(client.protocol)}{using}"
 
 
+@functools.lru_cache(1024)
 def _name(text: str) -> str:
     return _NOT_IN_NAME.sub("?", text[:_MAX_NAME])
 

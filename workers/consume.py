@@ -19,10 +19,12 @@ from pipeline.store import BLOCK_MS, Client, explain, faults
 from workers.pause import pause
 from workers.wiring import Wiring
 
-BATCH: Final = 32
-"""Entries per stream and read."""
+BATCH: Final = 64
+"""Entries per stream and read. Their bodies are in memory at once: 16 MiB at most for each stream."""
 NEW, OURS = ">", "0"
 """What to read of a group (XREADGROUP): entries nobody had yet, or those that are in our hands."""
+HEAD_START: Final = 0.02
+"""Seconds that a batch has for itself: most are done by then, and what came meanwhile is one batch more and not ten."""
 PAUSE: Final = 0.5
 """Seconds between two looks whether Redis is back."""
 
@@ -124,6 +126,7 @@ class Consumer:
             self._in_hand.update((entry.stream, entry.id) for entry in fresh)
             task = asyncio.create_task(self._work(fresh, tries))
             self._batches.add(task)
+            await asyncio.wait({task}, timeout=HEAD_START)
         while len(self._in_hand) >= self._ahead and self._batches:
             await asyncio.wait(self._batches, return_when=asyncio.FIRST_COMPLETED)
             self._ended()

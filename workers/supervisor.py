@@ -1,7 +1,8 @@
 """`gatepost up`: the embedded Redis and every role as processes of one parent, which restarts what dies.
 
 start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
-         roles, say "ready" when all of them said so
+         roles, say "ready" when all of them said so; the syncer is started when there is a sync, as most gateways have
+         none and each process takes some 35 MiB
 a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying at start
 SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
 SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
@@ -22,9 +23,10 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from pipeline.faults import ConfigurationError, GatepostError
+from pipeline import keys
+from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.settings import Endpoint, Settings
-from pipeline.store import refuse_unsafe
+from pipeline.store import faults, refuse_unsafe
 from workers import logs
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis, end_with_parent
@@ -43,6 +45,10 @@ REDIS_PAUSE: Final = 2.0
 STEADY: Final = 2.0
 """A process that lived for so many seconds did not die of starting, and is replaced without a longer pause."""
 READY_TIMEOUT: Final = 60.0
+ON_DEMAND: Final = "syncer"
+"""The role that has nothing to do while there is no sync."""
+LOOK: Final = 2.0
+"""Seconds between two looks whether there is one."""
 
 
 def plan(settings: Settings) -> list[str]:
@@ -54,7 +60,7 @@ def plan(settings: Settings) -> list[str]:
         *["deliverer"] * settings.deliverers,
         "projector",
         "janitor",
-        "syncer",
+        ON_DEMAND,
     ]
 
 
@@ -108,6 +114,7 @@ class Supervisor:
         self._redis = EmbeddedRedis(settings)
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._wiring: Wiring | None = None
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
         self._notifications: Notifications | None = None
@@ -142,11 +149,8 @@ class Supervisor:
         if not self._settings.redis_url:
             await self._redis.take_over()
             await self._redis.start()
-        wiring = await Wiring.connect(self._settings)
-        try:
-            await refuse_unsafe(wiring.store.redis)
-        finally:
-            await wiring.close()
+        self._wiring = await Wiring.connect(self._settings)
+        await refuse_unsafe(self._wiring.store.redis)
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -175,7 +179,8 @@ class Supervisor:
 
     async def _all_ready(self) -> None:
         for worker in self._workers:
-            await worker.ready.wait()
+            if worker.role != ON_DEMAND:
+                await worker.ready.wait()
 
     def _on_ready(self, pid: int) -> None:
         for worker in self._workers:
@@ -201,7 +206,7 @@ class Supervisor:
 
     async def _keep(self, worker: Worker) -> None:
         """Keep one place filled until we stop."""
-        while not self._stop.is_set():
+        while await self._until_wanted(worker):
             self._spawn(worker)
             process = worker.process
             assert process is not None
@@ -214,6 +219,24 @@ class Supervisor:
             log.error("worker died", role=worker.role, how=_how(process.returncode), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
+
+    async def _until_wanted(self, worker: Worker) -> bool:
+        """Wait until there is work for a process in this place; False when none is to be started any more."""
+        while True:
+            wanted = worker.role != ON_DEMAND or await self._has_sync()
+            if self._stop.is_set() or worker.replaced:
+                return False
+            if wanted:
+                return True
+            await pause(self._stop, LOOK)
+
+    async def _has_sync(self) -> bool:
+        assert self._wiring is not None
+        try:
+            with faults():
+                return bool(await self._wiring.store.redis.exists(keys.SYNCS))
+        except StoreError:
+            return False
 
     async def _keep_redis(self) -> None:
         wait = FIRST_PAUSE
@@ -295,6 +318,8 @@ class Supervisor:
                 log.warning("did not stop in time", role=worker.role)
                 self._signal(worker, signal.SIGKILL)
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._wiring is not None:
+            await self._wiring.close()
         await self._redis.stop()
         if self._workers:
             log.info("stopped")

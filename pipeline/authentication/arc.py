@@ -108,6 +108,8 @@ class _Seal(NamedTuple):
 
 def structure(fields: Fields) -> Structure:
     """The sets on a message, in order (5.2, 1 to 3)."""
+    if not any(fields.places(name) for name in (RESULTS, MESSAGE, SEAL)):
+        return Structure()
     found, flaw = _collected(fields)
     highest = max(max(those, default=0) for those in found.values())
     if flaw == _MANY or highest > MAX_SETS:

@@ -209,14 +209,20 @@ class Fields:
 
     def __init__(self, header: Header) -> None:
         self._header = header
-        self._places: dict[bytes, list[int]] = {}
-        for place, (name, _, _) in enumerate(header.spans):
-            self._places.setdefault(name, []).append(place)
+        self._places: dict[bytes, list[int]] | None = None
         self._relaxed: dict[int, bytes] = {}
 
     def places(self, name: bytes) -> Sequence[int]:
         """Where the fields of a name (in lower case) are, from the top."""
-        return self._places.get(name, ())
+        # Where the others are need not be known for a name that is not there, and much mail has no signature.
+        return self._by_name().get(name, ()) if name in self._header.index else ()
+
+    def _by_name(self) -> dict[bytes, list[int]]:
+        if self._places is None:
+            self._places = {}
+            for place, (name, _, _) in enumerate(self._header.spans):
+                self._places.setdefault(name, []).append(place)
+        return self._places
 
     def raw(self, place: int) -> bytes:
         """As received, with its CRLF. The last of a message that ends in its header may lack it; then it gets it."""
@@ -239,9 +245,10 @@ class Fields:
         signature's place; it was not there when it was computed.
         """
         chosen = []
+        everywhere = self._by_name()
         left: dict[bytes, int] = {}
         for name in names:
-            places = self._places.get(name)
+            places = everywhere.get(name)
             if places is None:
                 continue
             at = left.get(name, len(places)) - 1

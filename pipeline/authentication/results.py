@@ -91,10 +91,12 @@ def folded(name: str, parts: Sequence[Sequence[str]]) -> bytes:
     return ("\r\n".join(lines) + "\r\n").encode()
 
 
+@functools.lru_cache(256)
 def _keyword(text: str) -> str:
     return _NOT_IN_KEYWORD.sub("-", text) or "-"
 
 
+@functools.lru_cache(256)
 def _property(name: str) -> str:
     """ptype.property; what is neither is a matter of ours (RFC 8601 2.3)."""
     name = _NOT_IN_PROPERTY.sub("-", name)
@@ -107,6 +109,8 @@ def _value(text: str, *, utf8: bool, spaces: bool = False) -> str:
     5).
     """
     text = text[:MAX_VALUE]
+    if text.isascii() and _BARE.fullmatch(text):
+        return text
     if not utf8 and not text.isascii():
         text = _ascii(text)
     text = " ".join([_visible(word, utf8=utf8) for word in text.split()]) if spaces else _visible(text, utf8=utf8)

@@ -8,6 +8,7 @@ Nothing that a stranger wrote makes it raise, and nothing of it comes out but as
 from __future__ import annotations
 
 import asyncio
+import functools
 import ipaddress
 import re
 import socket
@@ -44,6 +45,9 @@ MAX_SHOWN: Final = 300
 # RFC 7208 4.3: more than one label, and no address. Any visible character but those that make another thing of the text.
 _LABEL: Final = r"[^\x00-\x20.\[\\\]\x7f-\U0010ffff]{1,63}"
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)+(?![0-9]+\Z){_LABEL}")
+
+_client: Final = functools.lru_cache(1024)(ipaddress.ip_address)
+"""Most clients send more than one message."""
 
 
 class Lookups(Protocol):
@@ -112,7 +116,7 @@ async def check_host(
     if len(name) > macros.MAX_NAME or _DOMAIN.fullmatch(name) is None:
         return Result("none")
     try:
-        client = ipaddress.ip_address(address)
+        client = _client(address)
     except ValueError:
         return Result("none", name)
     check = _Check(client, sender, name, helo, names, receiver, now)

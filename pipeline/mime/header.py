@@ -46,7 +46,7 @@ def bounds(content: Buffer, start: int, stop: int) -> tuple[int, int]:
 class Header:
     """Names are `bytes` in lower case; values as received, without the white space around them, until asked for as text."""
 
-    __slots__ = ("_cut", "_fields", "_index", "_spans", "body", "content", "end", "start")
+    __slots__ = ("_authors", "_cut", "_fields", "_index", "_spans", "body", "content", "end", "start")
 
     def __init__(self, content: Buffer, start: int = 0, limits: tuple[int, int] | None = None) -> None:
         """`limits`: the end of the block and the start of the body, where the caller knows them."""
@@ -56,6 +56,7 @@ class Header:
         self._fields: tuple[tuple[bytes, bytes], ...] | None = None
         self._spans: tuple[tuple[bytes, int, int], ...] | None = None
         self._index: dict[bytes, list[bytes]] | None = None
+        self._authors: list[Mailbox] | None = None
         self._cut = False
 
     def _block(self) -> bytes:
@@ -160,4 +161,6 @@ class Header:
     @property
     def authors(self) -> list[Mailbox]:
         """The mailboxes of From."""
-        return mailboxes(self.value(b"from"))
+        if self._authors is None:
+            self._authors = mailboxes(self.value(b"from"))
+        return self._authors

@@ -62,6 +62,7 @@ def context(ca_file: str, *, verify: bool) -> ssl.SSLContext:
     except (OSError, ValueError) as error:
         why = "not a PEM file with certificates" if isinstance(error, ssl.SSLError | ValueError) else error.strerror
         raise ConfigurationError(f"ca_file {shown(ca_file)}: {why}") from None
+    made.minimum_version = ssl.TLSVersion.TLSv1_2  # Debian's Python leaves it to the system's configuration
     # Python 3.13 asks certificates for extensions that those of companies' own authorities often lack.
     made.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if not verify:

@@ -90,6 +90,11 @@ def test_every_acknowledged_message_ends_exactly_once_whoever_is_killed():
         server.refuse["gone@example.test"] = "550 5.1.1 no such user"
         running.add(server.route, "anna@example.test", "gone@example.test")
         running.add(server.route, "sender@elsewhere.test", domain="elsewhere.test")
+        people = running.data.parent / "people.csv"
+        people.write_text("listed@example.test\n")
+        running.cli(
+            "sync", "add", "csv", "list", "--file", str(people), "--every", "1m"
+        )  # or there is no syncer to kill
         senders = Senders(running.port, MESSAGES)
         for thread in senders.threads:
             thread.start()

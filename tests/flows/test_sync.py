@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import smtplib
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,6 +47,28 @@ def accepted(running: Gateway, name: str) -> bool:
         client.ehlo("sender.test")
         client.mail("s@elsewhere.test")
         return client.rcpt(f"{name}@{DOMAIN}")[0] == 250
+
+
+def test_a_gateway_without_a_sync_has_no_process_for_it_and_from_the_first_one_on_it_is_kept_running():
+    with gateway() as started:
+        started.add("127.0.0.1:9")
+
+        def syncers() -> set[int]:
+            return {pid for pid, role in started.children().items() if role == "syncer"}
+
+        assert set(started.children().values()) == {"receiver", "scanner", "deliverer", "projector", "janitor", "redis"}
+        people = started.data.parent / "people.csv"
+        people.write_text(f"late@{DOMAIN}\n")
+        started.cli("sync", "add", "csv", "list", "--file", str(people), "--every", "1h")
+        wait_until(lambda: accepted(started, "late"), within=30, what="the first run")
+        (first,) = syncers()
+        os.kill(first, signal.SIGKILL)
+        wait_until(lambda: syncers() - {first}, within=30, what="another syncer")
+        (second,) = syncers()
+        started.process.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded" in started.process.output(), within=40, what="the reload")
+        wait_until(lambda: syncers() and second not in syncers(), within=40, what="a syncer with the new settings")
+        assert len(syncers()) == 1
 
 
 def test_a_directory_is_followed_on_schedule_and_by_hand(running: Gateway, directory: Slapd, sync: str):

@@ -12,11 +12,12 @@ from pipeline.settings import load
 from pipeline.store import Store
 from tests.support.servers import eventually
 from tests.workers.conftest import PARTITION, Parts, running
+from workers import consume
 from workers.consume import Consumer, ensure_groups, streams
 
 
-def consumer(wiring, handle, stop, name=None):
-    made = Consumer(wiring, "scan", keys.SCANNERS, streams(8, keys.scan), handle, stop)
+def consumer(wiring, handle, stop, name=None, ahead=1):
+    made = Consumer(wiring, "scan", keys.SCANNERS, streams(8, keys.scan), handle, stop, ahead=ahead)
     if name:
         made._name = name
     return made
@@ -118,3 +119,47 @@ async def test_a_redis_that_goes_and_comes_back_is_waited_for(own_redis, tmp_pat
         second = await waiting
         await eventually(lambda: done(handler, second), within=15)
     await wiring.close()
+
+
+class Slow(Handler):
+    """Holds its first batch until it is let go."""
+
+    def __init__(self, wiring):
+        super().__init__(wiring)
+        self.batches = []
+        self.go = asyncio.Event()
+
+    async def __call__(self, entries):
+        self.batches.append([entry.fields[b"id"].decode() for entry in entries])
+        if len(self.batches) == 1:
+            await self.go.wait()
+        return await super().__call__(entries)
+
+    async def began(self):
+        return self.batches
+
+
+async def test_one_that_waits_for_somebody_does_not_hold_up_those_that_come_after_it(parts):
+    wiring = await parts()
+    handler = Slow(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop, ahead=9).run()):
+        first = await wiring.accept()
+        await eventually(handler.began)
+        second = await wiring.accept()
+        await eventually(lambda: done(handler, second))
+        assert first not in handler.seen
+        handler.go.set()
+        await eventually(lambda: done(handler, first))
+
+
+async def test_what_comes_while_a_batch_is_quickly_done_is_one_batch(parts, monkeypatch):
+    monkeypatch.setattr(consume, "HEAD_START", 60)
+    wiring = await parts()
+    handler = Slow(wiring)
+    async with running(lambda stop: consumer(wiring, handler, stop, ahead=9).run()):
+        first = await wiring.accept()
+        await eventually(handler.began)
+        after = [await wiring.accept() for _ in range(5)]
+        handler.go.set()
+        await eventually(lambda: done(handler, *after))
+    assert handler.batches == [[first], after]
