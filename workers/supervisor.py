@@ -196,7 +196,8 @@ class Supervisor:
         worker.ready.clear()
         worker.started = time.monotonic()
         worker.process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "cli.main", "worker", worker.role],
+            # -P: a file of the directory that we happen to be started in is never taken for a module.
+            [sys.executable, "-P", "-m", "cli.main", "worker", worker.role],
             stdin=subprocess.DEVNULL, env=environment, preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
         )  # fmt: skip
 

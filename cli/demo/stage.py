@@ -107,7 +107,7 @@ class Stage:
         environment["PYTHONUNBUFFERED"] = "1"
         with self.log.open("wb") as log:
             return subprocess.Popen(  # noqa: S603 - our own program
-                [sys.executable, "-m", "cli.main", "up", "--config", str(self.config.resolve())],
+                [sys.executable, "-P", "-m", "cli.main", "up", "--config", str(self.config.resolve())],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

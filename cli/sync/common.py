@@ -57,6 +57,13 @@ def show_outcome(screen: Screen, outcome: Outcome) -> None:
         screen.say(("! ", "yellow"), clean(problem))
     if outcome.problem_count > NAMED:
         screen.say((f"! and {outcome.problem_count - NAMED:,} more, see --json", "yellow"))
+    for domain, target in outcome.catch_all[:NAMED]:
+        name = clean(domain)
+        screen.say(
+            ("! ", "yellow"),
+            f"{name} accepts mail for any address there (it goes to {clean(target)}), and refuses it here",
+        )
+        screen.say("  If it is to be accepted here too: gatepost domain set ", (f"{name} --catch-all", "bold"))
 
 
 def _name(screen: Screen, sign: str, style: str, domain: str, locals_: list[str]) -> None:
@@ -87,6 +94,7 @@ def outcome_form(outcome: Outcome) -> dict[str, Any]:
         },
         "problems": list(outcome.problems),
         "problem_count": outcome.problem_count,
+        "accepts_all_there": dict(outcome.catch_all),
         "seconds": outcome.took / 1e9,
     }
 

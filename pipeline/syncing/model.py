@@ -73,6 +73,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     problem_count: int = 0
     removed: int = 0
     """Addresses that would be taken away, when it was staged."""
+    catch_all: tuple[tuple[str, str], ...] = ()
+    """As the source said it: (domain, where its mail for unlisted addresses goes)."""
 
 
 encode: Final = msgspec.msgpack.Encoder().encode

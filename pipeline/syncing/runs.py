@@ -53,6 +53,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     difference: Difference | None = None
     problems: tuple[str, ...] = ()
     problem_count: int = 0
+    catch_all: tuple[tuple[str, str], ...] = ()
+    """Domains that accept mail for any address at the source and not here, and where it goes there. A sync does not change that: it is
+    for somebody to decide, as it lets everybody in who guesses.
+    """
     took: int = 0
 
 
@@ -153,6 +157,7 @@ class Syncing:
             difference=difference,
             problems=problems,
             problem_count=number,
+            catch_all=self._stricter(sync, listing.catch_all),
             took=self._clock() - started,
         )
 
@@ -179,7 +184,7 @@ class Syncing:
                 return outcome
             staged = Staged(
                 run=state.run, at=now, entries=found.entries, words="", marker=found.marker, problems=found.problems,
-                problem_count=found.problem_count,
+                problem_count=found.problem_count, catch_all=found.catch_all,
             )  # fmt: skip
             return await self._take_over(sync, state, staged, by=by, note=note, approved=False)
 
@@ -257,7 +262,7 @@ class Syncing:
                 after = [*part.added, *(address for _, address in part.changed), *part.leaving]
                 change.set_addresses(domain, after, rows.get(domain, {}))
                 change.remove_addresses(domain, part.ended)
-            outcome = self._outcome(staged, UNCHANGED if difference.empty else APPLIED, difference, started)
+            outcome = self._outcome(sync, staged, UNCHANGED if difference.empty else APPLIED, difference, started)
             if _worth_writing(state, outcome):
                 _write(change, sync, outcome)
             return outcome
@@ -282,7 +287,7 @@ class Syncing:
         difference = too_much.difference
         waiting = msgspec.structs.replace(staged, words=too_much.why, removed=difference.removed)
         await self.memory.stage(sync.name, waiting)
-        outcome = self._outcome(staged, WAITING, difference, staged.at, too_much.why)
+        outcome = self._outcome(sync, staged, WAITING, difference, staged.at, too_much.why)
         await self._record(sync, state, outcome, by=by, note=note)
         return outcome
 
@@ -294,11 +299,23 @@ class Syncing:
         await self._record(sync, state, outcome, by=by, note=note)
         return outcome
 
-    def _outcome(self, staged: Staged, result: str, difference: Difference, started: int, words: str = "") -> Outcome:
+    def _stricter(self, sync: Sync, catch_all: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+        """Of the domains that accept everybody at the source those that are here, and do not."""
+        known = self._directory.domains()
+        found = []
+        for name, target in catch_all:
+            where = home(known, name)
+            if where is not None and not where.catch_all and (not sync.domains or name in sync.domains):
+                found.append((where.name, target))
+        return tuple(dict.fromkeys(found))
+
+    def _outcome(
+        self, sync: Sync, staged: Staged, result: str, difference: Difference, started: int, words: str = ""
+    ) -> Outcome:
         problems, number = _problems(staged.problems, staged.problem_count, difference)
         return Outcome(
             run=staged.run, result=result, words=words, difference=difference, problems=problems, problem_count=number,
-            took=self._clock() - started,
+            catch_all=self._stricter(sync, staged.catch_all), took=self._clock() - started,
         )  # fmt: skip
 
     async def _record(self, sync: Sync, state: State, outcome: Outcome, *, by: str, note: str) -> None:

@@ -359,3 +359,28 @@ async def test_a_run_that_is_cut_off_has_changed_nothing_and_leaves_the_way_free
     await asyncio.gather(task, return_exceptions=True)
     assert await office.rows() == {}
     assert (await office.run()).result == "applied"
+
+
+async def test_a_domain_that_accepts_everybody_at_its_source_is_named_and_left_as_it_is(office):
+    listing = Listing(
+        entries=(Entry(local="anna", domain="a.test"),),
+        catch_all=(("a.test", "anna"), ("b.test", "ben"), ("alias.test", "anna"), ("strange.test", "x")),
+    )
+
+    class Source:
+        async def fetch(self, **_: object) -> Listing:
+            return listing
+
+    await office.open()
+    await office.directory.set_domain(Domain(name="alias.test", alias_of="a.test"), by="test", now=office.now)
+    await office.directory.set_domain(
+        Domain(name="b.test", route=("mx:25",), catch_all=True), by="test", now=office.now
+    )
+    office.syncing._open = lambda *_: Source()
+    assert (await office.syncing.preview("office")).catch_all == (("a.test", "anna"),)
+    assert (await office.run()).catch_all == (("a.test", "anna"),)
+    assert not office.directory.domains()["a.test"].catch_all
+    await office.directory.update_domain(
+        "a.test", lambda domain: msgspec.structs.replace(domain, catch_all=True), by="test", now=office.now
+    )
+    assert (await office.run()).catch_all == ()

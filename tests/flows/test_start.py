@@ -18,7 +18,7 @@ import pytest
 
 from tests.support.customer import customer
 from tests.support.gateway import ANNA, Gateway, gateway
-from tests.support.servers import listens, wait_until
+from tests.support.servers import Process, listens, wait_until
 
 MAIL = b"Subject: x\r\n\r\nhello\r\n"
 
@@ -45,6 +45,21 @@ def test_a_second_gateway_on_the_same_directory_is_refused_and_the_first_goes_on
         said = refused(running.data)
         assert f"process {running.process.pid}" in said
         assert running.send(MAIL)
+
+
+def test_files_of_the_directory_it_is_started_in_are_never_run(directory):
+    here = directory / "here"
+    here.mkdir()
+    for name in ("dns", "redis", "aiosmtpd", "cli", "workers"):
+        (here / f"{name}.py").write_text("raise SystemExit(f'{__file__} was run')\n")
+    environ = {"GATEPOST_DATA": str(directory / "data"), "GATEPOST_HOSTNAME": "gateway.test"}
+    command = [sys.executable, "-P", "-m", "cli.main", "up", "--smtp", "127.0.0.1:0"]
+    process = Process(command, directory / "up.log", environ, cwd=here)
+    try:
+        process.wait_ready(lambda: "gatepost is ready" in process.output(), timeout=60)
+    finally:
+        assert process.stop(40) == 0
+    assert "was run" not in process.output()
 
 
 def test_a_port_in_use_is_refused(directory):
