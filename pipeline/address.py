@@ -26,6 +26,11 @@ MAX_LOCAL: Final = 255
 MAX_DOMAIN: Final = 253
 """Octets as A-labels (RFC 1035 3.1: 255 on the wire, with the first length and the root)."""
 
+MAX_LABEL: Final = 63
+"""Octets (RFC 1035 2.3.4)."""
+_MAX_TYPED: Final = 4 * MAX_DOMAIN
+"""Characters. At most four become one when they are composed (Unicode's UAX 15), so no name that fits is typed longer."""
+
 _WIDE: Final = "\u0080-\U0010ffff"
 _ATOM: Final = rf"[A-Za-z0-9!#$%&'*+/=?^_`{{|}}~{_WIDE}-]+"
 _DOT_STRING: Final = rf"{_ATOM}(?:\.{_ATOM})*"
@@ -39,7 +44,8 @@ _NULL: Final = re.compile(r"<>(?: +(.*))?", re.DOTALL)
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 # Underscores are not of the host grammar, but senders' domains have them. A number last would make it an IPv4 address.
 _DOMAIN: Final = re.compile(rf"(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}")
-_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Surrogates are what a terminal or a file held that was no UTF-8: they cannot be written down again.
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _ESCAPE: Final = re.compile(r"\\(.)")
 
 
@@ -70,8 +76,13 @@ class Address(msgspec.Struct, frozen=True):
 
 
 def local_key(plain: str) -> str:
-    """The same for all ways to write a local part, given without its quotes."""
-    return plain.lower() if plain.isascii() else unicodedata.normalize("NFC", plain).casefold()
+    """The same for all ways to write a local part, given without its quotes (Unicode's canonical caseless matching, D145).
+
+    Folded characters may compose differently than those that were typed, so composing comes last.
+    """
+    if plain.isascii():
+        return plain.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
 
 
 def domain_name(text: str) -> str:
@@ -87,11 +98,16 @@ def domain_name(text: str) -> str:
 def _a_labels(text: str) -> str:
     import idna  # noqa: PLC0415 - its tables take 0.1 s to load, and few addresses need them
 
-    if len(text) > MAX_DOMAIN:
+    if len(text) > _MAX_TYPED:
         raise AddressError("the domain is too long")
     try:
         # The mapping may yield any ASCII, fullwidth @ included; the caller checks what comes out.
-        return idna.encode(text, uts46=True).decode("ascii").lower()
+        name = idna.uts46_remap(text, std3_rules=False)
+        # To encode a label takes the square of its length, and none that fits has more characters than octets: each that
+        # is not ASCII takes a digit at least (RFC 3492 3), and "xn--" comes before them.
+        if len(name) > MAX_DOMAIN or max(map(len, name.split("."))) > MAX_LABEL:
+            raise AddressError("the domain is too long")
+        return idna.encode(name).decode("ascii").lower()
     except (idna.IDNAError, UnicodeError):
         raise AddressError("not an internationalised domain name") from None
 

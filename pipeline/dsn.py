@@ -209,7 +209,8 @@ def _part(kind: str, body: bytes, description: str) -> bytes:
     if kind == "text/plain":
         head += f"; charset={'us-ascii' if plain else 'utf-8'}"
     if not plain:
-        body = binascii.b2a_qp(body, istext=True)
+        # Where the text has no line end to go by, it is broken with a bare LF.
+        body = binascii.b2a_qp(body, istext=True).replace(b"=\n", b"=\r\n")
         head += "\r\nContent-Transfer-Encoding: quoted-printable"
     return head.encode() + b"\r\n\r\n" + body
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 CHUNK: Final = 256 << 10
 """Octets of a message that are held and written at once."""
+STRAY: Final = b"X-Gatepost-Stray: the message began with a line that continues a field\r\n"
+"""Put between our fields and such a message, so that the line says nothing in our name."""
 
 
 class Outgoing:
@@ -83,6 +85,8 @@ class Forwarding:
             top += render(self._authserv_id, message.auth, utf8=message.smtputf8)
             if self._sealer is not None:
                 top = await self._sealed(self._sealer, message, content, top) + top
+        if content[:1] in (b" ", b"\t"):
+            top += STRAY
         return Outgoing(top, content, message.drop)
 
     async def _sealed(self, sealer: Sealer, message: Message, content: Buffer, top: bytes) -> bytes:

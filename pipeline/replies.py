@@ -48,6 +48,7 @@ TOO_MANY_ERRORS: Final = Reply(421, "4.7.0", "Too many commands that led to no m
 IDLE: Final = Reply(421, "4.4.2", "Timeout, closing the connection")
 TOO_SLOW: Final = Reply(421, "4.4.2", "This has taken too long, closing the connection")
 SESSION_OVER: Final = Reply(421, "4.4.2", "This session has lasted long enough: connect again for the next message")
+NOT_SMTP: Final = Reply(421, "4.7.0", "This is a mail server and that was HTTP, closing the connection")
 FLOODED: Final = Reply(421, "4.7.0", "Too much data, closing the connection")
 TROUBLE: Final = Reply(451, "4.3.0", "Temporary trouble here, try again later")
 STORE_FULL: Final = Reply(452, "4.3.1", "Out of storage, try again later")

@@ -122,7 +122,8 @@ class Header:
     def malformed(self) -> bool:
         """Some line is neither a field nor part of one, or holds a NUL."""
         block = self._block()
-        return b"\0" in block or _STRAY.search(block) is not None
+        # White space at the very beginning continues nothing: for many servers such a message has no header at all.
+        return block[1:2] in (b" ", b"\t") or b"\0" in block or _STRAY.search(block) is not None
 
     def count(self, name: bytes) -> int:
         return len(self.index.get(name, ()))

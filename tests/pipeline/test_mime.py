@@ -101,7 +101,16 @@ def test_the_body_begins_behind_the_first_empty_line(content, body):
 
 @pytest.mark.parametrize(
     "block",
-    [b"a: b\r\nno field\r\n", b"no field\r\na: b\r\n", b"a: b\0\r\n", b"a\xe4: b\r\n", b": b\r\n", b"two words: b\r\n"],
+    [
+        b"a: b\r\nno field\r\n",
+        b"no field\r\na: b\r\n",
+        b"a: b\0\r\n",
+        b"a\xe4: b\r\n",
+        b": b\r\n",
+        b"two words: b\r\n",
+        b" continues nothing\r\n",
+        b"\t\r\na: b\r\n",
+    ],
 )
 def test_a_line_that_is_no_field_is_passed_over_and_remembered(block):
     header = Header(block + b"Subject: s\r\n\r\n")

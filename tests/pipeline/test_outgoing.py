@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import email
 import mmap
 import re
 import tempfile
@@ -63,6 +64,27 @@ async def test_our_results_stand_below_our_trace_and_forged_ones_are_gone():
     assert unfolded[1] == b"Authentication-Results: gw.test; spf=fail smtp.mailfrom=a@b.test"
     assert whole.count(b"Authentication-Results") == 1
     assert whole.endswith(b"From: a@b.test\r\nSubject: x\r\n\r\nbody\r\n")
+
+
+@pytest.mark.parametrize("space", [b" ", b"\t", b" \t ", b"\t\r\n "])
+@pytest.mark.parametrize("auth", [(), (AuthResult(method="spf", result="fail"),)])
+async def test_a_message_that_begins_as_if_it_continued_a_field_of_ours_says_nothing_in_our_name(space, auth):
+    content = space + b"; dkim=pass header.d=bank.test\r\n" + CONTENT
+    drop = tuple((at + len(content) - len(CONTENT)) for at in FORGED)
+    message = msgspec.structs.replace(message_in(Stage.QUEUED), auth=auth, drop=(drop,))
+    outgoing = await forwarding().prepare(message, content)
+    whole = b"".join(outgoing.pieces())
+    assert len(whole) == outgoing.size
+    assert whole.endswith(content[: drop[0]] + content[drop[1] :])
+    seen = email.message_from_bytes(whole)
+    assert seen.keys() == [
+        "Received",
+        *(["Authentication-Results"] if auth else []),
+        "X-Gatepost-Stray",
+        "From",
+        "Subject",
+    ]
+    assert not any("dkim" in seen[name] for name in seen if name != "X-Gatepost-Stray")
 
 
 async def test_a_bounce_of_our_own_has_no_results():

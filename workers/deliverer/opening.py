@@ -74,7 +74,7 @@ async def _open(target: Target, hostname: str, settings: Settings, *, tls: bool)
         await _greet(client, target, settings)
         await _ehlo(client, target)
         if tls and client.supports_extension("starttls") and await _starttls(client, target):
-            await _ehlo(client, target)
+            await _ehlo_within(client, target)
         opened = _take_over(client, target)
         taken_over = True
         return opened
@@ -121,6 +121,18 @@ async def _starttls(client: aiosmtplib.SMTP, target: Target) -> bool:
             raise
         return False
     return True
+
+
+async def _ehlo_within(client: aiosmtplib.SMTP, target: Target) -> None:
+    """The first words within TLS. In TLS 1.3 our part of the handshake ends before the server has judged it: it may then
+    close in place of an answer.
+    """
+    try:
+        await _ehlo(client, target)
+    except SessionFailed as failed:
+        if failed.attempt.code == 0:
+            raise _HandshakeFailed from failed
+        raise
 
 
 def _take_over(client: aiosmtplib.SMTP, target: Target) -> Opened:

@@ -20,7 +20,7 @@ PATIENCE: Final = 4
 
 
 class Incoming:
-    __slots__ = ("_decoder", "_limit", "_normalise", "draft", "refusal")
+    __slots__ = ("_decoder", "_limit", "_normalise", "_read", "draft", "refusal")
 
     def __init__(self, draft: Draft, limit: float, *, normalise: bool) -> None:
         self.draft = draft
@@ -28,10 +28,13 @@ class Incoming:
         """What will be answered to the end of the data; None while there is nothing to say against it."""
         self._limit = limit
         self._normalise = normalise
+        self._read = 0
+        """Octets off the wire: normalising may leave nothing of them."""
         self._decoder = DataDecoder(normalise=normalise)
 
     def feed(self, chunk: bytes) -> bytes | None:
         """The bytes after the end of the data, or None while it has not come. Never raises."""
+        self._read += len(chunk)
         content, rest = self._decoder.feed(chunk)
         if self.refusal is None:
             self._keep(content)
@@ -43,7 +46,7 @@ class Incoming:
 
     @property
     def endless(self) -> bool:
-        return self._decoder.size > PATIENCE * self._limit
+        return self._read > PATIENCE * self._limit
 
     def discard(self) -> None:
         self.draft.discard()

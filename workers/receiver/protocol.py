@@ -117,6 +117,9 @@ class ReceiverProtocol(Arrival):
         word, _, rest = text.partition(b" ")
         verb = word.upper()
         if verb not in _METHODS:
+            if b" HTTP/" in text:
+                # A browser or a service was made to talk to us, and who made it wrote what comes behind this line.
+                return replies.NOT_SMTP, ""
             return (replies.NOT_IMPLEMENTED if verb in _NOT_OFFERED else replies.UNKNOWN_COMMAND), ""
         try:
             return verb, rest.decode().strip(" \t")

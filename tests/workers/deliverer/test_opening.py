@@ -233,19 +233,6 @@ async def test_421_to_starttls_is_quoted(server_tls):
         assert await failed(peer) == ("starttls", 421, "4.3.2", "421 4.3.2 bye")
 
 
-async def test_what_was_said_before_the_handshake_is_not_believed_after_it(server_tls):
-    """Plain text behind the 220 could come from anybody (RFC 3207 6)."""
-    injected = b"220 go\r\n250 2.1.0 injected"
-    async with Peer({"starttls": [injected]}, tls=server_tls) as peer:
-        try:
-            session = await opened(peer)
-        except SessionFailed:
-            return
-        outcomes = await deliver(session)
-        assert "injected" not in outcomes[A].attempt.reply
-        await session.quit(1)
-
-
 async def test_a_connection_lost_within_tls_after_the_dot_is_unknown(server_tls):
     async with Peer({"dot": Do(b"", after="reset")}, tls=server_tls) as peer:
         session = await opened(peer)
