@@ -142,6 +142,7 @@ _give_names()
 _NO_MAIL: Final = frozenset({
     BAD_SYNTAX, BAD_LINE_END, LINE_TOO_LONG, UNKNOWN_COMMAND, NO_ARGUMENT_ALLOWED, HELO_SYNTAX, MAIL_SYNTAX, RCPT_SYNTAX, BAD_PARAMETER,
     NOT_IMPLEMENTED, HELO_FIRST, MAIL_FIRST, RCPT_FIRST, NESTED_MAIL, TLS_ALREADY, NO_VALID_RECIPIENTS,
+    NOT_SMTP,
 })  # fmt: skip
 """What is said to commands that no mail server sends, and to what follows from another refusal."""
 _ENDINGS: Final = frozenset({SHUTTING_DOWN, IDLE, TOO_SLOW, SESSION_OVER})

@@ -94,13 +94,13 @@ class ReceiverProtocol(Arrival):
 
     async def _answer(self, reply: Reply) -> None:
         """Say it; a refusal may be one too many, and after 421 nothing is said."""
-        if reply.code >= 400:
+        if 400 <= reply.code != 421:
             self._turned_away(reply)
             reply = await self.guard.refusal(reply)
-            if reply.code == 421:
-                self._say_and_end(reply)
-                return
-        self._send(reply)
+        if reply.code == 421:
+            self._say_and_end(reply)
+        else:
+            self._send(reply)
 
     def _parse(self, line: bytes) -> tuple[bytes | Reply, str]:
         """The verb and its argument, or what to say to a line that is no command."""
