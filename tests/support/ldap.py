@@ -16,6 +16,7 @@ from typing import Self
 
 import trustme
 
+from tests.support.listening import Listening
 from tests.support.servers import PATH, Process, free_port, listens, missing, need
 
 BASE = "dc=example,dc=test"
@@ -185,7 +186,7 @@ class Raw(bytes):
     """Sent as it is, not as a message."""
 
 
-class Scripted:
+class Scripted(Listening):
     """A server that gives each request its turn of the script: a list of operations, sent with the number of the request.
 
     The turns of `bind` (default: success), `starttls` and `search` are counted each for itself; the last one is repeated. The
@@ -195,56 +196,31 @@ class Scripted:
     def __init__(
         self, *search: Sequence[object], bind: Sequence[object] = (BIND_OK,), starttls: Sequence[object] = ()
     ) -> None:
+        super().__init__()
         self.turns = {0x60: [bind], 0x77: [starttls], 0x63: list(search)}
         self.requests: list[bytes] = []
-        self.connections = 0
-        self.port = 0
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"ldap://127.0.0.1:{self.port}"
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self.connections += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         used = dict.fromkeys(self.turns, 0)
-        try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-                while True:
-                    message = await _read_message(reader)
-                    self.requests.append(message)
-                    identifier, operation = _split(message)
-                    turns = self.turns.get(operation)
-                    if turns is None:
-                        return
-                    turn = turns[min(used[operation], len(turns) - 1)]
-                    used[operation] += 1
-                    for part in turn:
-                        if callable(part):
-                            await part(writer)
-                        else:
-                            writer.write(part if isinstance(part, Raw) else tlv(0x30, identifier, part))
-                    await writer.drain()
-        finally:
-            writer.close()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await writer.wait_closed()
+        while True:
+            message = await _read_message(reader)
+            self.requests.append(message)
+            identifier, operation = _split(message)
+            turns = self.turns.get(operation)
+            if turns is None:
+                return
+            turn = turns[min(used[operation], len(turns) - 1)]
+            used[operation] += 1
+            for part in turn:
+                if callable(part):
+                    await part(writer)
+                else:
+                    writer.write(part if isinstance(part, Raw) else tlv(0x30, identifier, part))
+            await writer.drain()
 
 
 async def _read_message(reader: asyncio.StreamReader) -> bytes:

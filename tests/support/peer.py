@@ -15,7 +15,9 @@ import contextlib
 import dataclasses
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Self, cast
+from typing import cast
+
+from tests.support.listening import Listening
 
 USUAL = {
     "greeting": b"220 peer.example ESMTP",
@@ -64,7 +66,7 @@ class _Over(Exception):
     """The script ended the connection."""
 
 
-class Peer:
+class Peer(Listening):
     def __init__(
         self,
         script: Mapping[str, Answer | Sequence[Answer]] | None = None,
@@ -75,6 +77,7 @@ class Peer:
         host: str = "127.0.0.1",
         early_after: int = 0,
     ) -> None:
+        super().__init__()
         self.script = dict(script or {})
         self.features = list(features)
         self.tls = tls
@@ -82,8 +85,6 @@ class Peer:
         self.host = host
         self.early_after = early_after
         """With `early` in the script: octets of data after which it answers without waiting for the dot."""
-        self.port = 0
-        self.connections = 0
         self.encrypted = 0
         self.said: list[bytes] = []
         """Every command, of all connections, without its line end."""
@@ -95,21 +96,6 @@ class Peer:
         """Commands that came before the previous one was answered."""
         self.changed = asyncio.Condition()
         self._used: dict[str, int] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._end = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, self.host, 0, limit=64 << 20)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._end.set()
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
 
     async def until(self, condition: object, within: float = 5.0) -> None:
         """Wait until `condition()` holds, looking again whenever something happened here."""
@@ -121,22 +107,12 @@ class Peer:
         async with self.changed:
             self.changed.notify_all()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self.connections += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await self._happened()
         try:
-            with contextlib.suppress(
-                _Over, ConnectionError, asyncio.IncompleteReadError, ssl.SSLError, asyncio.CancelledError
-            ):
+            with contextlib.suppress(_Over, ssl.SSLError):
                 await self._converse(reader, writer)
         finally:
-            writer.close()
-            with contextlib.suppress(Exception):
-                await writer.wait_closed()
             await self._happened()
 
     def _next(self, phase: str) -> Answer:
@@ -164,7 +140,7 @@ class Peer:
                 if do.bytewise:
                     await asyncio.sleep(0)
         if do.after == "stall":
-            await self._end.wait()
+            await self.ends.wait()
         if do.after == "reset":
             writer.transport.abort()
         if do.after != "go on":

@@ -8,50 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from typing import Self
+
+from tests.support.listening import Listening
 
 
-class Proxy:
+class Proxy(Listening):
     """Passes on `after` octets of the server's, and then closes, stalls, or goes on with `then` when it is octets."""
 
     def __init__(self, port: int, *, after: int, then: str | bytes) -> None:
+        super().__init__()
         self._to = port
         self._after = after
         self._then = then
-        self.port = 0
-        self.connections = 0
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._end = asyncio.Event()
 
-    async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        self._end.set()
-        self._server.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
-
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        self.connections += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         there, away = await asyncio.open_connection("127.0.0.1", self._to)
         upwards = asyncio.create_task(self._pass(reader, away))
         try:
             await self._spoil(there, writer)
         finally:
             upwards.cancel()
-            for end in (writer, away):
-                end.close()
+            away.close()
             with contextlib.suppress(Exception, asyncio.CancelledError):
-                await asyncio.gather(upwards, writer.wait_closed(), away.wait_closed(), return_exceptions=True)
+                await asyncio.gather(upwards, away.wait_closed(), return_exceptions=True)
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
@@ -70,4 +49,4 @@ class Proxy:
                 writer.write(self._then)
                 await writer.drain()
             if self._then != "close":
-                await self._end.wait()
+                await self.ends.wait()
