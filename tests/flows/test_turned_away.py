@@ -162,7 +162,9 @@ def test_mail_that_a_customers_server_sends_back_stops_and_the_domain_is_held():
             assert len(theirs.arrived) == 3
             shown = running.json("domain", "show", DOMAIN)
             assert "mail loop" in shown["hold"]["reason"]
-            (refused,) = (one.event for one in running.events() if isinstance(one.event, Refused))
+            (refused,) = wait_until(
+                lambda: [one.event for one in running.events() if isinstance(one.event, Refused)], what="the refusal"
+            )
             assert (refused.reason, refused.domain, refused.recipient) == ("mail_loop", DOMAIN, ANNA)
 
             theirs.send_back = lambda arrived: None
