@@ -26,8 +26,8 @@ from bench.measure import cpu_seconds, memory, settle
 from bench.relay import in_turn
 from bench.report import Figures, machine, table
 from bench.systems import BenchError, Gatepost, Postfix, System, program
+from pipeline.configuration import load
 from pipeline.directory import Address, Domain
-from pipeline.settings import load
 from workers.wiring import Wiring
 
 UNKNOWN: Final = 0.1

@@ -31,7 +31,8 @@ def show(*, common: Common = DEFAULT) -> int:
       gatepost config show --json
     """
     from cli.render import Screen, clean, document
-    from pipeline.settings import Settings, written
+    from pipeline.configuration import written
+    from pipeline.settings import Settings
 
     settings = common.settings()
     default = Settings()
@@ -59,7 +60,7 @@ def sample() -> int:
     """
     import sys
 
-    from pipeline.settings import sample
+    from pipeline.configuration import sample
 
     sys.stdout.write(sample())
     return 0

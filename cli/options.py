@@ -29,7 +29,7 @@ class Common:
 
     def settings(self) -> Settings:
         """Raises ConfigurationError."""
-        from pipeline.settings import load
+        from pipeline.configuration import load
 
         return load(self.config, overrides={"data": str(self.data) if self.data is not None else None})
 

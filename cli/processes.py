@@ -6,7 +6,8 @@ import os
 import sys
 from pathlib import Path
 
-from pipeline.settings import Settings, load
+from pipeline.configuration import load
+from pipeline.settings import Settings
 
 
 def _settings(data: str, smtp: str, config: str) -> Settings:

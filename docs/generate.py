@@ -9,8 +9,8 @@ import re
 from pathlib import Path
 
 import pipeline.replies
+from pipeline.configuration import describe
 from pipeline.replies import Reply
-from pipeline.settings import describe
 from pipeline.state import NEXT, TERMINAL, Stage
 
 DOCS = Path(__file__).parent

@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.settings import Network
+from pipeline.units import Network
 
 
 class Limit(enum.IntEnum):

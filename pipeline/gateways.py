@@ -17,8 +17,8 @@ import msgspec
 from pipeline import keys
 from pipeline.resolver import LookupFailed, Resolver
 from pipeline.route import SMTP_PORT, literal
-from pipeline.settings import SECOND, Endpoint
 from pipeline.store import Client, faults
+from pipeline.units import SECOND, Endpoint
 
 FORGOTTEN: Final = 7 * 86400 * SECOND
 """A gateway that has not been heard of for so long is gone (ns)."""

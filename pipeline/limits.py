@@ -29,8 +29,9 @@ from redis.exceptions import RedisError
 
 from pipeline import keys
 from pipeline.clients import BUCKETS, Account, Bucket, Limit, belongs, client_of
-from pipeline.settings import SECOND, Settings
+from pipeline.settings import Settings
 from pipeline.store import Client, Script
+from pipeline.units import SECOND
 
 SHARE: Final = 16
 """Part of what is left that one receiver may have in advance: with eight receivers half of a limit is in their hands."""

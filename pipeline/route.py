@@ -23,7 +23,7 @@ from pipeline.events import Attempt
 from pipeline.faults import ConfigurationError, GatepostError, RefusedError
 from pipeline.outcome import neutralise
 from pipeline.resolver import LookupFailed, Resolver
-from pipeline.settings import Endpoint, Network
+from pipeline.units import Endpoint, Network
 
 __all__ = ["LookupFailed", "Resolver", "RouteError", "Target", "check_route", "forbidden", "resolve"]
 

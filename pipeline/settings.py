@@ -1,4 +1,4 @@
-"""Settings: one TOML file, the environment over it, the command line over both; read once, then frozen.
+"""Settings: what there is to set, with its default. `configuration.py` reads them; once read they are frozen.
 
 Every field below is a key of `gatepost.toml` and, in capitals behind `GATEPOST_`, an environment variable. The sample file
 and `docs/settings.md` are generated from this struct, so a description here is what the operator reads.
@@ -7,83 +7,12 @@ and `docs/settings.md` are generated from this struct, so a description here is 
 from __future__ import annotations
 
 import ipaddress
-import os
-import re
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias, get_args, get_type_hints
+from typing import Annotated
 
 import msgspec
 
-from pipeline.faults import ConfigurationError
-
-Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-SECOND: Final = 1_000_000_000
-"""ns; all times inside are integers of nanoseconds."""
-_UNITS: Final = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
-_SIZES: Final = {"": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30}
-
-
-class Duration(int):
-    """Nanoseconds; written `15m`, `7d`, `1.5h`, `200ms`, or a number of seconds."""
-
-    @classmethod
-    def parse(cls, value: object) -> Duration:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip().lower())
-        if match is None or isinstance(value, bool):
-            raise ValueError("expected a time such as 15m, 7d, 1.5h, or a number of seconds")
-        return cls(round(float(match[1]) * _UNITS[match[2] or "s"]))
-
-    @property
-    def seconds(self) -> float:
-        return self / SECOND
-
-    def __str__(self) -> str:
-        for unit in ("d", "h", "m", "s", "ms"):
-            if self and self % _UNITS[unit] == 0:
-                return f"{int(self) // _UNITS[unit]}{unit}"
-        return f"{self.seconds:g}s"
-
-
-class Size(int):
-    """Octets; written `256 KiB`, `1GiB`, or a number of octets."""
-
-    @classmethod
-    def parse(cls, value: object) -> Size:
-        match = re.fullmatch(r"(\d+)\s*([kmg]?(?:ib)?)b?", str(value).strip().lower())
-        if match is None or match[2] not in _SIZES or isinstance(value, bool):
-            raise ValueError("expected a size such as 256KiB, 1GiB, or a number of octets")
-        return cls(int(match[1]) * _SIZES[match[2]])
-
-    def __str__(self) -> str:
-        for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-            if self and self % factor == 0:
-                return f"{int(self) // factor}{unit}"
-        return str(int(self))
-
-
-class Endpoint(str):
-    """HOST:PORT, [IPv6]:PORT, or for listening also :PORT."""
-
-    __slots__ = ()
-
-    @classmethod
-    def parse(cls, value: object) -> Endpoint:
-        text = str(value).strip()
-        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]*):(\d{1,5})", text)
-        if match is None or int(match[2]) > 65535:
-            raise ValueError("expected HOST:PORT, such as mail.example.com:25 or [2001:db8::1]:25")
-        return cls(text)
-
-    @property
-    def host(self) -> str:
-        return self.rpartition(":")[0].strip("[]")
-
-    @property
-    def port(self) -> int:
-        return int(self.rpartition(":")[2])
+from pipeline.units import SECOND, Duration, Endpoint, Network, Size
 
 
 def _doc(text: str) -> msgspec.Meta:
@@ -356,106 +285,3 @@ def _choice(name: str, value: str, *choices: str) -> None:
 def _range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} is {value:g}; expected {low:g} to {high:g}")
-
-
-def _decode_special(kind: type, value: Any) -> Any:
-    if kind in (Duration, Size, Endpoint):
-        return kind.parse(value)
-    if kind is Path:
-        return Path(str(value)).expanduser()
-    if kind in (ipaddress.IPv4Network, ipaddress.IPv6Network) or kind == Network:
-        return ipaddress.ip_network(str(value))
-    raise TypeError(f"no way to read a {kind}")
-
-
-def _field_types() -> dict[str, Any]:
-    return get_type_hints(Settings)
-
-
-def _coerce(name: str, kind: Any, value: object, source: str) -> Any:
-    if get_args(kind) and get_args(kind)[-1] is Ellipsis:
-        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
-        if not isinstance(items, list | tuple):
-            raise ConfigurationError(f"{source}: {name}: expected a list")
-        return tuple(_coerce(name, get_args(kind)[0], item, source) for item in items if item != "")
-    try:
-        if kind == Network:
-            return ipaddress.ip_network(str(value))
-        return msgspec.convert(value, kind, strict=False, dec_hook=_decode_special)
-    except (ValueError, msgspec.ValidationError) as error:
-        raise ConfigurationError(f"{source}: {name} = {value!r}: {error}") from None
-
-
-def _read_file(path: Path, types: Mapping[str, Any], *, required: bool) -> dict[str, Any]:
-    try:
-        table = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        if required:
-            raise ConfigurationError(f"{path}: no such file", remedy="Give --config an existing file.") from None
-        return {}
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as error:
-        raise ConfigurationError(f"{path}: {error}", remedy="Mend the file, or see docs/settings.md.") from None
-    values: dict[str, Any] = {}
-    for name, value in table.items():
-        if name not in types:
-            raise ConfigurationError(
-                f"{path}: unknown key {name!r}{_nearest(name, types)}", remedy="See docs/settings.md for all keys."
-            )
-        values[name] = _coerce(name, types[name], value, str(path))
-    return values
-
-
-def load(
-    file: Path | None = None, environ: Mapping[str, str] | None = None, overrides: Mapping[str, object] | None = None
-) -> Settings:
-    """Read the settings. `file` None: `gatepost.toml` in the working directory if there is one, or `GATEPOST_CONFIG`.
-
-    Raises ConfigurationError naming the file or variable, the key and what was expected.
-    """
-    environ = os.environ if environ is None else environ
-    types = _field_types()
-    named = file or (Path(environ["GATEPOST_CONFIG"]) if environ.get("GATEPOST_CONFIG") else None)
-    values = _read_file(named or Path("gatepost.toml"), types, required=named is not None)
-    for variable, text in environ.items():
-        name = variable.removeprefix("GATEPOST_").lower()
-        if variable.startswith("GATEPOST_") and name in types:
-            values[name] = _coerce(name, types[name], text, variable)
-    for name, value in (overrides or {}).items():
-        if value is not None:
-            values[name] = _coerce(name, types[name], value, f"--{name.replace('_', '-')}")
-    try:
-        return Settings(**values)
-    except ValueError as error:
-        raise ConfigurationError(f"settings: {error}", remedy="See docs/settings.md.") from None
-
-
-def _nearest(name: str, known: Mapping[str, object]) -> str:
-    import difflib
-
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
-def describe() -> list[tuple[str, str, str]]:
-    """(key, default as it is written in TOML, description) of every setting, in order."""
-    rows = []
-    defaults = Settings()
-    for name, hint in get_type_hints(Settings, include_extras=True).items():
-        rows.append((name, written(getattr(defaults, name)), str(hint.__metadata__[0].description)))
-    return rows
-
-
-def written(value: object) -> str:
-    """A value as it is written in TOML."""
-    if isinstance(value, tuple):
-        return "[" + ", ".join(f'"{item}"' for item in value) + "]"
-    if isinstance(value, int | float) and not isinstance(value, Duration | Size):
-        return str(value)
-    return f'"{value}"'
-
-
-def sample() -> str:
-    """A `gatepost.toml` with every key at its default, commented out."""
-    lines = ["# Gatepost's settings. Every key is optional, and can be given as GATEPOST_<KEY> in the environment.\n"]
-    lines += [f"# {text}\n# {name} = {default}\n" for name, default, text in describe()]
-    return "\n".join(lines)

@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from typing import Final
 
-from pipeline.settings import SECOND
 from pipeline.state import Message
+from pipeline.units import SECOND
 
 _NOT_IN_NAME: Final = re.compile(r"[^A-Za-z0-9._:\[\]-]")
 _NOT_IN_COMMENT: Final = re.compile(r"[^A-Za-z0-9._ -]")

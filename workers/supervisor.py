@@ -25,8 +25,9 @@ import structlog
 
 from pipeline import keys
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
-from pipeline.settings import Endpoint, Settings
+from pipeline.settings import Settings
 from pipeline.store import faults, refuse_unsafe
+from pipeline.units import Endpoint
 from workers import logs
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis, end_with_parent

@@ -11,7 +11,7 @@ import msgspec
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from pipeline.faults import ConfigurationError
-from pipeline.settings import Endpoint
+from pipeline.units import Endpoint
 
 NAME: Final = "mail.customer.test"
 KEPT: Final = 100

@@ -20,12 +20,12 @@ from typing import Final
 from cli.demo.customer import CustomerServer
 from cli.render import Screen
 from cli.session import actor
-from pipeline import settings as settings_file
+from pipeline import configuration
 from pipeline.directory import Address, Domain
 from pipeline.events import Event
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.ids import partition_for
-from pipeline.settings import Endpoint
+from pipeline.units import Endpoint
 from workers.embedded import end_with_parent
 from workers.supervisor import reserve
 from workers.wiring import Wiring
@@ -67,7 +67,7 @@ class Stage:
             stack.push_async_callback(self._stop, process)
             await self._until_ready(process, stop)
             if not stop.is_set():
-                settings = settings_file.load(self.config, environ={})
+                settings = configuration.load(self.config, environ={})
                 self.wiring = await Wiring.connect(settings)
                 stack.push_async_callback(self.wiring.close)
                 await self._add_domains()

@@ -88,7 +88,7 @@ def _routes(texts: tuple[str, ...], common: Common) -> tuple[str, ...]:
 
 def _size(text: str) -> int:
     from pipeline.faults import ConfigurationError
-    from pipeline.settings import Size
+    from pipeline.units import Size
 
     try:
         return 0 if text == NONE else int(Size.parse(text))

@@ -176,7 +176,7 @@ async def csv(
 
 
 def _said(access: Access) -> dict[str, Any]:
-    from pipeline.settings import Duration
+    from pipeline.units import Duration
 
     return {
         "secret_file": _absolute(access.secret_file),
@@ -208,10 +208,10 @@ async def _add(name: str, definition: Definition, terms: Terms, common: Common) 
     from cli.render import Screen, complain, document
     from cli.session import actor, session
     from cli.sync.common import sync_form, syncing
-    from pipeline.settings import Duration
     from pipeline.sources.checking import warnings
     from pipeline.sources.opening import open_source
     from pipeline.syncing.model import Sync, check
+    from pipeline.units import Duration
 
     sync = Sync(
         name=name,

@@ -27,7 +27,7 @@ from pipeline.events import AuthResult
 from pipeline.faults import ConfigurationError
 from pipeline.mime import Buffer, Header
 from pipeline.mime.header import MAX_OCTETS
-from pipeline.settings import SECOND
+from pipeline.units import SECOND
 
 PrivateKey: TypeAlias = RSAPrivateKey | Ed25519PrivateKey
 

@@ -20,7 +20,7 @@ from pipeline.authentication.canonical import Body, BodyHash, Fields, Wanted, re
 from pipeline.authentication.domainkey import Key, Lookups, Problem
 from pipeline.authentication.tags import Malformed, Tag
 from pipeline.mime import Header
-from pipeline.settings import SECOND
+from pipeline.units import SECOND
 
 MAX_NAMES: Final = 1000
 """Names in h=: a signature over all fields of a message that is looked at (2,000) has about as many."""

@@ -22,8 +22,8 @@ from pipeline.authentication.spf import Result as SpfResult
 from pipeline.authentication.spf import spf
 from pipeline.events import AuthResult
 from pipeline.mime import Buffer, Header
-from pipeline.settings import SECOND
 from pipeline.state import Message
+from pipeline.units import SECOND
 
 LATE: Final = "the DNS did not answer in time"
 

@@ -21,8 +21,8 @@ import structlog
 
 from pipeline.events import Finding
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
-from pipeline.settings import SECOND, Duration
 from pipeline.state import Message
+from pipeline.units import SECOND, Duration
 
 LARGE: Final = 256 << 10
 """Octets above which computing over a message may take more than some milliseconds."""

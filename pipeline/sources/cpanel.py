@@ -16,12 +16,12 @@ from urllib.parse import urlencode
 import msgspec
 
 from pipeline.address import AddressError, domain_name, listed
-from pipeline.settings import Network
 from pipeline.sources.definitions import CpanelSource
 from pipeline.sources.faults import DeniedError, GarbledError, LimitedError, SlowError, shown
 from pipeline.sources.model import LIMIT, Collector, Listing, Progress, Unchanged, silent
 from pipeline.sources.secrets import Secret
 from pipeline.sources.web import Web, opened_web
+from pipeline.units import Network
 
 MAX_ANSWER: Final = 64 << 20
 """Octets; a hundred thousand mailboxes have some 15 MiB."""

@@ -15,7 +15,6 @@ from typing import BinaryIO, Final
 
 import msgspec
 
-from pipeline.settings import Network
 from pipeline.sources.csv_lines import MAX_LINE, read
 from pipeline.sources.definitions import CsvSource
 from pipeline.sources.faults import (
@@ -30,6 +29,7 @@ from pipeline.sources.faults import (
 from pipeline.sources.model import LIMIT, Collector, Listing, Mark, Progress, Unchanged, digest, opened, silent
 from pipeline.sources.secrets import Secret
 from pipeline.sources.web import opened_web
+from pipeline.units import Network
 
 MAX_SIZE: Final = 64 << 20
 """Octets of a list: a million addresses have some 30 MiB."""

@@ -15,8 +15,8 @@ from typing import Final
 
 from pipeline.faults import ConfigurationError
 from pipeline.route import forbidden, literal
-from pipeline.settings import Network
 from pipeline.sources.faults import ForbiddenError, SlowError, UnreachableError, UntrustedError, shown
+from pipeline.units import Network
 
 MAX_ADDRESSES: Final = 10
 """Of one name; more than a real server has."""

@@ -11,7 +11,6 @@ import structlog
 
 from pipeline.faults import ConfigurationError, RefusedError
 from pipeline.route import forbidden, literal
-from pipeline.settings import Network
 from pipeline.sources import secrets
 from pipeline.sources.checking import check, warnings
 from pipeline.sources.cpanel import CpanelReader
@@ -20,6 +19,7 @@ from pipeline.sources.definitions import CpanelSource, CsvSource, Definition, Ld
 from pipeline.sources.dialling import HINT, context
 from pipeline.sources.model import Source
 from pipeline.sources.secrets import Secret
+from pipeline.units import Network
 
 _log = structlog.get_logger(__name__)
 

@@ -20,7 +20,6 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from pipeline.route import literal
-from pipeline.settings import Network
 from pipeline.sources.dialling import resolve, unreachable, untrusted
 from pipeline.sources.faults import (
     BusyError,
@@ -33,6 +32,7 @@ from pipeline.sources.faults import (
     UnreachableError,
     shown,
 )
+from pipeline.units import Network
 
 TRIES: Final = 4
 """Of one question whose answer is "later"."""

@@ -8,9 +8,9 @@ from typing import Final
 import msgspec
 
 from pipeline.faults import ConfigurationError
-from pipeline.settings import SECOND
 from pipeline.sources.definitions import Definition
 from pipeline.sources.model import Entry
+from pipeline.units import SECOND
 
 DAY: Final = 86400 * SECOND
 LIMIT: Final = 10

@@ -19,7 +19,6 @@ from pipeline.directory.change import Change
 from pipeline.directory.inherit import home
 from pipeline.events import SyncRan, SyncRemoved, SyncSet
 from pipeline.faults import ConfigurationError, GatepostError, NotFoundError, RefusedError
-from pipeline.settings import Network
 from pipeline.sources.definitions import Definition
 from pipeline.sources.faults import SourceError
 from pipeline.sources.model import Entry, Listing, Progress, Source, Unchanged, silent
@@ -28,6 +27,7 @@ from pipeline.store import Store
 from pipeline.syncing.difference import Difference, compare
 from pipeline.syncing.memory import Memory
 from pipeline.syncing.model import DAY, Staged, State, Sync, check, encode
+from pipeline.units import Network
 
 APPLIED: Final = "applied"
 UNCHANGED: Final = "unchanged"

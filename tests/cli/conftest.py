@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from cli import main as entry
-from pipeline import settings as settings_module
+from pipeline import configuration
 from pipeline.directory import Address, Domain
 from pipeline.events import (
     Attempt,
@@ -76,7 +76,7 @@ class Shop:
 
     def do(self, work: Callable[[Wiring], Coroutine[Any, Any, Any]]) -> Any:
         async def wired() -> Any:
-            settings = settings_module.load(environ={"GATEPOST_DATA": str(self.data), "GATEPOST_REDIS_URL": self.url})
+            settings = configuration.load(environ={"GATEPOST_DATA": str(self.data), "GATEPOST_REDIS_URL": self.url})
             wiring = await Wiring.connect(settings)
             try:
                 return await work(wiring)

@@ -15,12 +15,13 @@ import trustme
 from cli import main as entry
 from cli.findings import about_certificate, about_port
 from pipeline import parked
+from pipeline.configuration import load
 from pipeline.directory import Domain
 from pipeline.events import Attempt, Delivered, Failed, Quarantined, Scanned
 from pipeline.faults import ConflictError
 from pipeline.ids import partition_of
 from pipeline.log import Log
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings
 from projections.builds import live_prefixes
 from tests.cli.conftest import ANNA, BUSY, CONTENT, DOMAIN, SECOND, SENDER, Shop
 from tests.support.dns import names_in_a_thread

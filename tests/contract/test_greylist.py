@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
+from pipeline.configuration import load
 from pipeline.greylist import MAX_ATTEMPTS, Greylist, identity
-from pipeline.settings import SECOND, load
+from pipeline.units import SECOND
 
 NOW = 1_795_000_000 * SECOND
 DAY = 86400 * SECOND

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 from pipeline import keys, limits
 from pipeline.clients import BUCKETS, Account, Limit
 from pipeline.limits import BATCH, FULL, LIFE, MEMORY, SHARE, Limiter
-from pipeline.settings import SECOND, Duration, Settings
+from pipeline.settings import Settings
 from pipeline.store import open_client
+from pipeline.units import SECOND, Duration
 from tests.support.examples import AT
 
 CLIENT = "192.0.2.1"

@@ -9,9 +9,10 @@ from pipeline.events import Queued, Scanned
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
 from pipeline.schedule import BATCH, Schedule
-from pipeline.settings import Duration, Settings
+from pipeline.settings import Settings
 from pipeline.state import decode_head
 from pipeline.steps import MS, message_step, opened, received_step
+from pipeline.units import Duration
 from tests.support.examples import ANNA, AT, DOMAIN, SECOND, event, received
 
 P = 3

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.retry import RetryPolicy, gives_up, next_try, schedule
-from pipeline.settings import SECOND, Settings
+from pipeline.settings import Settings
+from pipeline.units import SECOND
 
 MINUTE = 60 * SECOND
 DAY = 24 * 60 * MINUTE

@@ -7,8 +7,10 @@ import tomllib
 
 import pytest
 
+from pipeline.configuration import describe, load, sample
 from pipeline.faults import ConfigurationError
-from pipeline.settings import SECOND, Duration, Endpoint, Settings, Size, describe, load, sample
+from pipeline.settings import Settings
+from pipeline.units import SECOND, Duration, Endpoint, Size
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pipeline import settings as settings_module
+from pipeline import configuration
 from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
@@ -100,7 +100,7 @@ class Gateway:
             await wiring.close()
 
     def settings(self) -> Settings:
-        return settings_module.load(environ=self.environ)
+        return configuration.load(environ=self.environ)
 
     def events(self) -> list[Recorded]:
         """Every event of every partition, in order within each."""

@@ -27,7 +27,8 @@ from pipeline.faults import GatepostError
 from pipeline.greylist import Greylist
 from pipeline.intake import Envelope
 from pipeline.limits import Limiter
-from pipeline.settings import Endpoint, Settings
+from pipeline.settings import Settings
+from pipeline.units import Endpoint
 from tests.support.zone import Zone
 from workers.receiver import Parts, Server, serve
 from workers.receiver.greylisting import Greylisting

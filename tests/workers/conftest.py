@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.configuration import load
 from pipeline.directory import Address, Domain
 from pipeline.events import Queued, RecipientSpec, Recorded, Scanned
 from pipeline.ids import partition_for, partition_of
 from pipeline.intake import Envelope
-from pipeline.settings import Settings, load
+from pipeline.settings import Settings
 from pipeline.state import Message
 from pipeline.steps import message_step
 from pipeline.store import Store

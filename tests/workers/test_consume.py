@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from pipeline import keys, parked
+from pipeline.configuration import load
 from pipeline.faults import NotFoundError
-from pipeline.settings import load
 from pipeline.store import Store
 from tests.support.servers import eventually
 from tests.workers.conftest import PARTITION, Parts, running

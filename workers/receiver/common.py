@@ -12,7 +12,8 @@ from pipeline import replies
 from pipeline.bodies import Draft
 from pipeline.events import Refused
 from pipeline.limits import Limiter
-from pipeline.settings import Network, Settings
+from pipeline.settings import Settings
+from pipeline.units import Network
 from workers.receiver.guard import NO_BOUNDS, Bounds, Guard
 from workers.receiver.report import Rarely
 from workers.receiver.tls import Certificates

@@ -17,7 +17,7 @@ from pipeline.directory import Directory, Domain
 from pipeline.faults import GatepostError
 from pipeline.resolver import LookupFailed, Resolver
 from pipeline.route import literal
-from pipeline.settings import Endpoint
+from pipeline.units import Endpoint
 
 BY: Final = "gateway"
 REASON: Final = "a mail loop: a message that was forwarded there came back from its own server three times"

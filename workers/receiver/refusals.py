@@ -21,8 +21,8 @@ from pipeline.faults import StoreError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
 from pipeline.replies import Reply
-from pipeline.settings import SECOND
 from pipeline.steps import Step
+from pipeline.units import SECOND
 from workers.pause import pause
 from workers.receiver.session import ReceiverSession, Transaction
 

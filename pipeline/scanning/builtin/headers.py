@@ -13,7 +13,7 @@ from typing import Final
 from pipeline.events import Finding
 from pipeline.mime import Flaw, Header, Mailbox
 from pipeline.scanning.engine import Mail
-from pipeline.settings import SECOND
+from pipeline.units import SECOND
 
 _DAY: Final = 86400 * SECOND
 FUTURE: Final = 2 * _DAY

@@ -13,13 +13,13 @@ import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from typing import Final, NamedTuple, cast
 
-from pipeline.settings import Network
 from pipeline.sources.dialling import resolve, unreachable, untrusted
 from pipeline.sources.faults import GarbledError, LimitedError, SlowError, SourceError, UnreachableError, shown
 from pipeline.sources.ldap import messages
 from pipeline.sources.ldap.answers import SUCCESS, fault
 from pipeline.sources.ldap.messages import MAX_MESSAGE, Found, MalformedError, Reference, Result
 from pipeline.sources.secrets import Secret
+from pipeline.units import Network
 
 MAX_WAITING: Final = 256 << 10
 """Octets that may wait to be read, beside a message that is larger, before the server is made to pause."""

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 from urllib.parse import unquote, urlsplit
 
-from pipeline.settings import Network
 from pipeline.sources.checking import endpoint
 from pipeline.sources.definitions import LdapSource
 from pipeline.sources.faults import (
@@ -31,6 +30,7 @@ from pipeline.sources.ldap.messages import Found, MalformedError, Reference, Res
 from pipeline.sources.ldap.profiles import PROFILES
 from pipeline.sources.model import LIMIT, Collector, Listing, Mark, Progress, Unchanged, digest, opened, silent
 from pipeline.sources.secrets import Secret
+from pipeline.units import Network
 
 MAX_VALUES: Final = 100_000
 """Of one attribute that comes in ranges."""

@@ -19,7 +19,7 @@ from pipeline.authentication.dkim import MAX_SIGNATURES, Signature
 from pipeline.events import AuthResult
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
-from pipeline.settings import SECOND
+from pipeline.units import SECOND
 from tests.support.dns import Names
 from tests.support.mail import crlf, mapped, noise
 from tests.support.signing import Published, comparable, crafted, ed25519_signer, rsa_signer, sign, verified_by_dkimpy

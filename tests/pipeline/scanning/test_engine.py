@@ -10,7 +10,7 @@ import structlog
 
 from pipeline.events import Finding
 from pipeline.scanning.engine import MAX_FINDINGS, Mail, run
-from pipeline.settings import SECOND, Duration
+from pipeline.units import SECOND, Duration
 from tests.support.mail import HEAD, message
 
 BUDGET = Duration(2 * SECOND)

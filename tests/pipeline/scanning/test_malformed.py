@@ -8,8 +8,8 @@ from hypothesis import given
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Mail, run
 from pipeline.scanning.policy import judge
-from pipeline.settings import Duration
 from pipeline.state import encode_head
+from pipeline.units import Duration
 from tests.pipeline.test_mime import HOSTILE, OPEN, nested
 from tests.support.mail import EICAR, HEAD, OURS, SETTINGS, attachment, message, multipart, part, verdict, with_parts
 

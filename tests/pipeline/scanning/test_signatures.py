@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Mail, run
-from pipeline.settings import Duration
+from pipeline.units import Duration
 from tests.support.mail import (
     EICAR,
     GTUBE,

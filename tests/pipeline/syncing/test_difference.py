@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from pipeline.address import local_key
 from pipeline.directory import Address, Kind
-from pipeline.settings import SECOND
 from pipeline.sources.definitions import CsvSource
 from pipeline.sources.model import Entry
 from pipeline.syncing.difference import Difference, compare
 from pipeline.syncing.model import Sync
+from pipeline.units import SECOND
 
 NOW = 1_795_000_000 * SECOND
 DAY = 86400 * SECOND

@@ -9,8 +9,9 @@ from pipeline.bodies import Buffer
 from pipeline.outcome import Outcome
 from pipeline.outgoing import Outgoing
 from pipeline.route import Target
-from pipeline.settings import Duration, Settings
+from pipeline.settings import Settings
 from pipeline.state import Message, Recipient, Stage
+from pipeline.units import Duration
 from tests.support.peer import Peer
 from workers.deliverer.session import Session
 

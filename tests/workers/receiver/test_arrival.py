@@ -8,8 +8,8 @@ import ipaddress
 import pytest
 
 from pipeline import keys
-from pipeline.settings import SECOND, Duration
 from pipeline.store import open_client
+from pipeline.units import SECOND, Duration
 from tests.support.receiver import receiver
 from tests.workers.receiver.test_clients import AT_ONCE, Clock
 from tests.workers.receiver.test_proxy import BAD, checksummed, tcp, tlv, v2

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from pipeline.settings import SECOND
 from pipeline.store import open_client
+from pipeline.units import SECOND
 from tests.support.receiver import receiver
 from tests.workers.receiver.test_connections import STATES
 

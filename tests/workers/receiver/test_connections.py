@@ -8,7 +8,8 @@ import socket
 import pytest
 
 from pipeline.faults import ConfigurationError
-from pipeline.settings import Duration, Endpoint, Settings
+from pipeline.settings import Settings
+from pipeline.units import Duration, Endpoint
 from tests.support.receiver import receiver
 from workers.receiver import connection as connection_module
 from workers.receiver import serve

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.faults import StoreFullError
-from pipeline.settings import Size
+from pipeline.units import Size
 from tests.support.receiver import receiver
 
 ENVELOPE = b"MAIL FROM:<a@b.example>\r\nRCPT TO:<user@example.test>\r\nDATA\r\n"

@@ -11,7 +11,7 @@ import ssl
 
 import pytest
 
-from pipeline.settings import Duration, Size
+from pipeline.units import Duration, Size
 from tests.support.hostile import asked, in_pieces, nothing_came, rest
 from tests.support.receiver import Receiver, receiver
 from tests.workers.receiver.test_time import saying

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.settings import SECOND
+from pipeline.units import SECOND
 from tests.support.receiver import receiver
 from tests.support.zone import TROUBLE, Zone
 

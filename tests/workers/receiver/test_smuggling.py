@@ -10,7 +10,7 @@ import itertools
 
 import pytest
 
-from pipeline.settings import Size
+from pipeline.units import Size
 from tests.support.hostile import ALMOST, END, SMUGGLED, in_pieces, is_clean, nothing_came
 from tests.support.receiver import receiver
 from tests.workers.receiver.test_data import decode, naive, normalised

@@ -7,7 +7,7 @@ import contextlib
 
 import pytest
 
-from pipeline.settings import Duration
+from pipeline.units import Duration
 from tests.support.receiver import receiver
 from tests.workers.receiver.test_tls import blind
 from workers.receiver import connection as connection_module

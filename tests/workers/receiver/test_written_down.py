@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.faults import StoreAwayError, StoreFullError
-from pipeline.settings import SECOND, Duration
+from pipeline.units import SECOND, Duration
 from tests.support.receiver import receiver
 from workers.receiver.refusals import MAX_TEXT
 

@@ -1,0 +1,74 @@
+"""Times, sizes, places and networks: how they are written for people, and what they are inside."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Final, TypeAlias
+
+Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+SECOND: Final = 1_000_000_000
+"""ns; all times inside are integers of nanoseconds."""
+_UNITS: Final = {"ms": SECOND // 1000, "s": SECOND, "m": 60 * SECOND, "h": 3600 * SECOND, "d": 86400 * SECOND}
+_SIZES: Final = {"": 1, "k": 1 << 10, "kib": 1 << 10, "m": 1 << 20, "mib": 1 << 20, "g": 1 << 30, "gib": 1 << 30}
+
+
+class Duration(int):
+    """Nanoseconds; written `15m`, `7d`, `1.5h`, `200ms`, or a number of seconds."""
+
+    @classmethod
+    def parse(cls, value: object) -> Duration:
+        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip().lower())
+        if match is None or isinstance(value, bool):
+            raise ValueError("expected a time such as 15m, 7d, 1.5h, or a number of seconds")
+        return cls(round(float(match[1]) * _UNITS[match[2] or "s"]))
+
+    @property
+    def seconds(self) -> float:
+        return self / SECOND
+
+    def __str__(self) -> str:
+        for unit in ("d", "h", "m", "s", "ms"):
+            if self and self % _UNITS[unit] == 0:
+                return f"{int(self) // _UNITS[unit]}{unit}"
+        return f"{self.seconds:g}s"
+
+
+class Size(int):
+    """Octets; written `256 KiB`, `1GiB`, or a number of octets."""
+
+    @classmethod
+    def parse(cls, value: object) -> Size:
+        match = re.fullmatch(r"(\d+)\s*([kmg]?(?:ib)?)b?", str(value).strip().lower())
+        if match is None or match[2] not in _SIZES or isinstance(value, bool):
+            raise ValueError("expected a size such as 256KiB, 1GiB, or a number of octets")
+        return cls(int(match[1]) * _SIZES[match[2]])
+
+    def __str__(self) -> str:
+        for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+            if self and self % factor == 0:
+                return f"{int(self) // factor}{unit}"
+        return str(int(self))
+
+
+class Endpoint(str):
+    """HOST:PORT, [IPv6]:PORT, or for listening also :PORT."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> Endpoint:
+        text = str(value).strip()
+        match = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\s:\[\]/]*):(\d{1,5})", text)
+        if match is None or int(match[2]) > 65535:
+            raise ValueError("expected HOST:PORT, such as mail.example.com:25 or [2001:db8::1]:25")
+        return cls(text)
+
+    @property
+    def host(self) -> str:
+        return self.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        return int(self.rpartition(":")[2])
