@@ -15,8 +15,8 @@ from redis.exceptions import RedisError, ResponseError
 
 from pipeline.faults import StoreAwayError, StoreError
 from pipeline.parked import park_entry
+from pipeline.pause import pause
 from pipeline.store import BLOCK_MS, Client, explain, faults
-from workers.pause import pause
 from workers.wiring import Wiring
 
 BATCH: Final = 64

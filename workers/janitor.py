@@ -17,12 +17,12 @@ from pipeline import bounces, decide, keys
 from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
+from pipeline.pause import pause
 from pipeline.state import Message, Stage
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
-from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()

@@ -24,13 +24,13 @@ from pipeline import keys
 from pipeline.events import Recorded
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.log import Damaged, decode_entry
+from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
-from workers.pause import pause
 from workers.wiring import Wiring
 
 BATCH: Final = 1000

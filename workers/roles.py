@@ -14,9 +14,9 @@ import structlog
 import uvloop
 
 from pipeline.faults import ConfigurationError, StoreAwayError
+from pipeline.pause import end, pause
 from pipeline.settings import Settings
 from workers import logs
-from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -76,8 +76,7 @@ async def _work(role: str, settings: Settings) -> None:
             await wiring.directory.refresh()
         await run_role(wiring, stop)
     finally:
-        follower.cancel()
-        await asyncio.gather(follower, return_exceptions=True)
+        await end([follower])
         await wiring.close()
 
 

@@ -25,6 +25,7 @@ import structlog
 
 from pipeline import keys
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
+from pipeline.pause import pause
 from pipeline.settings import Settings
 from pipeline.store import faults, refuse_unsafe
 from pipeline.units import Endpoint
@@ -32,7 +33,6 @@ from workers import logs
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.notify import Notifications, notify
-from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -294,14 +294,27 @@ class Supervisor:
             old, self._workers = self._workers, old
         for worker in old:
             worker.replaced = True
-            self._signal(worker, signal.SIGTERM)
+            self._task(self._retire(worker))
         log.info("reloaded", workers=len(self._workers))
+
+    async def _retire(self, worker: Worker) -> None:
+        """A replaced worker finishes what it holds, and gets no longer for it than one that is stopped."""
+        self._signal(worker, signal.SIGTERM)
+        deadline = time.monotonic() + STOP_TIMEOUT
+        while worker.alive and time.monotonic() < deadline:
+            await asyncio.sleep(WATCH)
+        self._kill(worker)
 
     # Stopping
 
     def _signal(self, worker: Worker, number: int) -> None:
         if worker.alive and worker.process is not None:
             worker.process.send_signal(number)
+
+    def _kill(self, worker: Worker) -> None:
+        if worker.alive:
+            log.warning("did not stop in time", role=worker.role)
+            self._signal(worker, signal.SIGKILL)
 
     async def _shut_down(self) -> None:
         self._stop.set()
@@ -316,9 +329,7 @@ class Supervisor:
             while any(worker.alive for worker in group) and time.monotonic() < deadline:
                 await asyncio.sleep(0.02)
         for worker in self._workers:
-            if worker.alive:
-                log.warning("did not stop in time", role=worker.role)
-                self._signal(worker, signal.SIGKILL)
+            self._kill(worker)
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._wiring is not None:
             await self._wiring.close()

@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from pipeline.faults import GatepostError, StoreError
+from pipeline.pause import end, pause
 from pipeline.syncing.runs import FAILED, WAITING, Syncing
 from workers.notify import notify
-from workers.pause import pause
 from workers.wiring import Wiring
 
 LOOK: Final = 5.0
@@ -74,9 +74,7 @@ class Syncer:
 
     async def close(self) -> None:
         """A run that is cut off has changed nothing; its turn comes again."""
-        for task in list(self._under_way.values()):
-            task.cancel()
-        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+        await end(self._under_way.values())
 
 
 async def _guarded(duty: Awaitable[None]) -> None:

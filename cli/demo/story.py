@@ -24,7 +24,7 @@ from pipeline.events import Delivered, Event, Quarantined, Recorded, RouteDeferr
 from pipeline.faults import StoreAwayError
 from pipeline.ids import is_id
 from pipeline.log import Damaged
-from workers.pause import pause
+from pipeline.pause import pause
 
 PATIENCE: Final = 20.0
 """Seconds for each message to come to where it should; usually it takes less than one."""

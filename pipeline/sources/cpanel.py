@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from pipeline.address import AddressError, domain_name, listed
+from pipeline.pause import end
 from pipeline.sources.definitions import CpanelSource
 from pipeline.sources.faults import DeniedError, GarbledError, LimitedError, SlowError, shown
 from pipeline.sources.model import LIMIT, Collector, Listing, Progress, Unchanged, silent
@@ -172,9 +173,7 @@ async def _all(questions: Sequence[Awaitable[T]]) -> list[T]:
     try:
         return await asyncio.gather(*tasks)
     finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(tasks)
 
 
 def _names(found: _Domains) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.faults import CorruptError, NotFoundError, RefusedError, StoreError
+from pipeline.pause import end
 from pipeline.store import Store, faults
 from pipeline.syncing.model import Staged, State, Sync, decode_staged, decode_state, decode_sync, encode
 
@@ -95,8 +96,7 @@ class Memory:
         try:
             yield
         finally:
-            renewal.cancel()
-            await asyncio.gather(renewal, return_exceptions=True)
+            await end([renewal])
             with contextlib.suppress(StoreError), faults():
                 await self._store.redis.eval(_RELEASE, 1, key, token)
 

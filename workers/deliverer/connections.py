@@ -15,11 +15,11 @@ from typing import Final
 
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
+from pipeline.pause import pause
 from pipeline.route import Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
 from pipeline.steps import MS
 from workers.deliverer.session import Session, SessionFailed
-from workers.pause import pause
 from workers.wiring import Wiring
 
 QUIT: Final = 2.0

@@ -15,12 +15,12 @@ from redis.exceptions import RedisError
 
 from pipeline import keys
 from pipeline.faults import StoreError
+from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
 from workers.notify import notify
-from workers.pause import pause
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -76,9 +76,7 @@ class Deliverer:
                     await asyncio.sleep(0.5)
                 await self._pause()
         finally:
-            for helper in helpers:
-                helper.cancel()
-            await asyncio.gather(*helpers, return_exceptions=True)
+            await end(helpers)
             await self._finish()
 
     async def _pause(self) -> None:
@@ -178,9 +176,7 @@ class Deliverer:
                 slot.task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=25)
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         await self.connections.close()
 
 

@@ -20,10 +20,10 @@ from pipeline.events import Client, Refused, encode
 from pipeline.faults import StoreError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
+from pipeline.pause import pause
 from pipeline.replies import Reply
 from pipeline.steps import Step
 from pipeline.units import SECOND
-from workers.pause import pause
 from workers.receiver.session import ReceiverSession, Transaction
 
 OWN: Final = 10

@@ -10,6 +10,7 @@ from typing import Final
 from pipeline import gateways
 from pipeline.faults import StoreError
 from pipeline.greylist import Greylist
+from pipeline.pause import end
 from pipeline.resolver import Resolver
 from workers.notify import notify
 from workers.pressure import Pressure
@@ -51,9 +52,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         await stop.wait()
         await server.close(GRACE)
     finally:
-        for helper in helpers:
-            helper.cancel()
-        await asyncio.gather(*helpers, return_exceptions=True)
+        await end(helpers)
         written.set()
         await writing
         await limiter.close()
