@@ -83,6 +83,10 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The final dot was sent and no reply came: it may or may not have been delivered."""
     dsn: bool = False
     """The server was told what the sender wants to hear of (RFC 3461): it will report, not we."""
+    software: str = ""
+    """Of a try that did not succeed: what the server is, as its greeting says (see diagnosis/table.toml); often unknown."""
+    source: str = ""
+    """The address of ours that it went out from, where one was chosen; empty: the system's choice."""
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="t"):

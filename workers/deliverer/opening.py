@@ -19,6 +19,7 @@ from typing import Final, cast
 import aiosmtplib
 import msgspec
 
+from pipeline import diagnosis
 from pipeline.events import Attempt
 from pipeline.outcome import nonsense, parse_reply
 from pipeline.route import Target
@@ -47,6 +48,8 @@ class Opened(msgspec.Struct, frozen=True):
     features: Features
     tls: str
     """Version and cipher; empty without TLS."""
+    software: str
+    """What the server is, as far as its greeting says."""
 
 
 class _HandshakeFailed(Exception):
@@ -70,20 +73,26 @@ async def _open(target: Target, hostname: str, settings: Settings, *, tls: bool)
         hostname=target.host, local_hostname=hostname, start_tls=False, timeout=settings.reply_timeout.seconds
     )
     taken_over = False
+    software = ""
     try:
-        await _greet(client, target, settings)
+        software = diagnosis.read().software_of(await _greet(client, target, settings))
         await _ehlo(client, target)
         if tls and client.supports_extension("starttls") and await _starttls(client, target):
             await _ehlo_within(client, target)
-        opened = _take_over(client, target)
+        opened = _take_over(client, target, software)
         taken_over = True
+    except SessionFailed as failed:
+        said_by = software or diagnosis.read().software_of(failed.attempt.reply)
+        raise SessionFailed(msgspec.structs.replace(failed.attempt, software=said_by)) from failed
+    else:
         return opened
     finally:
         if not taken_over:
             client.close()
 
 
-async def _greet(client: aiosmtplib.SMTP, target: Target, settings: Settings) -> None:
+async def _greet(client: aiosmtplib.SMTP, target: Target, settings: Settings) -> str:
+    """Connect; the text of the greeting."""
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
     with _at(target, "connect"):
@@ -96,7 +105,8 @@ async def _greet(client: aiosmtplib.SMTP, target: Target, settings: Settings) ->
             sock.close()
             raise
     with _at(target, "greeting"):
-        await client.connect(sock=sock, timeout=settings.connect_timeout.seconds)
+        greeting = await client.connect(sock=sock, timeout=settings.connect_timeout.seconds)
+    return greeting.message
 
 
 async def _ehlo(client: aiosmtplib.SMTP, target: Target) -> None:
@@ -135,7 +145,7 @@ async def _ehlo_within(client: aiosmtplib.SMTP, target: Target) -> None:
         raise
 
 
-def _take_over(client: aiosmtplib.SMTP, target: Target) -> Opened:
+def _take_over(client: aiosmtplib.SMTP, target: Target, software: str) -> Opened:
     transport = client.transport
     if transport is None or transport.is_closing():
         raise SessionFailed(_attempt(target, "ehlo", (0, "4.4.2", CLOSED), time.monotonic_ns()))
@@ -149,7 +159,7 @@ def _take_over(client: aiosmtplib.SMTP, target: Target) -> Opened:
         size=offers("size"),
         dsn=offers("dsn"),
     )
-    return Opened(Wire(cast(asyncio.Transport, transport), asyncio.get_running_loop()), features, tls)
+    return Opened(Wire(cast(asyncio.Transport, transport), asyncio.get_running_loop()), features, tls, software)
 
 
 @functools.cache

@@ -33,6 +33,7 @@ class Session:
         self.server = target.server
         self.address = target.address
         self.tls = opened.tls
+        self.software = opened.software
         self.sent = 0
         """Messages begun over this connection."""
         self._wire = opened.wire
@@ -270,4 +271,5 @@ class Session:
             took=time.monotonic_ns() - self._started,
             unknown=unknown,
             dsn=self._features.dsn,
+            software="" if 200 <= code < 300 else self.software,
         )

@@ -1,0 +1,73 @@
+"""Which rule of the table an attempt meets: pure.
+
+Two things hold whatever a table says. A 4xx never becomes a failure, and neither does what was said before the message was (the
+connection, the greeting, EHLO, STARTTLS): that is about the server or about us. And what no rule knows goes by its code.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+import msgspec
+
+from pipeline.diagnosis.table import OTHER, Action, Rule, Table, read
+from pipeline.events import Attempt
+
+UNMATCHED: Final = ""
+"""In place of a rule's name."""
+_ABOUT_THE_MESSAGE: Final = frozenset({"mail", "rcpt", "data", "dot"})
+_ADDRESS: Final = re.compile(r"[^\s<>@]{1,255}+@[^\s<>@]{1,255}+")
+"""A mailbox may be called spam@ or virus@."""
+_CODES: Final = re.compile(r"^[2-5][0-9]{2}(?:[ \t-](?:[245]\.[0-9]{1,3}\.[0-9]{1,3}(?![0-9.]))?|$)", re.MULTILINE)
+
+
+class Diagnosis(msgspec.Struct, frozen=True):
+    rule: str
+    """UNMATCHED when none holds: a reply worth a look."""
+    about: str
+    """The class."""
+    action: Action
+    title: dict[str, str]
+    """Language -> a few words."""
+    owner: dict[str, str]
+    """Language -> a tip for who owns the server."""
+    renter: dict[str, str]
+    """Language -> a tip for who rents it."""
+
+
+def diagnose(attempt: Attempt, *, software: str = "", table: Table | None = None) -> Diagnosis:
+    """What a refusal, or silence, is about. `software`: the server's, as `Table.software_of` knows it."""
+    used = table or read()
+    text = plain(attempt.reply)
+    for rule in used.rules:
+        if rule.holds(attempt.code, attempt.enhanced, attempt.stage, text, software):
+            return _made(used, rule, attempt)
+    return _made(used, Rule(name=UNMATCHED, about=OTHER), attempt)
+
+
+def plain(reply: str) -> str:
+    """The words of a reply as phrases are looked for in them: lower case, one line, single blanks, no codes, no addresses."""
+    return " ".join(_ADDRESS.sub("@", _CODES.sub(" ", reply)).lower().split())
+
+
+def _made(table: Table, rule: Rule, attempt: Attempt) -> Diagnosis:
+    known = table.classes[rule.about]
+    return Diagnosis(
+        rule=rule.name,
+        about=rule.about,
+        action=_allowed(rule.action or known.action, attempt),
+        title={"en": known.en, "de": known.de},
+        owner={"en": rule.owner_en or known.owner_en, "de": rule.owner_de or known.owner_de},
+        renter={"en": rule.renter_en or known.renter_en, "de": rule.renter_de or known.renter_de},
+    )
+
+
+def _allowed(action: Action, attempt: Attempt) -> Action:
+    if action not in (Action.FAIL, Action.RETRY):
+        return action
+    if attempt.stage == "route":
+        return action if attempt.enhanced.startswith("5") else Action.BACK_OFF
+    if attempt.stage not in _ABOUT_THE_MESSAGE:
+        return Action.BACK_OFF
+    return action if attempt.code // 100 == 5 else Action.RETRY
