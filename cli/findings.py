@@ -48,6 +48,7 @@ async def examine(common: Common) -> list[Finding]:
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
+    found += about_replies(settings)
     found += await about_seal(settings)
     running = False
     if any(finding.weight == FATAL for finding in found):
@@ -257,6 +258,19 @@ def _end_of(certificate: Path) -> dt.datetime:
     from cryptography import x509
 
     return x509.load_pem_x509_certificate(certificate.read_bytes()).not_valid_after_utc
+
+
+def about_replies(settings: Settings) -> list[Finding]:
+    """Whether the operator's own table of replies can be read."""
+    from pipeline import diagnosis
+
+    if not settings.replies_table:
+        return []
+    try:
+        table = diagnosis.in_force(settings.replies_table)
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "replies", str(fault), fault.remedy)]
+    return [Finding(GOOD, "replies", f"{settings.replies_table}: version {table.version}, {len(table.rules):,} rules")]
 
 
 async def about_seal(settings: Settings) -> list[Finding]:

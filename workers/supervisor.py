@@ -18,12 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from pipeline import keys
+from pipeline import diagnosis, keys
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.pause import pause
 from pipeline.settings import Settings
@@ -91,6 +92,12 @@ def reserve(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
     return holder, Endpoint(f"{written}:{holder.getsockname()[1]}")
 
 
+def _refuse_wrong_table(settings: Settings) -> None:
+    """Raises ConfigurationError. Read anew each time: a reload is there because something was changed."""
+    if settings.replies_table:
+        diagnosis.load(Path(settings.replies_table).expanduser())
+
+
 class Worker:
     """One place to be filled by a process of one role."""
 
@@ -121,6 +128,7 @@ class Supervisor:
         self._notifications: Notifications | None = None
 
     async def run(self) -> None:
+        _refuse_wrong_table(self._settings)
         data = DataDirectory(self._settings)
         data.lock()
         holder, smtp = reserve(self._settings.smtp)
@@ -274,6 +282,7 @@ class Supervisor:
         """New settings, new workers: each new one is ready before its predecessor is told to finish."""
         try:
             settings = self._reload()
+            _refuse_wrong_table(settings)
         except GatepostError as error:
             log.error("settings not reloaded, the old ones stay in force", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import os
 import socket
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from pipeline import diagnosis
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.faults import ConfigurationError, GatepostError
@@ -105,6 +107,11 @@ class Wiring:
         except GatepostError:
             await store.close()
             raise
+
+    @functools.cached_property
+    def table(self) -> diagnosis.Table:
+        """What servers' replies mean. Read when it is first asked for: most processes never do. Raises ConfigurationError."""
+        return diagnosis.in_force(self.settings.replies_table)
 
     async def close(self) -> None:
         while not (self.log.idle and self.intake_log.idle):

@@ -8,6 +8,6 @@ The table explains and proposes. What follows for a message is decided in `pipel
 """
 
 from pipeline.diagnosis.diagnose import Diagnosis, diagnose
-from pipeline.diagnosis.table import Action, Table, read
+from pipeline.diagnosis.table import Action, Table, in_force, load, read
 
-__all__ = ["Action", "Diagnosis", "Table", "diagnose", "read"]
+__all__ = ["Action", "Diagnosis", "Table", "diagnose", "in_force", "load", "read"]

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import enum
 import functools
+import re
 import tomllib
 from importlib import resources
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -16,10 +17,14 @@ from pipeline.faults import ConfigurationError
 LANGUAGES: Final = ("en", "de")
 SILENT: Final = "0"
 """In place of a code: there was no reply."""
-
-
 LONGEST_GREETING: Final = 1024
 """Characters of a greeting that are looked at."""
+LONGEST_TABLE: Final = 4 << 20
+"""Octets: a hundred times ours."""
+REMEDY: Final = "The head of the table that comes with Gatepost says what a rule may hold: gatepost replies table."
+STAGES: Final = ("route", "connect", "greeting", "ehlo", "starttls", "auth", "mail", "rcpt", "data", "dot")
+_CODE: Final = re.compile(r"[2-5](?:[0-9]{2}|xx)")
+_ENHANCED: Final = re.compile(r"[245](?:\.[0-9]{1,3}){0,2}")
 
 
 class Action(enum.StrEnum):
@@ -78,6 +83,10 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"abo
         )
 
 
+def _untidy(phrase: str) -> bool:
+    return not phrase or phrase != " ".join(phrase.lower().split())
+
+
 def _same_code(pattern: str, code: int) -> bool:
     return str(code) == pattern or (pattern[1:] == "xx" and code // 100 == int(pattern[0]))
 
@@ -100,14 +109,33 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"cl
             raise ValueError(f"two rules are called {twice.pop()!r}")
         if OTHER not in self.classes:
             raise ValueError(f"there is no class {OTHER!r}")
+        for name, known in self.classes.items():
+            if not all(text.strip() for text in msgspec.structs.astuple(known)):
+                raise ValueError(f"class {name!r}: a text is empty")
         for rule in self.rules:
-            if rule.about not in self.classes:
-                raise ValueError(f"rule {rule.name!r}: there is no class {rule.about!r}")
-            phrases = [*rule.phrases, *rule.also]
-            if any(phrase != " ".join(phrase.lower().split()) or not phrase for phrase in phrases):
-                raise ValueError(f"rule {rule.name!r}: phrases are in lower case, with single blanks")
-            if any(code != SILENT and not (len(code) == 3 and code[0] in "2345") for code in rule.codes):
-                raise ValueError(f"rule {rule.name!r}: a code is like 550 or 5xx, or 0")
+            fault = self._fault(rule)
+            if fault:
+                raise ValueError(f"rule {rule.name!r}: {fault}")
+        if any(_untidy(phrase) for phrases in self.software.values() for phrase in phrases):
+            raise ValueError("software: phrases are in lower case, with single blanks")
+
+    def _fault(self, rule: Rule) -> str:
+        """What would make a rule hold never, or always, without being meant."""
+        if not rule.name:
+            return "a rule has a name"
+        if rule.about not in self.classes:
+            return f"there is no class {rule.about!r}"
+        if any(_untidy(phrase) for phrase in (*rule.phrases, *rule.also)):
+            return "phrases are in lower case, with single blanks"
+        if any(code != SILENT and not _CODE.fullmatch(code) for code in rule.codes):
+            return "a code is like 550 or 5xx, or 0"
+        if any(not _ENHANCED.fullmatch(status) for status in rule.enhanced):
+            return "an enhanced status is like 5.1.1 or 5.7"
+        strange = [stage for stage in rule.stages if stage not in STAGES]
+        if strange:
+            return f"there is no stage {strange[0]!r}, only {', '.join(STAGES)}"
+        strange = [name for name in rule.software if name not in self.software]
+        return f"there is no software {strange[0]!r}" if strange else ""
 
     def software_of(self, greeting: str) -> str:
         """What a server is, as far as its greeting says; empty when nothing is recognised."""
@@ -127,17 +155,50 @@ def read() -> Table:
     return parse(resources.files(__package__).joinpath("table.toml").read_text("utf-8"), "table.toml")
 
 
+@functools.cache
+def in_force(path: str) -> Table:
+    """The table that the setting `replies_table` names, read once in a process; ours where it is empty. Raises ConfigurationError."""
+    return load(Path(path).expanduser()) if path else read()
+
+
 def load(path: Path) -> Table:
     """Another table, to be tried. Raises ConfigurationError."""
     try:
-        return parse(path.read_text("utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
+        with path.open("rb") as file:
+            text = file.read(LONGEST_TABLE + 1)
+        if len(text) > LONGEST_TABLE:
+            raise ConfigurationError(f"{path}: longer than {LONGEST_TABLE:,} octets, so it is no table")
+        return parse(text.decode("utf-8"), str(path))
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: {error}") from None
 
 
 def parse(text: str, name: str) -> Table:
     """Raises ConfigurationError."""
     try:
-        return msgspec.convert(tomllib.loads(text), Table)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, ValueError) as error:
-        raise ConfigurationError(f"{name}: {error}", remedy="Its head says what a rule may hold.") from None
+        written = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{name}: {error}", remedy=REMEDY) from None
+    try:
+        return msgspec.convert(written, Table)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"{name}: {_culprit(written) or error}", remedy=REMEDY) from None
+
+
+def _culprit(written: dict[str, Any]) -> str:
+    """Which class or rule cannot be read, and why; msgspec counts rules, and does not name classes."""
+    classes, rules = written.get("class"), written.get("rule")
+    parts: list[tuple[str, Any, type[Class | Rule]]] = []
+    if isinstance(classes, dict):
+        parts += [(f"class {name!r}", part, Class) for name, part in classes.items()]
+    for number, part in enumerate(rules if isinstance(rules, list) else (), start=1):
+        called = repr(part["name"]) if isinstance(part, dict) and "name" in part else f"number {number}"
+        parts.append((f"rule {called}", part, Rule))
+    for what, part, kind in parts:
+        try:
+            msgspec.convert(part, kind)
+        except msgspec.ValidationError as error:
+            return f"{what}: {error}"
+    return ""

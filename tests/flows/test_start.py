@@ -264,3 +264,15 @@ def test_after_a_kill_of_the_supervisor_nothing_is_left_running_and_the_next_sta
         wait_until(lambda: not [pid for pid in children if Path(f"/proc/{pid}").exists()], within=40)
         server.wait(5)
         assert sorted(mail.id for mail in server.arrived) == sorted(waiting)
+
+
+def test_a_wrong_table_of_replies_keeps_the_gateway_from_starting_and_check_names_it(directory):
+    table = directory / "mine.toml"
+    table.write_text("version = 1\n")
+    said = refused(directory / "data", replies_table=str(table))
+    assert said.startswith(f"gatepost: {table}: ")
+    assert not (directory / "data" / "redis").exists()
+    done = Gateway(directory / "data", replies_table=str(table)).cli("check", "--json", ok=False)
+    assert {"fatal": "replies"}.items() <= {
+        one["weight"]: one["about"] for one in json.loads(done.stdout)["findings"]
+    }.items()

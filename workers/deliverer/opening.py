@@ -75,14 +75,15 @@ async def _open(target: Target, hostname: str, settings: Settings, *, tls: bool)
     taken_over = False
     software = ""
     try:
-        software = diagnosis.read().software_of(await _greet(client, target, settings))
+        software = diagnosis.in_force(settings.replies_table).software_of(await _greet(client, target, settings))
         await _ehlo(client, target)
         if tls and client.supports_extension("starttls") and await _starttls(client, target):
             await _ehlo_within(client, target)
         opened = _take_over(client, target, software)
         taken_over = True
     except SessionFailed as failed:
-        said_by = software or diagnosis.read().software_of(failed.attempt.reply)
+        table = diagnosis.in_force(settings.replies_table)
+        said_by = software or table.software_of(failed.attempt.reply)
         raise SessionFailed(msgspec.structs.replace(failed.attempt, software=said_by)) from failed
     else:
         return opened

@@ -181,6 +181,7 @@ class Deliverer:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    _ = wiring.table  # a wrong one is refused now, not at the first reply
     deliverer = Deliverer(wiring, Resolver(wiring.settings.resolver), stop)
     notify("READY=1")
     await deliverer.run()

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.diagnosis import Action, diagnose, read
+from pipeline.diagnosis import Action, diagnose, in_force, read
 from pipeline.diagnosis.diagnose import plain
-from pipeline.diagnosis.table import LANGUAGES, load, parse
+from pipeline.diagnosis.table import LANGUAGES, LONGEST_TABLE, load, parse
 from pipeline.events import Attempt
 from pipeline.faults import ConfigurationError
 from pipeline.outcome import parse_reply
@@ -127,6 +127,7 @@ def test_a_server_is_known_by_its_greeting(greeting, software):
 TABLE_TEXT = """
 version = 2
 [software]
+exim = ["esmtp exim"]
 [class.other]
 action = "fail"
 en = "a"
@@ -136,6 +137,15 @@ owner_de = "a"
 renter_en = "a"
 renter_de = "a"
 """
+
+
+def test_a_text_that_is_missing_is_named():
+    good = f'{TABLE_TEXT}\n[[rule]]\nname = "a"\nclass = "other"\n'
+    assert parse(good, "mine.toml").version == 2
+    with pytest.raises(ConfigurationError, match="class 'other': a text is empty"):
+        parse(good.replace('en = "a"', 'en = " "', 1), "mine.toml")
+    with pytest.raises(ConfigurationError, match="software: phrases"):
+        parse(good.replace("esmtp exim", "ESMTP Exim"), "mine.toml")
 
 
 @pytest.mark.parametrize(
@@ -149,6 +159,13 @@ renter_de = "a"
         ('name = "a"\nclass = "other"\naction = "explode"', "explode"),
         ('name = "a"\nclass = "other"\nphrase = ["x"]', "phrase"),
         ('name = "a"\nclass = "other"\n[[rule]]\nname = "a"\nclass = "other"', "two rules are called 'a'"),
+        ('name = "a"\nclass = "other"\ncodes = ["5x0"]', "a code is like"),
+        ('name = "a"\nclass = "other"\nenhanced = ["550"]', "an enhanced status is like"),
+        ('name = "a"\nclass = "other"\nstages = ["rctp"]', "there is no stage 'rctp'"),
+        ('name = "a"\nclass = "other"\nsoftware = ["exmi"]', "there is no software 'exmi'"),
+        ('name = ""\nclass = "other"', "a rule has a name"),
+        ('name = "a"\nclass = "other"\n[software]', "mine.toml"),
+        ('name = "a"\nclass = "other"\n[class.new]\naction = "fail"\nen = ""', "class 'new': .*`de`"),
         ("name = ", "nvalid"),
     ],
 )
@@ -166,5 +183,21 @@ def test_a_table_of_one_s_own_decides_otherwise(tmp_path):
     huch = attempt("rcpt", "550 Huch")
     assert diagnose(huch, software="exim", table=mine).action is Action.HOLD
     assert diagnose(huch, software="postfix", table=mine).rule == ""
-    with pytest.raises(ConfigurationError, match=r"none\.toml"):
-        load(tmp_path / "none.toml")
+    assert in_force(str(file)) == mine
+    assert in_force("") is TABLE
+
+
+def test_what_is_no_file_of_a_table_is_refused_by_name(tmp_path):
+    long = tmp_path / "long.toml"
+    long.write_bytes(b"#" * (LONGEST_TABLE + 1))
+    strange = tmp_path / "strange.toml"
+    strange.write_bytes(b"# \xff\n")
+    for path, words in (
+        (tmp_path / "none.toml", "No such file"),
+        (tmp_path, "directory"),
+        (long, "longer"),
+        (strange, "utf-8"),
+    ):
+        with pytest.raises(ConfigurationError, match=words) as caught:
+            load(path)
+        assert str(path) in str(caught.value)
