@@ -305,10 +305,11 @@ async def _asked_for(opened: Session, what: str | None) -> list[str]:
 
 async def _retry(opened: Session, domain: str) -> int:
     from pipeline.ids import partition_for
+    from pipeline.rerouting import forgiven
 
     wiring = opened.wiring
     partition = partition_for(domain, wiring.store.partitions)
     known = await wiring.directory.find_home(domain)
     state = await wiring.schedule.route(partition, domain)
-    servers = {*(known.route if known else ()), *(attempt.server for attempt in state.attempts if attempt.server)}
-    return await wiring.schedule.retry_now(partition, domain, opened.now(), sorted(servers))
+    servers = forgiven(known.route if known else (), state)
+    return await wiring.schedule.retry_now(partition, domain, opened.now(), servers)

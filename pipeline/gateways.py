@@ -16,9 +16,10 @@ import msgspec
 
 from pipeline import keys
 from pipeline.resolver import LookupFailed, Resolver
-from pipeline.route import SMTP_PORT, literal
+from pipeline.route import MAX_HOSTS, SMTP_PORT, literal
+from pipeline.servers import parsed
 from pipeline.store import Client, faults
-from pipeline.units import SECOND, Endpoint
+from pipeline.units import SECOND
 
 FORGOTTEN: Final = 7 * 86400 * SECOND
 """A gateway that has not been heard of for so long is gone (ns)."""
@@ -49,25 +50,58 @@ async def known(redis: Client, now: int) -> tuple[Gateway, ...]:
     return tuple(found)
 
 
-async def leads_back(route: Iterable[str], gateways: Sequence[Gateway], resolver: Resolver) -> str:
-    """Why a route, HOST:PORT each, points at one of `gateways`, in words; empty when none of it does, as far as the DNS tells."""
-    ours = [(gateway, await _addresses(gateway.name, resolver)) for gateway in gateways]
-    for text in route:
-        endpoint = Endpoint(text)
-        host = endpoint.host.lower().rstrip(".")
-        addresses = await _addresses(host, resolver)
-        for gateway, own in ours:
-            if endpoint.port not in (SMTP_PORT, gateway.port):
+class Ours:
+    """The gateways with the addresses that the DNS gives them."""
+
+    def __init__(self, gateways: Sequence[tuple[Gateway, frozenset[str]]] = ()) -> None:
+        self._gateways = tuple(gateways)
+
+    @classmethod
+    async def of(cls, gateways: Sequence[Gateway], resolver: Resolver) -> Ours:
+        names = list(dict.fromkeys(gateway.name for gateway in gateways))
+        found = dict(zip(names, await asyncio.gather(*(_addresses(name, resolver) for name in names)), strict=True))
+        return cls([(gateway, found[gateway.name]) for gateway in gateways])
+
+    def why(self, host: str, port: int, addresses: Sequence[str]) -> str:
+        """Why a host with these addresses is one of the gateways at this port, in words; empty when it is none."""
+        host = host.lower().rstrip(".")
+        for gateway, own in self._gateways:
+            if port not in (SMTP_PORT, gateway.port):
                 continue
             if host == gateway.name:
-                return f"{text} is this gateway"
+                return f"{host}:{port} is this gateway"
             # A name in this machine's own hosts file may be a loopback address, which is everybody's.
-            shared = {address for address in own & addresses if not address.startswith("127.") and address != "::1"}
+            shared = {address for address in own.intersection(addresses) if not _is_loopback(address)}
             if shared:
-                return f"{text} leads to {min(shared)}, which is this gateway ({gateway.name})"
-            if endpoint.port == gateway.port and (here := sorted(filter(_is_local, addresses))):
-                return f"{text} leads to {here[0]}, where this gateway listens"
+                return f"{host}:{port} leads to {min(shared)}, which is this gateway ({gateway.name})"
+            if port == gateway.port and (here := sorted(filter(_is_local, addresses))):
+                return f"{host}:{port} leads to {here[0]}, where this gateway listens"
+        return ""
+
+
+async def leads_back(route: Iterable[str], gateways: Sequence[Gateway], resolver: Resolver) -> str:
+    """Why a route points at one of `gateways`, in words; empty when none of it does, as far as the DNS tells."""
+    ours = await Ours.of(gateways, resolver)
+    for server in parsed(route):
+        hosts = await _exchangers(server.place.host, resolver) if server.mx else (server.place.host,)
+        for host in hosts:
+            why = ours.why(host, server.place.port, sorted(await _addresses(host, resolver)))
+            if why:
+                return why if not server.mx else f"{server.name}: {why}"
     return ""
+
+
+async def _exchangers(name: str, resolver: Resolver) -> tuple[str, ...]:
+    try:
+        async with asyncio.timeout(2):
+            records = sorted(await resolver.mx(name))[:MAX_HOSTS]
+    except (LookupFailed, TimeoutError):
+        return ()
+    return tuple(host for _, host in records if host) if records else (name,)
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 async def _addresses(host: str, resolver: Resolver) -> frozenset[str]:

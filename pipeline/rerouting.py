@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import msgspec
 
@@ -10,6 +10,8 @@ from pipeline.directory import Domain
 from pipeline.directory.inherit import effective
 from pipeline.ids import partition_for
 from pipeline.schedule import Schedule
+from pipeline.servers import parsed
+from pipeline.steps import Route
 
 
 class Way(msgspec.Struct, frozen=True):
@@ -35,6 +37,13 @@ async def follow(
     for name, way in after.items():
         earlier = before.get(name)
         if earlier is not None and earlier != way and not way.held:
-            servers = (*earlier.route, *way.route)
-            waiting += await schedule.retry_now(partition_for(name, partitions), name, now, servers)
+            partition = partition_for(name, partitions)
+            servers = forgiven((*earlier.route, *way.route), await schedule.route(partition, name))
+            waiting += await schedule.retry_now(partition, name, now, servers)
     return waiting
+
+
+def forgiven(route: Iterable[str], state: Route) -> list[str]:
+    """The servers that may be dialled again at once: those of a route, and those that the last failure speaks of (MX among them)."""
+    named = {server.name for server in parsed(route) if not server.mx}
+    return sorted(named | {attempt.server for attempt in state.attempts if attempt.server})

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cli.session import Session
     from pipeline.directory import Domain
+    from pipeline.servers import Server
 
 
 async def existing(opened: Session, name: str) -> Domain:
@@ -40,4 +41,11 @@ async def rerouted(opened: Session) -> AsyncIterator[Moved]:
 
 
 def arrow(routes: Iterable[str]) -> str:
-    return ", then ".join(routes)
+    """A route in words: what is asked first, then what; servers of the same priority with `or` between them."""
+    from pipeline.servers import by_priority, parsed
+
+    return ", then ".join(" or ".join(map(_weighed, group)) for group in by_priority(parsed(routes)))
+
+
+def _weighed(server: Server) -> str:
+    return server.name if server.weight == 1 else f"{server.name} (weight {server.weight})"

@@ -20,7 +20,9 @@ NONE: Final = "none"
 class DomainOptions:
     route: Annotated[
         tuple[str, ...],
-        Parameter(help="HOST:PORT of the customer's server; repeat it for more, the preferred one first."),
+        Parameter(
+            help="HOST:PORT of the customer's server, or mx:NAME; repeat it for more, the preferred one first, or each with a priority: '10 HOST:PORT', with a weight '10/5 HOST:PORT'."
+        ),
     ] = ()
     parent: Annotated[str, Parameter(help="The domain above it, from which it takes what it has not.")] = ""
     alias_of: Annotated[
@@ -78,12 +80,9 @@ def _domain(text: str) -> str:
 
 
 def _routes(texts: tuple[str, ...], common: Common) -> tuple[str, ...]:
-    from pipeline.route import check_route
+    from pipeline.route import check_routes
 
-    if texts == (NONE,):
-        return ()
-    allowed = common.settings().allow_networks
-    return tuple(dict.fromkeys(check_route(text, allowed) for text in texts))
+    return () if texts == (NONE,) else check_routes(texts, common.settings().allow_networks)
 
 
 def _size(text: str) -> int:

@@ -22,6 +22,7 @@ from pipeline.directory.inherit import effective, home
 from pipeline.directory.model import Address, Domain, decode_address, decode_domain
 from pipeline.events import AddressesRemoved, AddressesSet, AnyEvent, DomainRemoved, DomainSet, decode
 from pipeline.faults import CorruptError, StoreError
+from pipeline.servers import parsed
 from pipeline.store import Store, faults
 
 CACHE: Final = 100_000
@@ -81,7 +82,8 @@ class Reading:
         if domain.smtputf8 or not domain.route:
             return domain.smtputf8 == "yes"
         with faults():
-            offers: Any = await self._store.redis.hmget(keys.SMTPUTF8, list(domain.route))
+            names = [server.name for server in parsed(domain.route)] or list(domain.route)
+            offers: Any = await self._store.redis.hmget(keys.SMTPUTF8, names)
         known = [offer == b"1" for offer in offers if offer is not None]
         return bool(known) and all(known)
 

@@ -4,19 +4,28 @@ import pytest
 
 from pipeline.faults import ConfigurationError, RefusedError
 from pipeline.outcome import Kind, classify
-from pipeline.route import MAX_TARGETS, LookupFailed, Resolver, RouteError, check_route, forbidden, resolve
+from pipeline.route import (
+    MAX_TARGETS,
+    LookupFailed,
+    Resolver,
+    RouteError,
+    check_route,
+    check_routes,
+    forbidden,
+    resolve,
+)
 from tests.support.dns import Names
 
 PUBLIC = "9.9.9.9"
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 
-def keep_order(_: list[str]) -> None:
-    pass
+def as_listed() -> float:
+    return 0.0
 
 
 async def targets(names: Names, route=(), name="example.org", allowed=()) -> list[str]:
-    found = await resolve(route, name, Resolver(f"127.0.0.1:{names.port}", lifetime=0.5), allowed, keep_order)
+    found = await resolve(route, name, Resolver(f"127.0.0.1:{names.port}", lifetime=0.5), allowed, as_listed)
     return [f"{target.server} {target.address} {target.port}" for target in found]
 
 
@@ -35,8 +44,8 @@ async def test_a_configured_route_is_dialled_in_its_order_with_all_addresses_ipv
     async with Names(records) as names:
         assert await targets(names, ["one.example:2525", "two.example:25", "[2620:fe::fe]:26", "8.8.4.4:27"]) == [
             "one.example:2525 9.9.9.9 2525",
-            "one.example:2525 9.9.9.10 2525",
             "one.example:2525 2620:fe::9 2525",
+            "one.example:2525 9.9.9.10 2525",
             "two.example:25 8.8.8.8 25",
             "[2620:fe::fe]:26 2620:fe::fe 26",
             "8.8.4.4:27 8.8.4.4 27",
@@ -58,7 +67,7 @@ async def test_a_foreign_domain_is_reached_by_its_mx_in_order_of_preference():
     async with Names(records) as names:
         assert await targets(names) == ["a.example:25 9.9.9.1 25", "b.example:25 9.9.9.2 25", "c.example:25 9.9.9.3 25"]
         resolver = Resolver(f"127.0.0.1:{names.port}")
-        turned = await resolve((), "example.org", resolver, (), lambda hosts: hosts.reverse())
+        turned = await resolve((), "example.org", resolver, (), lambda: 0.99)
         assert [target.host for target in turned] == ["a.example", "c.example", "b.example"]
 
 
@@ -75,6 +84,76 @@ async def test_an_mx_that_is_an_alias_is_followed():
     }
     async with Names(records) as names:
         assert await targets(names) == ["a.example:25 9.9.9.9 25"]
+
+
+MX = {
+    ("shop.example", "MX"): ["20 b.example.", "10 a.example."],
+    ("a.example", "A"): ["9.9.9.1"], ("b.example", "A"): ["9.9.9.2"], ("c.example", "A"): ["9.9.9.3"],
+}  # fmt: skip
+
+
+async def test_the_mx_of_a_name_are_looked_up_each_time_and_stand_where_the_route_has_them():
+    async with Names(MX) as names:
+        route = ["30 c.example:25", "20 mx:shop.example:2525"]
+        expected = ["a.example:2525 9.9.9.1 2525", "b.example:2525 9.9.9.2 2525", "c.example:25 9.9.9.3 25"]
+        assert await targets(names, route) == expected
+        names.records["shop.example", "MX"] = ["5 c.example."]
+        assert await targets(names, ["mx:shop.example"]) == ["c.example:25 9.9.9.3 25"]
+        resolver = Resolver(f"127.0.0.1:{names.port}")
+        found = await resolve(["mx:shop.example", "b.example:25"], "", resolver, ())
+        assert [target.via for target in found] == ["mx:shop.example", ""]
+
+
+async def test_a_name_without_mx_is_its_own_exchanger():
+    async with Names({("shop.example", "A"): [PUBLIC]}) as names:
+        assert await targets(names, ["mx:shop.example"]) == ["shop.example:25 9.9.9.9 25"]
+
+
+@pytest.mark.parametrize(
+    ("records", "enhanced", "words"),
+    [
+        ({("shop.example", "MX"): ["0 ."]}, "4.1.10", "null MX"),
+        ({}, "4.1.2", "does not exist"),
+        ({("shop.example", "MX"): ["1 in.example."], ("in.example", "A"): ["10.0.0.1"]}, "4.4.4", "allow_networks"),
+        ({("shop.example", "MX"): ["1 us.example."], ("us.example", "A"): [PUBLIC]}, "4.4.6", "leads back here: us.example is us"),
+    ],
+)  # fmt: skip
+async def test_a_configured_mx_that_leads_nowhere_is_temporary_because_it_can_be_mended(records, enhanced, words):
+    async with Names(records) as names:
+        resolver = Resolver(f"127.0.0.1:{names.port}", lifetime=0.5)
+        with pytest.raises(RouteError) as caught:
+            await resolve(["mx:shop.example"], "", resolver, (), ours=are_we)
+        assert caught.value.attempt.enhanced == enhanced
+        assert words in caught.value.attempt.reply
+        assert caught.value.attempt.server == "in.example:25" if "allow" in words else "mx:shop.example"
+
+
+def are_we(host: str, port: int, addresses: object) -> str:
+    return f"{host} is us" if host == "us.example" else ""
+
+
+async def test_our_own_mx_and_all_behind_it_are_left_out():
+    records = {
+        ("example.org", "MX"): ["10 a.example.", "20 us.example.", "20 b.example.", "30 c.example."],
+        ("a.example", "A"): ["9.9.9.1"], ("b.example", "A"): ["9.9.9.2"], ("c.example", "A"): ["9.9.9.3"], ("us.example", "A"): ["9.9.9.4"],
+    }  # fmt: skip
+    async with Names(records) as names:
+        found = await resolve((), "example.org", Resolver(f"127.0.0.1:{names.port}"), (), ours=are_we)
+        assert [target.host for target in found] == ["a.example"]
+
+
+async def test_a_foreign_domain_whose_mx_are_only_we_gets_no_mail():
+    async with Names({("example.org", "MX"): ["1 us.example."], ("us.example", "A"): [PUBLIC]}) as names:
+        with pytest.raises(RouteError) as caught:
+            await resolve((), "example.org", Resolver(f"127.0.0.1:{names.port}"), (), ours=are_we)
+        assert classify(caught.value.attempt) is Kind.REFUSED
+
+
+async def test_a_server_of_a_route_that_has_moved_to_us_is_not_dialled_and_does_not_hide_the_next():
+    async with Names({("us.example", "A"): [PUBLIC], ("a.example", "A"): ["9.9.9.1"]}) as names:
+        resolver = Resolver(f"127.0.0.1:{names.port}")
+        found = await resolve(["us.example:25", "a.example:25"], "", resolver, (), ours=are_we)
+        assert [target.host for target in found] == ["a.example"]
 
 
 async def test_a_null_mx_is_permanent():
@@ -239,6 +318,8 @@ def test_allowing_a_network_allows_its_addresses_in_mapped_form_and_no_others():
         ("[2620:FE::9]:25", "[2620:fe::9]:25"),
         ("xn--mller-kva.example:25", "xn--mller-kva.example:25"),
         ("mail:25", "mail:25"),
+        ("10/5 Mail.Example.com:25", "10/5 mail.example.com:25"),
+        ("mx:Example.com", "mx:example.com"),
     ],
 )
 def test_a_good_route_is_stored_in_lower_case(text, stored):
@@ -249,7 +330,8 @@ def test_a_good_route_is_stored_in_lower_case(text, stored):
     "text",
     ["", "mail.example.com", "mail.example.com:", ":25", "mail.example.com:0", "mail.example.com:65536", "mail example.com:25",
      "-x.example:25", "x-.example:25", "a..b:25", "1.2.3:25", "1.2.3.4.5:25", "127.1:25", "2130706433:25", "::1:25", "[zz]:25", "[]:25",
-     "m\u00fcller.example:25", "x\x1b[2J:25", "a" * 64 + ".example:25", "smtp://mail.example.com:25"],
+     "m\u00fcller.example:25", "x\x1b[2J:25", "a" * 64 + ".example:25", "smtp://mail.example.com:25",
+     "70000 mail.example.com:25", "mx:9.9.9.9", "mx:[2620:fe::9]:25", "mx:mail.example.com:0", "mx:x\x1b[2J", "10 20 mail.example.com:25"],
 )  # fmt: skip
 def test_a_route_that_is_none_is_refused_in_printable_words(text):
     with pytest.raises(ConfigurationError) as caught:
@@ -278,3 +360,22 @@ def test_a_route_into_a_closed_network_is_refused_at_once_with_the_setting_that_
 def test_a_route_into_an_allowed_network_is_good():
     for text in ("127.0.0.1:2525", "localhost:2525", "[::1]:2525"):
         assert check_route(text, LOOPBACK) == text
+
+
+@pytest.mark.parametrize(
+    ("route", "words"),
+    [
+        (["10 a.example:25", "b.example:25"], "some have none"),
+        (["10 a.example:25", "20 a.example:25"], "twice"),
+        (["mx:a.example", "10 mx:a.example:25"], "some have none"),
+        ([f"h{n}.example:25" for n in range(11)], "11 servers"),
+    ],
+)
+def test_servers_that_do_not_go_together_are_refused_with_what_to_do(route, words):
+    with pytest.raises(ConfigurationError, match=words) as caught:
+        check_routes(route, ())
+    assert caught.value.remedy
+
+
+def test_a_server_that_is_named_twice_in_the_same_way_is_in_the_route_once():
+    assert check_routes(["a.example:25", "A.example:25"], ()) == ("a.example:25",)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
+import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
+from pipeline.gateways import Ours, known
 from pipeline.pause import pause
 from pipeline.route import Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
+from pipeline.servers import ordered, parsed
 from pipeline.steps import MS
 from workers.deliverer.session import Session, SessionFailed
 from workers.wiring import Wiring
@@ -26,6 +30,8 @@ QUIT: Final = 2.0
 """Seconds for a server to answer QUIT."""
 LOOK: Final = 0.2
 """Seconds between two looks whether another process gave a place back; our own wake who waits."""
+OWN: Final = 60.0
+"""Seconds for which it is known which gateways there are."""
 WAITING: Final = 2
 """Slots that may wait for a server, per place; more come back later, so that one busy server cannot have all slots."""
 
@@ -59,6 +65,25 @@ class Connection:
         self.expiry: asyncio.TimerHandle | None = None
 
 
+class Own:
+    """The gateways that share this store, which no route may lead to; looked up anew once in a while."""
+
+    def __init__(self, wiring: Wiring, resolver: Resolver) -> None:
+        self._wiring = wiring
+        self._resolver = resolver
+        self._ours = Ours()
+        self._until = 0.0
+
+    async def now(self) -> Ours:
+        if time.monotonic() >= self._until:
+            # Known at once, or all who dial meanwhile would ask as well.
+            self._until = time.monotonic() + OWN
+            wiring = self._wiring
+            with contextlib.suppress(StoreError):
+                self._ours = await Ours.of(await known(wiring.store.redis, wiring.clock()), self._resolver)
+        return self._ours
+
+
 class Connections:
     def __init__(self, wiring: Wiring, resolver: Resolver) -> None:
         self._wiring = wiring
@@ -69,6 +94,7 @@ class Connections:
         self._closing: set[asyncio.Task[None]] = set()
         self._offers: dict[str, bool] = {}
         """Servers of routes -> whether they offered SMTPUTF8."""
+        self._own = Own(wiring, resolver)
 
     # Lending
 
@@ -76,7 +102,8 @@ class Connections:
         """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy."""
         route = self._route(domain)
         # Only the first: a connection to a backup that another domain left open is no reason to pass over the preferred server.
-        kept = self._take_idle(route[0]) if route else None
+        first = ordered(parsed(route), random.random)
+        kept = self._take_idle(first[0].name) if first else None
         if kept is not None:
             kept.route = route
             return kept
@@ -86,7 +113,7 @@ class Connections:
             attempts: list[Attempt] = []
             until = 0
             dialled = False
-            known: set[str] = set()
+            down: set[str] = set()
             busy = ""
             for target in targets:
                 kept = self._take_idle(target.server)
@@ -104,7 +131,7 @@ class Connections:
                     attempts.append(
                         Attempt(server=target.server, address=target.address, stage="connect", reply=place.why)
                     )
-                    known.add(target.server)
+                    down.add(target.server)
                     until = max(until, place.until * MS)
                     continue
                 try:
@@ -113,7 +140,7 @@ class Connections:
                     attempts.append(failure.attempt)
                     dialled = True
             if not busy:
-                raise RouteDown(attempts, 0 if dialled else until, known)
+                raise RouteDown(attempts, 0 if dialled else until, down)
             await self._wait(busy)
 
     def still_right(self, connection: Connection, domain: str) -> bool:
@@ -160,7 +187,9 @@ class Connections:
         # The directory is asked whether it changed, so a new route holds from the next attempt on.
         await self._wiring.directory.refresh()
         try:
-            return await resolve(self._route(domain), domain, self._resolver, self._wiring.settings.allow_networks)
+            ours = await self._own.now()
+            allowed = self._wiring.settings.allow_networks
+            return await resolve(self._route(domain), domain, self._resolver, allowed, ours=ours.why)
         except RouteError as error:
             raise RouteDown([error.attempt]) from error
 
@@ -172,15 +201,17 @@ class Connections:
             raise
         connection = Connection(session, token, route)
         self._open.add(connection)
-        if route and self._offers.get(session.server) != session.offers_smtputf8:
-            await self._note_offer(session)
+        if route:
+            await self._note_offer(target.via or target.server, offered=session.offers_smtputf8)
         return connection
 
-    async def _note_offer(self, session: Session) -> None:
+    async def _note_offer(self, server: str, *, offered: bool) -> None:
         """Receivers take SMTPUTF8 only for servers that do."""
+        if self._offers.get(server) == offered:
+            return
         with contextlib.suppress(StoreError):
-            await self._wiring.directory.note_smtputf8(session.server, offered=session.offers_smtputf8)
-            self._offers[session.server] = session.offers_smtputf8
+            await self._wiring.directory.note_smtputf8(server, offered=offered)
+            self._offers[server] = offered
 
     # Places
 

@@ -16,8 +16,8 @@ import structlog
 from pipeline.directory import Directory, Domain
 from pipeline.faults import GatepostError
 from pipeline.resolver import LookupFailed, Resolver
-from pipeline.route import literal
-from pipeline.units import Endpoint
+from pipeline.route import MAX_HOSTS, literal
+from pipeline.servers import Server, parsed
 
 BY: Final = "gateway"
 REASON: Final = "a mail loop: a message that was forwarded there came back from its own server three times"
@@ -56,17 +56,23 @@ class Loops:
 
     async def _is_served_by(self, domain: Domain, client: str) -> bool:
         address = literal(client)
-        for text in domain.route:
-            host = Endpoint(text).host
-            own = literal(host)
+        for server in parsed(domain.route):
+            own = literal(server.place.host)
             if own is not None:
                 if own == address:
                     return True
                 continue
             try:
                 async with asyncio.timeout(PATIENCE):
-                    if client in await self._resolver.addresses(host):
-                        return True
+                    for host in await self._hosts(server):
+                        if client in await self._resolver.addresses(host):
+                            return True
             except (LookupFailed, TimeoutError):
                 continue
         return False
+
+    async def _hosts(self, server: Server) -> list[str]:
+        if not server.mx:
+            return [server.place.host]
+        records = sorted(await self._resolver.mx(server.place.host))[:MAX_HOSTS]
+        return [host for _, host in records if host] if records else [server.place.host]
