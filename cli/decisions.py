@@ -20,9 +20,9 @@ PATIENCE: Final = 10.0
 
 async def release(opened: Session, message_id: str) -> str:
     """Out of the quarantine, into the queue: what came of it, in words. Raises NotFoundError, RefusedError."""
-    lifetime = int(opened.wiring.settings.queue_lifetime)
 
     def decided(message: Message, now: int) -> Sequence[MessageEvent]:
+        lifetime = opened.wiring.retry_of(message.domain).lifetime
         return decide.released(message, by=actor(), now=now, lifetime=lifetime)
 
     try:

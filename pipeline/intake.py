@@ -34,7 +34,9 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Intake:
-    def __init__(self, log: Log, bodies: Bodies, *, partitions: int, lifetime: int, clock: Callable[[], int]) -> None:
+    def __init__(
+        self, log: Log, bodies: Bodies, *, partitions: int, lifetime: Callable[[str], int], clock: Callable[[], int]
+    ) -> None:
         self._log = log
         self._bodies = bodies
         self._partitions = partitions
@@ -82,7 +84,7 @@ class Intake:
             sender=envelope.sender,
             recipients=tuple(recipients),
             size=size,
-            expires=now + self._lifetime,
+            expires=now + self._lifetime(domain),
             client=envelope.client,
             eight_bit=envelope.eight_bit,
             smtputf8=envelope.smtputf8,

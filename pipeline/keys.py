@@ -18,7 +18,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
     gp:{p}:slots:<d>       zset     connection slots in use for a domain: fencing token, by end of lease
     gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
-                                    tried before), open (1 after a success), full (1: all slots are in use)
+                                    tried before), open (1 after a success), full (1: all slots are in use), good (ms; when
+                                    its server last took a message, to some seconds)
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from pipeline.directory.model import Domain
 from pipeline.settings import Settings
 
 JITTER: Final = 60
@@ -22,8 +23,11 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     lifetime: int
 
     @classmethod
-    def of(cls, settings: Settings) -> RetryPolicy:
-        return cls(int(settings.retry_interval), int(settings.queue_lifetime))
+    def of(cls, settings: Settings, domain: Domain | None = None) -> RetryPolicy:
+        """As the settings say, or a domain (with what it takes from its parents)."""
+        interval = (domain.retry_interval if domain else 0) or int(settings.retry_interval)
+        lifetime = (domain.queue_lifetime if domain else 0) or int(settings.queue_lifetime)
+        return cls(interval, lifetime)
 
 
 def next_try(now: int, policy: RetryPolicy, jitter: float) -> int:

@@ -35,11 +35,15 @@ class Work(msgspec.Struct):
 
 
 class Claim(msgspec.Struct):
-    """What a claim came to. `word`: early, full, lost, empty or work, as in claim.lua; `next`: ms, 0 for never."""
+    """What a claim came to. `word`: early, full, lost, empty or work, as in claim.lua; `next`: ms, 0 for never.
+
+    `good`: ms, when the domain's server last took a message, as far as it was noted (see steps.noted_good); 0 for never.
+    """
 
     word: str
     open: bool
     next: int
+    good: int
     work: list[Work]
 
 
@@ -94,8 +98,8 @@ class Schedule:
         with faults():
             answer = await self._claim(self._store.redis, names, arguments)
         word, is_open, following = answer[0].decode(), bool(answer[1]), int(float(answer[2] or 0))
-        rows = zip(answer[3::3], answer[4::3], answer[5::3], strict=True)
-        return Claim(word, is_open, following, [_work(*row) for row in rows])
+        rows = zip(answer[4::3], answer[5::3], answer[6::3], strict=True)
+        return Claim(word, is_open, following, int(answer[3]), [_work(*row) for row in rows])
 
     async def renew(self, partition: int, domain: str, token: str, held: Sequence[str], now: int) -> bool:
         """Keep a slot and its messages for another lease; False when they were given to somebody else."""

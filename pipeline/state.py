@@ -77,6 +77,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     original: str = ""
     tries: int = 0
     last: Attempt | None = None
+    tried_at: int = 0
+    """When `last` was, for a copy that waits because of it."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,7 +165,9 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
-    if isinstance(event, Deferred | Delivered | Failed):
+    if isinstance(event, Deferred):
+        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt, tried_at=event.at)
+    if isinstance(event, Delivered | Failed):
         return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt or recipient.last)
     return msgspec.structs.replace(recipient, stage=stage)
 

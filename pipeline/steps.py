@@ -204,6 +204,11 @@ def opened(partition: int, domain: str, now: int) -> tuple[Effect, ...]:
     )
 
 
+def noted_good(partition: int, domain: str, now: int) -> tuple[Effect, ...]:
+    """The domain's server took a message."""
+    return (("HSET", keys.route(partition, domain), "good", now // MS),)
+
+
 def directory_step(version: int, events: Sequence[DirectoryEvent], effects: Iterable[Effect]) -> Step:
     return Step(
         head=keys.DIRECTORY_HEAD,

@@ -76,7 +76,6 @@ class Wiring:
         self.store = store
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
-        self.retry = RetryPolicy.of(settings)
         self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
@@ -93,10 +92,19 @@ class Wiring:
             self.intake_log,
             self.bodies,
             partitions=store.partitions,
-            lifetime=int(settings.queue_lifetime),
+            lifetime=lambda domain: self.retry_of(domain).lifetime,
             clock=self.clock,
         )
         self.limiter = Limiter(store.redis, settings, clock=self.clock)
+
+    @property
+    def table(self) -> diagnosis.Table:
+        """What servers' replies mean."""
+        return diagnosis.read()
+
+    def retry_of(self, domain: str) -> RetryPolicy:
+        """When mail for a domain is tried again, and when it is given up."""
+        return RetryPolicy.of(self.settings, self.directory.home(domain))
 
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:

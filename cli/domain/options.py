@@ -45,6 +45,10 @@ class DomainOptions:
     ] = ""
     max_size: Annotated[str, Parameter(help="The largest message, such as 20MiB.")] = ""
     max_recipients: Annotated[int | None, Parameter(help="Recipients of one message.")] = None
+    retry_interval: Annotated[str, Parameter(help="How long to wait after a failed attempt, such as 5m.")] = ""
+    queue_lifetime: Annotated[
+        str, Parameter(help="How long its mail is held before it is returned to the sender, such as 3d.")
+    ] = ""
     timezone: Annotated[str, Parameter(help="For times that its postmaster sees, such as Europe/Berlin.")] = ""
     language: Annotated[str, Parameter(help="For what its postmaster and its people read: en or de.")] = ""
     contact: Annotated[str, Parameter(help="Its postmaster's address.")] = ""
@@ -70,7 +74,11 @@ class DomainOptions:
             fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields
+        return fields | self._durations()
+
+    def _durations(self) -> dict[str, int]:
+        names = [name for name in ("retry_interval", "queue_lifetime") if getattr(self, name)]
+        return {name: _duration(name, getattr(self, name)) for name in names}
 
 
 def _domain(text: str) -> str:
@@ -95,6 +103,16 @@ def _size(text: str) -> int:
         raise ConfigurationError(f"--max-size {text}: {error}") from None
 
 
+def _duration(name: str, text: str) -> int:
+    from pipeline.faults import ConfigurationError
+    from pipeline.units import Duration
+
+    try:
+        return 0 if text == NONE else int(Duration.parse(text))
+    except ValueError as error:
+        raise ConfigurationError(f"--{name.replace('_', '-')} {text}: {error}") from None
+
+
 def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
     """JSON of a domain, as it was set: what it takes from its parents is in `effective` of `domain show`."""
     from cli.render import rfc3339
@@ -115,6 +133,8 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "smtputf8": domain.smtputf8 or "auto",
         "max_message_size": domain.max_message_size,
         "max_recipients": domain.max_recipients,
+        "retry_interval": domain.retry_interval / 1e9,
+        "queue_lifetime": domain.queue_lifetime / 1e9,
         "timezone": domain.timezone,
         "language": domain.language,
         "contact": domain.contact,

@@ -156,7 +156,7 @@ async def show(name: Annotated[str, Parameter(help="The domain.")], /, *, common
 def _facts(
     domain: Domain, home: Domain, listed: int, aliases: list[str], children: list[str], waiting: int, down: int
 ) -> list[tuple[str, Any]]:
-    from cli.render import clean, local, size
+    from cli.render import age, clean, local, size
 
     hold = home.hold
     inherited = f" (from {domain.parent})" if home.route != domain.route and not domain.alias_of else ""
@@ -173,6 +173,8 @@ def _facts(
         ("children", ", ".join(children)),
         ("largest message", size(home.max_message_size) if home.max_message_size else ""),
         ("recipients", f"{home.max_recipients:,} of a message at most" if home.max_recipients else ""),
+        ("tried again", f"after {age(home.retry_interval)}" if home.retry_interval else ""),
+        ("returned", f"when it has waited {age(home.queue_lifetime)}" if home.queue_lifetime else ""),
         ("greylisting", "suspicious clients come twice" if home.greylist else ""),
         ("SMTPUTF8", {"yes": "its servers take it", "no": "its servers do not take it"}.get(home.smtputf8, "")),
         ("time zone", home.timezone),

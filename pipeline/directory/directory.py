@@ -96,28 +96,36 @@ class Directory(Reading):
 
         return await self.change(build, by=by, now=now, note=note)
 
-    async def hold(self, name: str, reason: str, *, by: str, now: int) -> bool:
-        """Accept and keep a domain's mail from now on; False when it is held already. Raises NotFoundError."""
+    async def hold(self, name: str, reason: str, *, by: str, now: int, probed: bool = False) -> bool:
+        """Accept and keep a domain's mail from now on; False when it is held already. Raises NotFoundError.
+
+        `probed`: the hold may end by itself. A person's hold takes the place of such a one.
+        """
 
         async def build(change: Change) -> bool:
             domain = self._home(change, name)
-            if domain.hold is not None:
+            if domain.hold is not None and (probed or not domain.hold.probed):
                 return False
-            held = msgspec.structs.replace(domain, hold=Hold(since=now, reason=reason, by=by))
+            held = msgspec.structs.replace(domain, hold=Hold(since=now, reason=reason, by=by, probed=probed))
             change.set_domain(held)
             return True
 
         return await self.change(build, by=by, now=now)
 
-    async def resume(self, name: str, *, by: str, now: int) -> Hold | None:
-        """Let a domain's mail flow again; the hold that was on it, None when there was none. Raises NotFoundError."""
+    async def resume(self, name: str, *, by: str, now: int, note: str = "", only_probed: bool = False) -> Hold | None:
+        """Let a domain's mail flow again; the hold that was on it, None when there was none. Raises NotFoundError.
+
+        `only_probed`: a hold that somebody set meanwhile stays.
+        """
 
         async def build(change: Change) -> Hold | None:
             domain = self._home(change, name)
+            if only_probed and not (domain.hold and domain.hold.probed):
+                return None
             change.set_domain(msgspec.structs.replace(domain, hold=None))
             return domain.hold
 
-        return await self.change(build, by=by, now=now)
+        return await self.change(build, by=by, now=now, note=note)
 
     # Addresses
 

@@ -25,6 +25,8 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     since: int
     reason: str
     by: str
+    probed: bool = False
+    """It was set because of what the server said, and ends by itself when the server takes a message again."""
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,6 +51,10 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
     max_message_size: int = 0
     max_recipients: int = 0
+    retry_interval: int = 0
+    """ns."""
+    queue_lifetime: int = 0
+    """ns."""
     timezone: str = ""
     """IANA name."""
     language: str = ""

@@ -10,7 +10,11 @@ from pipeline.address import AddressError, parse
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
+from pipeline.units import SECOND
 
+DAY: Final = 86400 * SECOND
+LONGEST: Final = 7 * DAY
+"""As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
 SMTPUTF8: Final = ("", "yes", "no")
 
@@ -61,6 +65,7 @@ def _check_values(domain: Domain) -> None:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
+    _check_times(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
         try:
             parse(contact)
@@ -71,6 +76,13 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_times(domain: Domain) -> None:
+    if domain.retry_interval and not SECOND // 10 <= domain.retry_interval <= LONGEST:
+        raise ConfigurationError("mail is tried again after 0.1 s at the earliest and 7 days at the latest")
+    if domain.queue_lifetime and not SECOND <= domain.queue_lifetime <= 30 * DAY:
+        raise ConfigurationError("mail is held for a second at least and 30 days at most")
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:

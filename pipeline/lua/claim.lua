@@ -3,14 +3,14 @@
 -- KEYS[1] due    zset    domains by the time of their next attempt
 -- KEYS[2] queue  zset    the domain's waiting messages by the time from which each may be tried
 -- KEYS[3] slots  zset    fencing tokens by end of lease
--- KEYS[4] route  hash    until, open, full
+-- KEYS[4] route  hash    until, open, full, good
 -- Also reads the heads (hash msg:<id>) and hot bodies (string body:<id>) of the messages, whose prefix is in ARGV.
 -- ARGV: domain, now, end of the lease, retry at, slots allowed when open, messages at most, octets at most, token,
 --       "new" or "more", prefix of the partition's keys
 --
 -- The next attempt is written before this one is made: a domain that was not open is not tried again before `retry at`,
 -- whatever becomes of the worker.
--- Returns {word, open, next, id, head, body, id, head, body, ...}; word is one of
+-- Returns {word, open, next, good, id, head, body, id, head, body, ...}; word is one of
 --   early   not due, or nothing waits that may be tried now (`next`: when to look again, or empty)
 --   full    as many slots as allowed are in use
 --   lost    "more" was asked for a slot that is no longer held
@@ -23,19 +23,20 @@ local limit, batch, octets, token = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]
 local held, prefix = ARGV[9] == 'more', ARGV[10]
 
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
-local open = redis.call('HGET', route, 'open') and 1 or 0
+local state = redis.call('HMGET', route, 'open', 'good')
+local open, good = state[1] and 1 or 0, state[2] or '0'
 
 if held then
-  if not redis.call('ZSCORE', slots, token) then return { 'lost', open, '' } end
+  if not redis.call('ZSCORE', slots, token) then return { 'lost', open, '', good } end
 else
   local at = redis.call('ZSCORE', due, domain)
-  if not at then return { 'early', open, '' } end
-  if tonumber(at) > now then return { 'early', open, at } end
+  if not at then return { 'early', open, '', good } end
+  if tonumber(at) > now then return { 'early', open, at, good } end
   if redis.call('ZCARD', slots) >= (open == 1 and limit or 1) then
     local first = redis.call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
     redis.call('HSET', route, 'full', 1)
     redis.call('ZADD', due, first, domain)
-    return { 'full', open, first }
+    return { 'full', open, first, good }
   end
 end
 
@@ -50,11 +51,11 @@ if #ready == 0 then
     redis.call('ZADD', due, math.max(tonumber(first), blocked), domain)
   end
   if held then redis.call('ZREM', slots, token) end
-  return { held and 'empty' or 'early', open, first or '' }
+  return { held and 'empty' or 'early', open, first or '', good }
 end
 
 redis.call('ZADD', slots, lease, token)
-local answer = { 'work', open, '' }
+local answer = { 'work', open, '', good }
 local taken = 0
 for index, id in ipairs(ready) do
   local body = redis.call('GET', prefix .. 'body:' .. id)

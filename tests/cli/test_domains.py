@@ -162,7 +162,7 @@ def test_what_is_not_mentioned_stays_and_none_takes_a_value_away(shop: Shop):
     shop.add("anna")
     shop.run(
         "domain", "set", DOMAIN, "--timezone", "Europe/Berlin", "--language", "de", "--max-size", "20MiB",
-        "--max-recipients", "50", "--contact", "a@example.test", "--contact-outside", "b@elsewhere.test",
+        "--max-recipients", "50", "--retry-interval", "5m", "--queue-lifetime", "3d", "--contact", "a@example.test", "--contact-outside", "b@elsewhere.test",
         "--delimiter", "+", "--greylist", "--smtputf8", "yes",
     )  # fmt: skip
     one = shop.run("domain", "show", DOMAIN, "--json").json
@@ -174,13 +174,31 @@ def test_what_is_not_mentioned_stays_and_none_takes_a_value_away(shop: Shop):
         "and + with a detail",
         "largest message  20 MiB",
         "50 of a message",
+        "after 5 min",
+        "waited 3 d",
         "suspicious clients",
         "b@elsewhere",
     ):
         assert words in shown
-    shop.run("domain", "set", DOMAIN, "--timezone", "none", "--max-size", "0", "--no-greylist", "--smtputf8", "auto")
+    assert (one["retry_interval"], one["queue_lifetime"]) == (300, 3 * 86400)
+    shop.run(
+        "domain",
+        "set",
+        DOMAIN,
+        "--timezone",
+        "none",
+        "--retry-interval",
+        "none",
+        "--max-size",
+        "0",
+        "--no-greylist",
+        "--smtputf8",
+        "auto",
+    )
     one = shop.run("domain", "show", DOMAIN, "--json").json
     assert (one["timezone"], one["max_message_size"], one["greylist"], one["smtputf8"]) == ("", 0, False, "auto")
+    assert (one["retry_interval"], one["queue_lifetime"]) == (0, 3 * 86400)
+    assert "expected a time" in shop.run("domain", "set", DOMAIN, "--queue-lifetime", "soon").err
     assert (one["language"], one["contact"], one["route"]) == ("de", "a@example.test", [ROUTE])
     assert "is so already" in shop.run("domain", "set", DOMAIN, "--language", "de").out
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.directory import Domain
 from pipeline.retry import RetryPolicy, gives_up, next_try, schedule
 from pipeline.settings import Settings
 from pipeline.units import SECOND
@@ -41,3 +42,10 @@ def test_jitter_only_ever_lengthens_a_wait_and_by_less_than_a_sixtieth(jitter, n
 def test_giving_up_is_at_the_end_and_not_before():
     assert not gives_up(6, 7)
     assert gives_up(7, 7)
+
+
+def test_a_domain_has_the_settings_own_interval_and_lifetime_unless_it_says_otherwise():
+    settings = Settings()
+    assert RetryPolicy.of(settings) == RetryPolicy.of(settings, Domain(name="a.test"))
+    own = Domain(name="a.test", retry_interval=SECOND, queue_lifetime=3 * SECOND)
+    assert RetryPolicy.of(settings, own) == RetryPolicy(interval=SECOND, lifetime=3 * SECOND)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import keys
 from pipeline.configuration import load
 from pipeline.directory import Address, Domain
 from pipeline.events import Queued, RecipientSpec, Recorded, Scanned
@@ -74,6 +75,10 @@ class Parts(Wiring):
     async def head(self, message_id: str) -> Message | None:
         (message,) = await self.schedule.heads(partition_of(message_id), [message_id])
         return message
+
+    async def queue(self, domain: str = DOMAIN) -> list[bytes]:
+        """The ids that wait for a domain."""
+        return list(await self.store.redis.zrange(keys.queue(partition_for(domain, 8), domain), 0, -1))
 
     async def events(self, message_id: str = "") -> list[Recorded]:
         rows = await self.log.read(partition_of(message_id) if message_id else PARTITION, "0", 10_000)

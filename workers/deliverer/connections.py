@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from pipeline.diagnosis import Diagnosis
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
 from pipeline.gateways import Ours, known
@@ -39,12 +40,20 @@ WAITING: Final = 2
 class RouteDown(Exception):
     """No server of the domain can be used just now. `until`: ns, when all that was said is what others found; else 0.
 
-    `known`: servers that were not dialled, because others had found them down.
+    `known`: servers that were not dialled, because others had found them down; or whose words hold for this domain alone.
+    `held_for`: words, and what they are about, because of which the domain is to be held.
     """
 
-    def __init__(self, attempts: Sequence[Attempt], until: int = 0, known: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        attempts: Sequence[Attempt],
+        until: int = 0,
+        known: Collection[str] = (),
+        held_for: tuple[Attempt, Diagnosis] | None = None,
+    ) -> None:
         super().__init__()
         self.known = frozenset(known)
+        self.held_for = held_for
         self.attempts = tuple(attempts)
         self.until = until
 
@@ -143,6 +152,13 @@ class Connections:
                 raise RouteDown(attempts, 0 if dialled else until, down)
             await self._wait(busy)
 
+    async def other_source(self, attempt: Attempt) -> bool:  # noqa: ARG002 - this gateway has one address
+        """Remember that `attempt.source` is not wanted at `attempt.server`; whether another of our addresses may be tried there.
+
+        This gateway has one address.
+        """
+        return False
+
     def still_right(self, connection: Connection, domain: str) -> bool:
         """Whether a borrowed connection may take another message of `domain`."""
         limit = self._wiring.settings.messages_per_connection
@@ -153,10 +169,13 @@ class Connections:
         """Whether somebody waits for a connection to this server."""
         return bool(self._waiting.get(connection.server))
 
-    async def give_back(self, connection: Connection, *, abort: bool = False) -> None:
-        """For the next who needs the server; or its end, when it cannot be used any more. `abort`: without a word."""
+    async def give_back(self, connection: Connection, *, abort: bool = False, keep: bool = True) -> None:
+        """For the next who needs the server; or its end, when it cannot be used any more, or is not to be (`keep`).
+
+        `abort`: without a word.
+        """
         limit = self._wiring.settings.messages_per_connection
-        if abort or not connection.session.usable or connection.session.sent >= limit:
+        if abort or not keep or not connection.session.usable or connection.session.sent >= limit:
             await self._end(connection, abort=abort)
             return
         self._idle.setdefault(connection.server, []).append(connection)

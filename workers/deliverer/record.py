@@ -46,7 +46,7 @@ async def record(
             current,
             outcomes,
             now=now,
-            next_try=next_try(now, wiring.retry, random.random()),  # noqa: S311 - spreads retries, guards nothing
+            next_try=next_try(now, wiring.retry_of(current.domain), random.random()),  # noqa: S311 - spreads retries, guards nothing
             unsent=bounces.unsent(current, content),
             partition_of_sender=bounces.sender_partition(current, wiring.store.partitions),
         )

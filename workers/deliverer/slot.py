@@ -5,13 +5,13 @@ What happens to whom when something goes wrong:
 - a reused connection turns out to be dead: the same message is tried once more over a new one;
 - a fresh connection breaks in the middle of a message: that *message* backs off, in case it is the message's fault, and the
   next one is tried; when that breaks too, or the words were 421, it is the server, and the domain backs off as well;
-- a server's answers to a message are that message's alone.
+- a server's answers to a message are that message's alone, unless they are about the server or about us: what follows then is
+  decided in `pipeline/consequences.py`. The message itself waits behind the others, so that another one is tried next time.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -21,15 +21,15 @@ import structlog
 
 from pipeline import keys
 from pipeline.bodies import Buffer
-from pipeline.events import RouteDeferred, RouteOpened
+from pipeline.consequences import Consequence, Course, is_whole_server, unwanted, weigh
 from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
-from pipeline.retry import next_try
 from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
-from pipeline.steps import MS, Effect, opened, route_deferred_step, route_opened_step
+from pipeline.steps import MS
 from workers.deliverer.connections import Connection, Connections, RouteDown, ServerBusy
+from workers.deliverer.destination import Destination
 from workers.deliverer.record import Fence, record
 from workers.deliverer.session import Session, SessionFailed
 from workers.wiring import Wiring
@@ -41,6 +41,8 @@ BUSY_NS: Final = 500_000_000
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 CLOSING: Final = 421
+SOURCES: Final = 16
+"""Addresses of ours that are tried, one after the other, for one message: more than anybody has at one server."""
 
 
 class Office(Protocol):
@@ -62,12 +64,12 @@ class Slot:
         self.domain = domain
         self.token = new_token()
         self._fence = Fence(keys.slots(partition, domain), self.token)
+        self._destination = Destination(wiring, partition, domain, self.token)
         self.held: list[Work] = []
         self.task: asyncio.Task[None] | None = None
         self.dialling = False
         """Nothing was said to a server yet: it may be cut off at any moment."""
         self._connection: Connection | None = None
-        self._open = False
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = wiring.settings.lease.seconds
@@ -88,7 +90,7 @@ class Slot:
     # The loop
 
     async def run(self) -> None:
-        if await self._wait_while_held() or not await self._claim(more=False):
+        if not await self._destination.may_probe() or not await self._claim(more=False):
             return
         try:
             await self._drain()
@@ -108,11 +110,11 @@ class Slot:
         """Whether there is work. A slot that asks for more and gets none has been given back by the same call."""
         now = self._wiring.clock()
         started = time.monotonic()
-        retry_at = next_try(now, self._wiring.retry, random.random())  # noqa: S311 - spreads retries, guards nothing
+        retry_at = self._destination.next_try()
         claim = await self._wiring.schedule.claim(
             self.partition, self.domain, self.token, now=now, retry_at=retry_at, more=more
         )
-        self._open = claim.open
+        self._destination.claimed(is_open=claim.open, good=claim.good)
         self._valid_until = started + self._lease
         self.held = claim.work
         if claim.word == "work":
@@ -138,38 +140,10 @@ class Slot:
             if self._office.stopping:
                 await self._give_back()
                 return
-            if await self._wait_while_held():
+            if not await self._destination.may_flow():
                 await self._give_back()
                 return
             more = await self._claim(more=True)
-
-    def _alias_of(self) -> str:
-        """What the domain became an alias of since its mail was accepted; or what a bounce's domain is an alias of."""
-        home = self._wiring.directory.home(self.domain)
-        return home.name if home is not None and home.name != self.domain else ""
-
-    def _is_held(self) -> bool:
-        home = self._wiring.directory.home(self.domain)
-        return home is not None and home.hold is not None
-
-    async def _wait_while_held(self) -> bool:
-        """Whether the domain is held: then its mail waits, and nothing is dialled until somebody lets it flow again.
-
-        Who lets it flow again changes the directory first and makes the domain due then. Looking into the directory before and
-        after the domain is put off misses neither.
-        """
-        if not self._is_held():
-            return False
-        directory, schedule = self._wiring.directory, self._wiring.schedule
-        await directory.refresh()
-        if not self._is_held():
-            return False
-        until = next_try(self._wiring.clock(), self._wiring.retry, random.random())  # noqa: S311 - spreads looks, guards nothing
-        await schedule.put_off(self.partition, self.domain, until)
-        await directory.refresh()
-        if not self._is_held():
-            await schedule.retry_now(self.partition, self.domain, self._wiring.clock(), ())
-        return True
 
     # The connection
 
@@ -188,10 +162,10 @@ class Slot:
             self.dialling = False
         return connection.session
 
-    async def _hang_up(self, *, abort: bool) -> None:
+    async def _hang_up(self, *, abort: bool, keep: bool = True) -> None:
         connection, self._connection = self._connection, None
         if connection is not None:
-            await self._office.connections.give_back(connection, abort=abort)
+            await self._office.connections.give_back(connection, abort=abort, keep=keep)
 
     # One message
 
@@ -217,64 +191,108 @@ class Slot:
     async def _transaction(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> Message | None:
         """One MAIL, some RCPT, one DATA, and the record of the answers; the message after it, None when it is finished."""
         try:
-            outcomes = await self._attempt(message, recipients, content)
+            found = await self._attempt(message, recipients, content)
         except SessionFailed as failure:
             # A fresh connection broke in the middle of this message: it waits by itself, in case it is its fault.
             deferred = Outcome(kind=Kind.DEFERRED, attempt=failure.attempt)
             outcomes = {recipient.address: deferred for recipient in recipients}
             left = await record(self._wiring, message, outcomes, content, self._fence)
             self._broken += 1
-            if failure.attempt.code == CLOSING or self._broken > 1:
+            if failure.attempt.code == CLOSING or self._broken > 1 or self._destination.probing:
                 self._forget_held(message.id)
                 raise RouteDown([failure.attempt]) from failure
             return left
         self._broken = 0
-        return await self._record(message, outcomes, content)
+        if self._destination.probing:
+            return await self._probed(message, found, content)
+        if found.diagnosis is not None:
+            self._destination.hurt()
+        also = await self._destination.answered(found.outcomes) if found.course is Course.GO_ON else ()
+        left = await record(self._wiring, message, found.outcomes, content, self._fence, also)
+        if found.course is not Course.GO_ON:
+            await self._stop(message, found)
+        return left
 
-    async def _attempt(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> dict[str, Outcome]:
+    async def _probed(self, message: Message, found: Consequence, content: Buffer) -> Message | None:
+        """The one message that a held domain may lose per interval: taken, or it waits on. Nothing bounces while a domain is held."""
+        outcomes = {
+            address: Outcome(kind=Kind.DEFERRED, attempt=outcome.attempt) if outcome.kind is Kind.REFUSED else outcome
+            for address, outcome in found.outcomes.items()
+        }
+        taken = [outcome.attempt.server for outcome in outcomes.values() if outcome.kind is Kind.ACCEPTED]
+        left = await record(
+            self._wiring, message, outcomes, content, self._fence, await self._destination.answered(outcomes)
+        )
+        if taken:
+            await self._destination.lift(taken[0])
+            return left
+        self._forget_held(message.id)
+        attempts = list(dict.fromkeys(outcome.attempt for outcome in outcomes.values()))[-1:]
+        raise RouteDown(attempts, known={attempt.server for attempt in attempts})
+
+    async def _stop(self, message: Message, found: Consequence) -> None:
+        """What the server said is about itself or us. Raises RouteDown."""
+        attempt = found.attempt
+        assert attempt is not None
+        self._forget_held(message.id)
+        whole = is_whole_server(attempt, found.diagnosis)
+        if whole:
+            await self._hang_up(abort=False, keep=False)
+        held_for = (attempt, found.diagnosis) if found.course is Course.HOLD and found.diagnosis else None
+        raise RouteDown([attempt], known=() if whole else {attempt.server}, held_for=held_for)
+
+    async def _attempt(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> Consequence:
         """What the server answered. Raises RouteDown, ServerBusy, LeaseLostError, and SessionFailed when a fresh session broke."""
+        sources = 0
         while True:
+            sources += 1
             try:
                 session = await self._session()
             except RouteDown as down:
                 if down.attempts and all(classify(attempt) is Kind.REFUSED for attempt in down.attempts):
                     # There is no such domain, or it says that it takes no mail (RFC 7505): waiting would not help.
                     refused = Outcome(kind=Kind.REFUSED, attempt=down.attempts[-1])
-                    return {recipient.address: refused for recipient in recipients}
+                    return Consequence(outcomes={recipient.address: refused for recipient in recipients})
+                if sources < SOURCES and await self._elsewhere(down):
+                    continue
                 raise
             fresh = session.sent == 0
             outgoing = await self._wiring.forwarding.prepare(message, content)
+            alias = self._destination.alias_of()
             try:
-                return await session.deliver(message, recipients, outgoing, self.valid, self._alias_of())
+                outcomes = await session.deliver(message, recipients, outgoing, self.valid, alias)
             except SessionFailed as failure:
                 await self._hang_up(abort=True)
                 if not self.valid():
                     raise LeaseLostError(f"{self.domain}: the lease was lost") from failure
-                if fresh:
+                if fresh and not (sources < SOURCES and await self._elsewhere(RouteDown([failure.attempt]))):
                     raise
+                continue
+            found = await self._weighed(message, outcomes, may_change=sources < SOURCES)
+            if found.course is not Course.OTHER_SOURCE:
+                return found
+            await self._hang_up(abort=True)
 
-    async def _record(self, message: Message, outcomes: Mapping[str, Outcome], content: Buffer) -> Message | None:
-        also: tuple[Effect, ...] = ()
-        if not self._open and any(
-            outcome.attempt.code and outcome.attempt.stage != "route" for outcome in outcomes.values()
-        ):
-            await self._note_opened(next(iter(outcomes.values())).attempt.server)
-            also = opened(self.partition, self.domain, self._wiring.clock())
-            self._open = True
-        return await record(self._wiring, message, outcomes, content, self._fence, also)
+    async def _weighed(self, message: Message, outcomes: Mapping[str, Outcome], *, may_change: bool) -> Consequence:
+        """What the answers come to. OTHER_SOURCE: there is another one, and nobody has got the message yet."""
+        if all(outcome.kind is Kind.ACCEPTED for outcome in outcomes.values()):
+            return Consequence(outcomes=outcomes)
+        found = weigh(message, outcomes, self._destination.evidence(), self._wiring.table)
+        if found.course is Course.OTHER_SOURCE:
+            assert found.attempt is not None
+            if not may_change or not await self._office.connections.other_source(found.attempt):
+                return weigh(message, outcomes, self._destination.evidence(elsewhere=False), self._wiring.table)
+        return found
+
+    async def _elsewhere(self, down: RouteDown) -> bool:
+        """Whether a server that does not want our address may be tried from another one."""
+        said = [attempt for attempt in down.attempts if attempt.server not in down.known]
+        again = [await self._office.connections.other_source(attempt) for attempt in unwanted(said, self._wiring.table)]
+        return any(again)
 
     def _forget_held(self, message_id: str) -> None:
         """It has its own time of the next try now, which giving the slot back must not change."""
         self.held = [work for work in self.held if work.id != message_id]
-
-    async def _note_opened(self, server: str) -> None:
-        """The first answer after an outage is an event; the first ever is not."""
-        route = await self._wiring.schedule.route(self.partition, self.domain)
-        if route.tries:
-            event = RouteOpened(at=self._wiring.clock(), domain=self.domain, server=server, since=route.since)
-            with contextlib.suppress(ConflictError):
-                await self._wiring.log.commit(route_opened_step(self.partition, route, event))
-            log.info("route opened", domain=self.domain, server=server)
 
     async def _forget(self, message_id: str) -> None:
         """It is finished, or went elsewhere; only its place in the queue was left."""
@@ -301,35 +319,11 @@ class Slot:
             self._office.later((now + delay) // MS)
 
     async def _back_off(self, down: RouteDown) -> None:
-        """One event, however many messages wait."""
-        now = self._wiring.clock()
-        route = await self._wiring.schedule.route(self.partition, self.domain)
-        at = next_try(now, self._wiring.retry, random.random())  # noqa: S311 - spreads retries, guards nothing
-        known = bool(down.until)
-        event = RouteDeferred(
-            at=now,
-            domain=self.domain,
-            tries=route.tries + 1,
-            since=route.since or now,
-            next_try=max(down.until, now + MS) if known else at,
-            attempts=down.attempts,
-        )
-        step = route_deferred_step(self.partition, route, event, self.token, [work.id for work in self.held])
         try:
-            await self._wiring.log.commit(step)
+            again = await self._destination.back_off(down, [work.id for work in self.held])
         except (ConflictError, LeaseLostError):
             # Another slot of this domain met the same and said so, or this one no longer speaks for it.
             await self._give_back()
             return
-        if not known:
-            for attempt in down.attempts:
-                # What others found keeps its own end, or two domains could put off a server's next attempt for ever.
-                if attempt.stage != "route" and attempt.server not in down.known:
-                    await self._wiring.schedule.server_down(attempt.server, now, event.next_try, attempt.reply)
-        log.warning(
-            "route deferred",
-            domain=self.domain,
-            tries=event.tries,
-            reply=down.attempts[-1].reply if down.attempts else "",
-        )
-        self._office.later(event.next_try // MS)
+        await self._destination.judge(down)
+        self._office.later(again // MS)
