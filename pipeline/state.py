@@ -33,6 +33,7 @@ from pipeline.events import (
     Received,
     Released,
     Scanned,
+    Undeliverable,
 )
 
 
@@ -62,6 +63,7 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
     (Stage.QUEUED, Failed): Stage.FAILED,
     (Stage.QUEUED, Discarded): Stage.DISCARDED,
+    (Stage.QUEUED, Undeliverable): Stage.QUARANTINED,
 }
 
 
@@ -77,6 +79,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     original: str = ""
     tries: int = 0
     last: Attempt | None = None
+    unsent: str = ""
+    """It is kept because it cannot be delivered, and this is why its sender was not told."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -90,6 +94,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     received_at: int
     expires: int
+    """When the copies that wait are given up."""
     client: Client | None = None
     origin: str = "smtp"
     cause: str = ""
@@ -106,6 +111,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_try: int = 0
     auth: tuple[AuthResult, ...] = ()
     drop: tuple[tuple[int, int], ...] = ()
+    kept_until: int = 0
+    """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
+
+    @property
+    def ends(self) -> int:
+        """When the next of its copies is given up or discarded."""
+        if not self.kept_until:
+            return self.expires
+        stages = {recipient.stage for recipient in self.recipients} - TERMINAL
+        if Stage.QUARANTINED not in stages:
+            return self.expires
+        return self.kept_until if len(stages) == 1 else min(self.expires, self.kept_until)
 
     @property
     def stage(self) -> Stage:
@@ -163,9 +180,11 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
-    if isinstance(event, Deferred | Delivered | Failed):
-        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt or recipient.last)
-    return msgspec.structs.replace(recipient, stage=stage)
+    if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
+        unsent = event.unsent if isinstance(event, Undeliverable) else ""
+        last = event.attempt or recipient.last
+        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=last, unsent=unsent)
+    return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
 def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
@@ -189,7 +208,9 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         if not named or unknown:
             raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
     if isinstance(event, Quarantined):
-        changes |= {"expires": event.expires, "reason": event.reason}
+        changes |= {"kept_until": event.expires, "reason": event.reason}
+    elif isinstance(event, Undeliverable):
+        changes |= {"kept_until": event.expires}
     elif isinstance(event, Released):
         changes |= {"expires": event.expires}
     elif isinstance(event, Deferred):
