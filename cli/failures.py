@@ -138,11 +138,13 @@ def _outcome(failure: Failure, now: int) -> tuple[str, str]:
 
     if failure.possible_duplicate:
         return "no reply after the whole message: may have been delivered, and may come twice", "yellow"
-    if failure.kind != "failed":
+    if failure.kind not in ("failed", "undeliverable"):
         after = f"tried again {relative(failure.next_try, now)}" if failure.next_try > now else "tried again since"
         return f"{'no server could be used' if failure.kind == 'route_deferred' else 'told to wait'}; {after}", "yellow"
     why = REASONS.get(failure.reason, clean(failure.reason))
     end = f"returned to the sender as {failure.bounce}" if failure.bounce else f"no bounce ({clean(failure.unsent)})"
+    if failure.next == "kept":
+        end += ", kept for the postmaster: gatepost quarantine list --reason undeliverable"
     return f"{why}; {end}", "red"
 
 

@@ -9,12 +9,13 @@ import msgspec
 from cli.render import rfc3339
 from pipeline.events import AnyEvent, Attempt
 from pipeline.parked import Parked
-from pipeline.state import Message, Recipient
+from pipeline.state import Message, Recipient, Stage
 
 if TYPE_CHECKING:
     from projections.readers import DomainQueue, WaitingMessage
 
 TIMES: Final = frozenset({"at", "expires", "next_try", "since"})
+UNDELIVERABLE: Final = "undeliverable"
 DURATIONS: Final = frozenset({"took", "waited"})
 """ns inside, seconds outside."""
 
@@ -35,12 +36,21 @@ def attempt_form(attempt: Attempt | None) -> dict[str, Any] | None:
     }
 
 
-def _copy_form(recipient: Recipient) -> dict[str, Any]:
+def kept_as(message: Message, recipient: Recipient) -> str:
+    """Why a copy lies in quarantine: undeliverable, or what the scan found; empty when it does not."""
+    if recipient.stage is not Stage.QUARANTINED:
+        return ""
+    return UNDELIVERABLE if recipient.unsent else message.reason or message.verdict
+
+
+def _copy_form(message: Message, recipient: Recipient) -> dict[str, Any]:
     return {
         "address": recipient.address,
         "state": recipient.stage.value,
         "tries": recipient.tries,
         "last": attempt_form(recipient.last),
+        "kept_as": kept_as(message, recipient),
+        "unsent": recipient.unsent,
     }
 
 
@@ -52,10 +62,10 @@ def message_form(message: Message) -> dict[str, Any]:
         "state": message.stage.value,
         "sender": message.sender,
         "recipients": [recipient.address for recipient in message.recipients],
-        "copies": [_copy_form(recipient) for recipient in message.recipients],
+        "copies": [_copy_form(message, recipient) for recipient in message.recipients],
         "size": message.size,
         "received_at": rfc3339(message.received_at),
-        "expires_at": rfc3339(message.expires),
+        "expires_at": rfc3339(message.ends),
         "next_try": rfc3339(message.next_try),
         "tries": max((recipient.tries for recipient in message.recipients), default=0),
         "subject": message.subject,

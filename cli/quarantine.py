@@ -1,4 +1,4 @@
-"""`gatepost quarantine`: bad mail that is kept, to look at, to release, to delete."""
+"""`gatepost quarantine`: what is kept, bad mail and mail that cannot be delivered: to look at, to release, to delete."""
 
 from __future__ import annotations
 
@@ -18,9 +18,13 @@ app = noun(
     "quarantine",
     """List, show, release and delete mail kept in quarantine.
 
+Besides bad mail this is mail that the customer's server refused, or that waited
+as long as it may, and whose sender is not to be told (reason undeliverable).
+
 For example:
 
   gatepost quarantine list --domain example.com
+  gatepost quarantine list --reason undeliverable
   gatepost quarantine show 1nx9s4tkh2v6c8jq0d7w03
   gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03
 """,
@@ -35,6 +39,9 @@ async def list_(
     domain: Annotated[str, Parameter(help="Only of this domain.")] = "",
     sender: Annotated[str, Parameter(help="Only from senders that contain this.")] = "",
     recipient: Annotated[str, Parameter(help="Only for recipients that contain this.")] = "",
+    reason: Annotated[
+        str, Parameter(help="Only what is kept for this: undeliverable, spam, phishing, virus, content, spoof.")
+    ] = "",
     limit: Annotated[int, Parameter(help=f"Messages at most; {MOST} unless said.")] = MOST,
     common: Common = DEFAULT,
 ) -> int:
@@ -44,6 +51,7 @@ async def list_(
 
       gatepost quarantine list
       gatepost quarantine list --domain example.com --recipient anna --limit 20
+      gatepost quarantine list --reason undeliverable
       gatepost quarantine list --json
     """
     from cli.forms import message_form
@@ -51,7 +59,7 @@ async def list_(
     from cli.session import session
 
     async with session(common) as opened:
-        shown, left = await _kept(opened, domain, sender, recipient, limit)
+        shown, left = await _kept(opened, domain, sender, recipient, reason, limit)
         now = opened.now()
     if common.json:
         document({
@@ -63,7 +71,10 @@ async def list_(
     screen = Screen()
     if not shown:
         screen.say(
-            ("Nothing is in quarantine" + (" that matches" if domain or sender or recipient else "") + ".", "green")
+            (
+                "Nothing is in quarantine" + (" that matches" if domain or sender or recipient or reason else "") + ".",
+                "green",
+            )
         )
         return 0
     _table(screen, shown, now)
@@ -73,7 +84,9 @@ async def list_(
     return 0
 
 
-async def _kept(opened: Session, domain: str, sender: str, recipient: str, limit: int) -> tuple[list[Message], int]:
+async def _kept(
+    opened: Session, domain: str, sender: str, recipient: str, reason: str, limit: int
+) -> tuple[list[Message], int]:
     """Up to `limit` messages that match, the newest first, and how many more do."""
     from cli.heads import PAGE, LiveHeads
     from cli.names import domain_of
@@ -84,17 +97,19 @@ async def _kept(opened: Session, domain: str, sender: str, recipient: str, limit
     # Everything about a domain is in one partition.
     ids = await heads.kept([partition_for(wanted, partitions)] if wanted else range(partitions))
     found: list[Message] = []
-    filtered = bool(wanted or sender or recipient)
+    filtered = bool(wanted or sender or recipient or reason)
     for start in range(0, len(ids), PAGE):
         if len(found) >= limit and not filtered:
             return found[:limit], len(ids) - limit
         page = await heads.read(ids[start : start + PAGE])
-        found += [one for one in page if _matches(one, wanted, sender.casefold(), recipient.casefold())]
+        found += [one for one in page if _matches(one, wanted, sender.casefold(), recipient.casefold(), reason)]
     return found[:limit], max(0, len(found) - limit)
 
 
-def _matches(message: Message, domain: str, sender: str, recipient: str) -> bool:
+def _matches(message: Message, domain: str, sender: str, recipient: str, reason: str) -> bool:
     kept = _addresses(message)
+    if reason and reason not in _reasons(message):
+        return False
     return (
         bool(kept)
         and (not domain or message.domain == domain)
@@ -109,15 +124,22 @@ def _addresses(message: Message) -> tuple[str, ...]:
     return message.addresses(Stage.QUARANTINED)
 
 
+def _reasons(message: Message) -> list[str]:
+    """What its copies are kept for."""
+    from cli.forms import kept_as
+
+    return list(dict.fromkeys(why for one in message.recipients if (why := kept_as(message, one))))
+
+
 def _table(screen: Screen, messages: list[Message], now: int) -> None:
     from cli.render import clean, relative
     from cli.words import path, people
 
     screen.table(
-        ["id", "received", "verdict", ">score", "from", "to", "subject"],
+        ["id", "received", "kept as", ">score", "from", "to", "subject"],
         [
             [
-                (message.id, "bold"), relative(message.received_at, now), (clean(message.verdict), "yellow"),
+                (message.id, "bold"), relative(message.received_at, now), (clean(", ".join(_reasons(message))), "yellow"),
                 f"{message.score:g}", path(message.sender), people(_addresses(message)), clean(message.subject),
             ]
             for message in messages
@@ -204,9 +226,10 @@ async def _scan_of(opened: Session, message: Message) -> Scanned | None:
 
 def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -> None:
     from cli.render import clean, local, relative, size
-    from cli.words import from_client, path, people
+    from cli.words import from_client, path, people, quoted
 
-    screen.say((message.id, "bold"), "  ", (clean(message.reason or message.verdict), "yellow"))
+    kept_until = message.kept_until or message.expires
+    screen.say((message.id, "bold"), "  ", (clean(", ".join(_reasons(message))), "yellow"))
     screen.facts([
         ("sender", path(message.sender)),
         ("From", clean(scanned.header_from) if scanned else ""),
@@ -216,7 +239,7 @@ def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -
         ("size", size(message.size)),
         ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
         ("client", from_client(message.client)),
-        ("kept until", f"{local(message.expires)}, {relative(message.expires, now)}"),
+        ("kept until", f"{local(kept_until)}, {relative(kept_until, now)}"),
         ("verdict", f"{clean(message.verdict)}, score {message.score:g}"),
     ])  # fmt: skip
     findings = scanned.findings if scanned else ()
@@ -226,6 +249,13 @@ def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -
             [">score", "test", "why"],
             [[f"{finding.score:+g}", clean(finding.name), clean(finding.text)] for finding in findings],
         )
+    for one in message.recipients:
+        if one.unsent:
+            screen.say()
+            screen.say((f"could not be delivered to {clean(one.address)}, no bounce: {clean(one.unsent)}", "red"))
+            for where, reply in quoted(one.last):
+                screen.say("  ", (where, "dim"))
+                screen.quote(reply, 2)
     screen.say()
     screen.say("Release it: gatepost quarantine release ", (message.id, "bold"))
 

@@ -146,7 +146,7 @@ def _head(screen: Screen, message: Message, now: int) -> None:
         ("Message-ID", clean(message.message_id)),
         ("size", size(message.size)),
         ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
-        ("gives up", f"{local(message.expires)}, {relative(message.expires, now)}" if message.live else ""),
+        ("gives up", f"{local(message.ends)}, {relative(message.ends, now)}" if message.live else ""),
         ("speaks of", message.cause),
     ])  # fmt: skip
 

@@ -26,6 +26,7 @@ from pipeline.events import (
     RouteDeferred,
     RouteOpened,
     Scanned,
+    Undeliverable,
 )
 
 NAMED: Final = 5
@@ -107,7 +108,7 @@ def describe(event: AnyEvent) -> Told:
             who = f", by {clean(event.by)}" if event.by else ""
             why = DISCARDS.get(event.reason, clean(event.reason))
             return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}")
-        case Delivered() | Deferred() | Failed():
+        case Delivered() | Deferred() | Failed() | Undeliverable():
             return _tried(event)
         case RouteDeferred() | RouteOpened():
             return _route(event)
@@ -157,7 +158,7 @@ def _scanned(event: Scanned) -> Told:
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))
 
 
-def _tried(event: Delivered | Deferred | Failed) -> Told:
+def _tried(event: Delivered | Deferred | Failed | Undeliverable) -> Told:
     to = people(event.recipients)
     quotes = quoted(event.attempt)
     if isinstance(event, Delivered):
@@ -168,6 +169,9 @@ def _tried(event: Delivered | Deferred | Failed) -> Told:
         text = f"try {event.tries} for {to}; next try {wait}, at {render.local(event.next_try)}"
         return Told("deferred", WARN, text, unknown(event.attempt), quotes)
     why = REASONS.get(event.reason, clean(event.reason))
+    if isinstance(event, Undeliverable):
+        kept = (f"no bounce: {clean(event.unsent)}", f"kept for the postmaster until {render.local(event.expires)}")
+        return Told("undelivered", BAD, f"for {to}: {why}", (*kept, *unknown(event.attempt)), quotes)
     more = (
         f"returned to {path(event.sender)} as {clean(event.bounce)}"
         if event.bounce

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final
 
 from pipeline import dsn
+from pipeline import unsent as reasons
 from pipeline.bodies import Buffer
 from pipeline.decide import bounce_received, bounced
 from pipeline.events import Delivered, Failed, MessageEvent
@@ -13,18 +13,16 @@ from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Recipient
 from pipeline.steps import Effect, promised_bounce
 
-HEADER: Final = 64 << 10
-
 
 def header_of(content: Buffer) -> bytes:
     """The header block, its first 64 KiB."""
-    end = content.find(b"\r\n\r\n", 0, HEADER)
-    return bytes(content[: end + 2 if end >= 0 else HEADER])
+    end = content.find(b"\r\n\r\n", 0, reasons.MAX_HEADER)
+    return bytes(content[: end + 2 if end >= 0 else reasons.MAX_HEADER])
 
 
 def unsent(message: Message, content: Buffer) -> Callable[[Recipient], str]:
     """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks."""
-    return lambda recipient: dsn.worth_bouncing(message, recipient, header_of(content))
+    return lambda recipient: reasons.unsent(message, recipient, header_of(content))
 
 
 def sender_partition(message: Message, partitions: int) -> int:

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
+
 from pipeline.events import (
     Attempt,
     Deferred,
@@ -22,6 +24,7 @@ from pipeline.events import (
     RecipientSpec,
     Released,
     Scanned,
+    Undeliverable,
 )
 from pipeline.faults import RefusedError
 from pipeline.ids import derived_id
@@ -63,6 +66,7 @@ def answered(
     next_try: int,
     unsent: Callable[[Recipient], str],
     partition_of_sender: int,
+    retention: int,
 ) -> tuple[MessageEvent, ...]:
     """What a server's answers mean for a message. `unsent` says why a recipient's failure is not worth a bounce, or ""."""
     groups: dict[tuple[Kind, Attempt, int, str, bool], list[str]] = {}
@@ -70,7 +74,7 @@ def answered(
         outcome = outcomes.get(recipient.address)
         if recipient.stage is Stage.QUEUED and outcome is not None:
             why = unsent(recipient) if outcome.kind is Kind.REFUSED else ""
-            told = outcome.kind is Kind.ACCEPTED and _wants_report(message, recipient, outcome.attempt)
+            told = outcome.kind is Kind.ACCEPTED and _wants_report(message, recipient, outcome.attempt, unsent)
             group = groups.setdefault((outcome.kind, outcome.attempt, recipient.tries + 1, why, told), [])
             group.append(recipient.address)
     events: list[MessageEvent] = []
@@ -83,11 +87,25 @@ def answered(
             report = bounce_id(message, now, partition_of_sender) if told else ""
             events.append(Delivered(**common, waited=now - message.received_at, report=report))
         elif kind is Kind.REFUSED:
-            bounce = "" if why else bounce_id(message, now, partition_of_sender)
-            events.append(Failed(**common, reason=REFUSED, bounce=bounce, unsent=why))
+            bounce = bounce_id(message, now, partition_of_sender)
+            events.append(_given_up(message, common, REFUSED, why=why, bounce=bounce, kept_until=now + retention))
         else:
             events.append(Deferred(**common, next_try=next_try))
     return tuple(events)
+
+
+def _given_up(
+    message: Message, common: Mapping[str, Any], reason: str, *, why: str, bounce: str, kept_until: int
+) -> Failed | Undeliverable:
+    """It is not tried again. `why` the sender is not told; then the postmaster has to be, who finds it in the quarantine.
+
+    Only of a bounce that we wrote ourselves nothing is kept: it says what the history of its cause says, and nobody waits for it.
+    """
+    if not why:
+        return Failed(**common, reason=reason, bounce=bounce)
+    if message.origin == "bounce":
+        return Failed(**common, reason=reason, unsent=why)
+    return Undeliverable(**common, reason=reason, unsent=why, expires=kept_until)
 
 
 def expired(
@@ -97,26 +115,23 @@ def expired(
     route: Attempt | None,
     unsent: Callable[[Recipient], str],
     partition_of_sender: int,
+    retention: int,
 ) -> tuple[MessageEvent, ...]:
     """The end of waiting: queued copies are returned to the sender, quarantined ones discarded.
 
     `route`: what the domain's servers last said when none could be used; it is why the message never had a try of its own.
     """
-    if now < message.expires:
-        return ()
     events: list[MessageEvent] = []
     for recipient in message.recipients:
-        if recipient.stage is Stage.QUEUED:
-            why = unsent(recipient)
-            events.append(
-                Failed(
-                    at=now, domain=message.domain, recipients=(recipient.address,), sender=message.sender,
-                    size=message.size, tries=recipient.tries, reason=EXPIRED, attempt=route or recipient.last,
-                    bounce="" if why else bounce_id(message, now, partition_of_sender), unsent=why,
-                )
-            )  # fmt: skip
+        if recipient.stage is Stage.QUEUED and now >= message.expires:
+            common: dict[str, Any] = {
+                "at": now, "domain": message.domain, "recipients": (recipient.address,), "sender": message.sender,
+                "size": message.size, "tries": recipient.tries, "attempt": route or recipient.last,
+            }  # fmt: skip
+            why, bounce = unsent(recipient), bounce_id(message, now, partition_of_sender)
+            events.append(_given_up(message, common, EXPIRED, why=why, bounce=bounce, kept_until=now + retention))
     kept = message.addresses(Stage.QUARANTINED)
-    if kept:
+    if kept and now >= (message.kept_until or message.expires):
         events.append(Discarded(at=now, domain=message.domain, recipients=kept, reason="retention", size=message.size))
     return tuple(events)
 
@@ -141,10 +156,14 @@ def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
     return (Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),)
 
 
-def _wants_report(message: Message, recipient: Recipient, attempt: Attempt) -> bool:
-    """Whether the sender asked to hear of the delivery and will hear it from nobody else (RFC 3461 5.2.2)."""
+def _wants_report(message: Message, recipient: Recipient, attempt: Attempt, unsent: Callable[[Recipient], str]) -> bool:
+    """Whether the sender asked to hear of the delivery and will hear it from nobody else (RFC 3461 5.2.2).
+
+    Who would get no bounce gets no report either, whatever else it asked for.
+    """
     asked = "SUCCESS" in recipient.notify.upper().split(",")
-    return asked and bool(message.sender) and message.origin != "bounce" and not attempt.dsn
+    owed = asked and bool(message.sender) and message.origin != "bounce" and not attempt.dsn
+    return owed and not unsent(msgspec.structs.replace(recipient, notify=""))
 
 
 def bounce_id(message: Message, now: int, partition: int) -> str:

@@ -1,5 +1,5 @@
-"""Bounces: the report to a sender that a message could not be delivered (RFC 3464), and when not to send one; and the report
-that it went on to a server that will not report, for who asked (RFC 3461 5.2.2).
+"""Bounces: the report to a sender that a message could not be delivered (RFC 3464); and the report that it went on to a server
+that will not report, for who asked (RFC 3461 5.2.2). When not to send one: `unsent.py`.
 
 A bounce is written to somebody who did nothing wrong and is no expert: first who did not get what, and the exact words of
 the server that refused; then the same for programs; then the header of the message, never its body. It is pure ASCII
@@ -20,9 +20,7 @@ import msgspec
 from pipeline.events import Attempt
 from pipeline.state import Message, Recipient
 from pipeline.trace import date
-
-MAX_HEADER: Final = 64 << 10
-"""Octets of the original header that are returned."""
+from pipeline.unsent import header_only
 
 RELAYED: Final = "relayed"
 """No failure: the server took it, and will send no report although one was asked for."""
@@ -38,7 +36,6 @@ _NOT_PLAIN: Final = re.compile(rb"[^\t\r\n -~]")
 _LONG_LINE: Final = re.compile(rb"[^\n]{998}")
 _XTEXT: Final = re.compile(r"\+([0-9A-F]{2})")
 _MESSAGE_ID: Final = re.compile(r"<[!-;=?-~]{1,250}>")
-_LIST_FIELD: Final = re.compile(rb"^list-[a-z-]+[ \t]*:", re.IGNORECASE | re.MULTILINE)
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,29 +44,6 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     recipient: Recipient
     reason: str
     attempt: Attempt | None = None
-
-
-def worth_bouncing(message: Message, recipient: Recipient, header: bytes) -> str:
-    """Why no bounce is to be sent for this recipient; empty when one is. `header`: the beginning of the message.
-
-    A bounce must never answer a bounce, a list or a machine (RFC 3834 2, RFC 5321 4.5.5), nor somebody who asked for none
-    (RFC 3461 4.1).
-    """
-    if not message.sender:
-        return "null sender"
-    if message.sender.rpartition("@")[0].casefold() == "mailer-daemon":
-        return "sender is a mailer daemon"
-    notify = {word.strip() for word in recipient.notify.upper().split(",") if word.strip()}
-    if notify and "FAILURE" not in notify:
-        return "sender asked for none (NOTIFY)"
-    header = _header_only(header)
-    if _word(header, b"auto-submitted") not in (b"", b"no"):
-        return "message is automatic (Auto-Submitted)"
-    if _word(header, b"precedence") in (b"bulk", b"list", b"junk"):
-        return "message is bulk mail (Precedence)"
-    if _LIST_FIELD.search(header):
-        return "message is from a list"
-    return ""
 
 
 def render(
@@ -84,7 +58,7 @@ def render(
     parts = [
         _part("text/plain", _explanation(message, failures, host).encode(), "Notification"),
         _part("message/delivery-status", _status(message, failures, host), "Delivery report"),
-        _part("text/rfc822-headers", _clean(_header_only(header)), "Header of the message"),
+        _part("text/rfc822-headers", _clean(header_only(header)), "Header of the message"),
     ]
     boundary = f"=_{_token(bounce_id)}"
     while any(f"--{boundary}".encode() in part for part in parts):
@@ -215,25 +189,9 @@ def _part(kind: str, body: bytes, description: str) -> bytes:
     return head.encode() + b"\r\n\r\n" + body
 
 
-def _header_only(header: bytes) -> bytes:
-    end = header.find(b"\r\n\r\n", 0, MAX_HEADER)
-    if header.startswith(b"\r\n"):
-        return b""
-    if end >= 0:
-        return header[: end + 2]
-    cut = header[:MAX_HEADER]
-    return cut if len(header) <= MAX_HEADER and cut.endswith(b"\r\n") else cut[: cut.rfind(b"\n") + 1]
-
-
 def _clean(header: bytes) -> bytes:
     """With CRLF as the only control characters beside the tab."""
     return re.sub(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n", b"?", header)
-
-
-def _word(header: bytes, field: bytes) -> bytes:
-    """The first word of a field, lower case; empty without the field."""
-    match = re.search(rb"^" + field + rb"[ \t]*:(?:[ \t]|\r?\n[ \t])*([^\s;(]*)", header, re.IGNORECASE | re.MULTILINE)
-    return match[1].lower() if match else b""
 
 
 def _from_xtext(text: str) -> str:

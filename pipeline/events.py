@@ -195,6 +195,22 @@ class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     """Why no bounce was sent: null sender, ..."""
 
 
+class Undeliverable(Event, frozen=True, kw_only=True, tag="undeliverable"):
+    """It cannot be delivered, and its sender is not to be told: it is kept in quarantine for the postmaster."""
+
+    recipients: tuple[str, ...]
+    sender: str
+    size: int
+    tries: int
+    reason: str
+    """As of `failed`."""
+    unsent: str
+    """Why there is no bounce: null sender, ..."""
+    expires: int
+    """When it is discarded."""
+    attempt: Attempt | None = None
+
+
 class RouteDeferred(Event, frozen=True, kw_only=True, tag="route_deferred"):
     """No server of the domain could be used. One event, however many messages wait behind it."""
 
@@ -319,7 +335,7 @@ class SyncRan(Event, frozen=True, kw_only=True, tag="sync_ran"):
 
 
 MessageEvent: TypeAlias = (
-    Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed
+    Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed | Undeliverable
 )
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened
 DirectoryEvent: TypeAlias = (

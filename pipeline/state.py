@@ -33,6 +33,7 @@ from pipeline.events import (
     Received,
     Released,
     Scanned,
+    Undeliverable,
 )
 
 
@@ -62,6 +63,7 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
     (Stage.QUEUED, Failed): Stage.FAILED,
     (Stage.QUEUED, Discarded): Stage.DISCARDED,
+    (Stage.QUEUED, Undeliverable): Stage.QUARANTINED,
 }
 
 
@@ -79,6 +81,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     last: Attempt | None = None
     tried_at: int = 0
     """When `last` was, for a copy that waits because of it."""
+    unsent: str = ""
+    """It is kept because it cannot be delivered, and this is why its sender was not told."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -92,6 +96,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     size: int
     received_at: int
     expires: int
+    """When the copies that wait are given up."""
     client: Client | None = None
     origin: str = "smtp"
     cause: str = ""
@@ -108,6 +113,18 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_try: int = 0
     auth: tuple[AuthResult, ...] = ()
     drop: tuple[tuple[int, int], ...] = ()
+    kept_until: int = 0
+    """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
+
+    @property
+    def ends(self) -> int:
+        """When the next of its copies is given up or discarded."""
+        if not self.kept_until:
+            return self.expires
+        stages = {recipient.stage for recipient in self.recipients} - TERMINAL
+        if Stage.QUARANTINED not in stages:
+            return self.expires
+        return self.kept_until if len(stages) == 1 else min(self.expires, self.kept_until)
 
     @property
     def stage(self) -> Stage:
@@ -165,11 +182,14 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
-    if isinstance(event, Deferred):
-        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt, tried_at=event.at)
-    if isinstance(event, Delivered | Failed):
-        return msgspec.structs.replace(recipient, stage=stage, tries=event.tries, last=event.attempt or recipient.last)
-    return msgspec.structs.replace(recipient, stage=stage)
+    if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
+        unsent = event.unsent if isinstance(event, Undeliverable) else ""
+        tried_at = event.at if isinstance(event, Deferred) else recipient.tried_at
+        last = event.attempt or recipient.last
+        return msgspec.structs.replace(
+            recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
+        )
+    return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
 def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
@@ -193,7 +213,9 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         if not named or unknown:
             raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
     if isinstance(event, Quarantined):
-        changes |= {"expires": event.expires, "reason": event.reason}
+        changes |= {"kept_until": event.expires, "reason": event.reason}
+    elif isinstance(event, Undeliverable):
+        changes |= {"kept_until": event.expires}
     elif isinstance(event, Released):
         changes |= {"expires": event.expires}
     elif isinstance(event, Deferred):

@@ -87,8 +87,9 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
     if before is None:
         effects.append(("XADD", keys.scan(partition), "*", "id", after.id))
     if after.live:
-        if before is None or before.expires != after.expires:
-            effects.append(("ZADD", keys.expiry(partition), after.expires // MS, after.id))
+        ends = after.ends
+        if before is None or before.ends != ends:
+            effects.append(("ZADD", keys.expiry(partition), ends // MS, after.id))
     else:
         effects.append(("ZREM", keys.expiry(partition), after.id))
         effects.append(("DROP", keys.body(partition, after.id)))

@@ -26,7 +26,18 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from pipeline import keys
-from pipeline.events import Deferred, Delivered, Discarded, Event, Failed, Quarantined, Received, Recorded, Released
+from pipeline.events import (
+    Deferred,
+    Delivered,
+    Discarded,
+    Event,
+    Failed,
+    Quarantined,
+    Received,
+    Recorded,
+    Released,
+    Undeliverable,
+)
 from pipeline.log import Damaged
 from pipeline.store import Client, Script, faults
 
@@ -45,7 +56,7 @@ DAMAGED_KEPT: Final = 1000
 MAX_COUNT: Final = 1 << 53
 """What an event may add to a counter: far above any size, far below where Redis's integers end."""
 ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(
-    {Received, Quarantined, Released, Discarded, Deferred, Delivered, Failed}
+    {Received, Quarantined, Released, Discarded, Deferred, Delivered, Failed, Undeliverable}
 )
 """Events of a message for which a row may be needed."""
 

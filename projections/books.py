@@ -27,6 +27,7 @@ from pipeline.events import (
     Received,
     Recorded,
     Released,
+    Undeliverable,
 )
 from projections.base import Command, Counters, Word, Writes, bounded, bulk
 
@@ -140,7 +141,7 @@ def _received(work: _Work, subject: str, event: Received) -> None:
         work.live[subject] = Row(event.domain, places)
 
 
-def _moved(work: _Work, subject: str, event: Quarantined | Released, start: str, end: str) -> None:
+def _moved(work: _Work, subject: str, event: Quarantined | Released | Undeliverable, start: str, end: str) -> None:
     row = work.row(subject)
     places = {} if row is None else row.places
     for address in dict.fromkeys(event.recipients):
@@ -150,7 +151,8 @@ def _moved(work: _Work, subject: str, event: Quarantined | Released, start: str,
             work.odd(event, 1)
 
 
-def _quarantined(work: _Work, subject: str, event: Quarantined) -> None:
+def _quarantined(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None:
+    """What is kept as undeliverable has not failed yet: it may be released, and is counted where it lies."""
     _moved(work, subject, event, WAITING, QUARANTINED)
 
 
@@ -187,6 +189,7 @@ def _discarded(work: _Work, subject: str, event: Discarded) -> None:
 _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Received: _received,
     Quarantined: _quarantined,
+    Undeliverable: _quarantined,
     Released: _released,
     Delivered: _delivered,
     Failed: _failed,

@@ -1,6 +1,6 @@
 """The newest delivery errors of each domain, word for word. They are the answers of the customer's server, not ours.
 
-One record per attempt that ended badly: of one message (`deferred`, `failed`), or of a whole domain (`route_deferred`, a
+One record per attempt that ended badly: of one message (`deferred`, `failed`, `undeliverable`), or of a whole domain (`route_deferred`, a
 record for each server that was tried). Keys of the view (`d` a domain):
 
     f:<d>   list    Failure (MessagePack), the newest first, as many as are kept
@@ -13,20 +13,20 @@ from typing import Final, TypeAlias
 
 import msgspec
 
-from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred
+from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred, Undeliverable
 from projections.base import Writes, bulk
 
 NAME: Final = "failures"
 RECIPIENTS_NAMED: Final = 100
 """Per record: with 50 records of 1,000 recipients each, a domain's list would be megabytes."""
 
-ErrorEvent: TypeAlias = Deferred | Failed | RouteDeferred
+ErrorEvent: TypeAlias = Deferred | Failed | Undeliverable | RouteDeferred
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     at: int
     kind: str
-    """The event's tag: deferred, failed, route_deferred."""
+    """The event's tag: deferred, failed, undeliverable, route_deferred."""
     attempt: Attempt
     message: str = ""
     """The message's id; empty when no message was in it, because the server never got so far."""
@@ -44,7 +44,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def next(self) -> str:
-        """What happened then: `retry` (at `next_try`), `returned` to the sender (`bounce`), or `gave up` without a word (`unsent`)."""
+        """What happened then: `retry` (at `next_try`), `returned` to the sender (`bounce`), `kept` for the postmaster because
+        the sender is not to be told (`unsent`), or `gave up` without a word (`unsent`).
+        """
+        if self.kind == "undeliverable":
+            return "kept"
         if self.kind != "failed":
             return "retry"
         return "returned" if self.bounce else "gave up"
@@ -55,7 +59,7 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.attempt.unknown
 
 
-_ERRORS: Final[frozenset[type[Event]]] = frozenset({Deferred, Failed, RouteDeferred})
+_ERRORS: Final[frozenset[type[Event]]] = frozenset({Deferred, Failed, Undeliverable, RouteDeferred})
 _encode: Final = msgspec.msgpack.Encoder().encode
 decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 
@@ -77,7 +81,7 @@ class Failures:
         for recorded in batch:
             event = recorded.event
             if type(event) in _ERRORS:
-                assert isinstance(event, Deferred | Failed | RouteDeferred)
+                assert isinstance(event, ErrorEvent)
                 found.setdefault(event.domain, []).extend(_failures(recorded.subject, event))
         writes: Writes = []
         for domain, failures in found.items():
@@ -108,6 +112,8 @@ def _failures(subject: str, event: ErrorEvent) -> Iterator[Failure]:
     )
     if isinstance(event, Deferred):
         yield msgspec.structs.replace(common, next_try=event.next_try)
+    elif isinstance(event, Undeliverable):
+        yield msgspec.structs.replace(common, kind="undeliverable", reason=event.reason, unsent=event.unsent)
     else:
         yield msgspec.structs.replace(
             common, kind="failed", reason=event.reason, bounce=event.bounce, unsent=event.unsent

@@ -32,6 +32,7 @@ from pipeline.events import (
     Released,
     RouteDeferred,
     RouteOpened,
+    Undeliverable,
 )
 from projections.base import Command, Counters, Word, Writes, bounded, bulk
 
@@ -206,7 +207,7 @@ def _released(work: _Work, subject: str, event: Released) -> None:
         work.live[subject] = Row(event.domain, bounded(event.size), event.at, dict.fromkeys(event.recipients))
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined) -> None:
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined | Undeliverable) -> None:
     left = _leave(work, subject, event.recipients)
     if left < len(event.recipients):
         work.odd(event, len(event.recipients) - left)
@@ -236,7 +237,7 @@ def _delivered(work: _Work, subject: str, event: Delivered) -> None:
     _dialled(work, event.domain, event.attempt)
 
 
-def _failed(work: _Work, subject: str, event: Failed) -> None:
+def _failed(work: _Work, subject: str, event: Failed | Undeliverable) -> None:
     _ended(work, subject, event)
     if event.reason != EXPIRED:  # that one repeats an attempt of long ago
         _dialled(work, event.domain, event.attempt)
@@ -279,6 +280,7 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Deferred: _deferred,
     Delivered: _delivered,
     Failed: _failed,
+    Undeliverable: _failed,
     RouteDeferred: _route_deferred,
     RouteOpened: _route_opened,
 }

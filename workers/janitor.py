@@ -67,7 +67,7 @@ class Janitor:
         if message is None:
             await self._forget_or_postpone(partition, message_id, now)
             return False
-        queued = bool(message.addresses(Stage.QUEUED))
+        queued = bool(message.addresses(Stage.QUEUED)) and now >= message.expires
         if queued and not await self._wiring.schedule.take(message, partition, now):
             await self._postpone(partition, message_id, now)
             return False
@@ -84,6 +84,7 @@ class Janitor:
             route=route.attempts[-1] if route.attempts else None,
             unsent=bounces.unsent(message, content),
             partition_of_sender=bounces.sender_partition(message, self._store.partitions),
+            retention=int(self._wiring.settings.quarantine_retention),
         )
         if not events:
             await self._postpone(partition, message_id, now)

@@ -8,7 +8,7 @@ import smtplib
 
 import pytest
 
-from pipeline.events import Deferred, Delivered, Failed, Quarantined, Refused, RouteDeferred, RouteOpened
+from pipeline.events import Deferred, Delivered, Failed, Quarantined, Refused, RouteDeferred, RouteOpened, Undeliverable
 from tests.support.servers import missing, smtp_source, swaks, wait_until
 
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD-ANTIVIRUS-TEST-FILE!$H+H*"
@@ -153,14 +153,13 @@ def test_each_recipient_of_one_message_gets_their_own_outcome_and_the_sender_one
     running.wait_kinds(failed.bounce, "Received", "Scanned", "Queued", "Delivered")
 
 
-def test_a_bounce_that_cannot_be_delivered_is_not_bounced(running, server, domain):
+def test_a_bounce_from_elsewhere_that_cannot_be_delivered_is_kept_and_not_bounced(running, server, domain):
     server.refuse[f"ben@{domain}"] = "550 5.1.1 gone"
     message_id = running.send(PLAIN, f"ben@{domain}", sender="")
-    running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Failed")
-    failed = running.message_events()[message_id][-1]
-    assert isinstance(failed, Failed)
-    assert failed.bounce == ""
-    assert failed.unsent
+    running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Undeliverable")
+    kept = running.message_events()[message_id][-1]
+    assert isinstance(kept, Undeliverable)
+    assert kept.unsent == "null sender"
 
 
 def test_a_temporary_refusal_of_one_message_holds_up_only_that_one(running, server, domain):

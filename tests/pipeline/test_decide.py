@@ -6,7 +6,17 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline import decide
-from pipeline.events import Deferred, Delivered, Discarded, Failed, Quarantined, Queued, Released, Scanned
+from pipeline.events import (
+    Deferred,
+    Delivered,
+    Discarded,
+    Failed,
+    Quarantined,
+    Queued,
+    Released,
+    Scanned,
+    Undeliverable,
+)
 from pipeline.faults import RefusedError
 from pipeline.outcome import Kind, Outcome
 from pipeline.state import Stage, evolve
@@ -25,7 +35,7 @@ def answered(message, outcomes, why=""):
     return decide.answered(
         message,
         {address: Outcome(kind=kind, attempt=ATTEMPT) for address, kind in outcomes.items()},
-        now=NOW, next_try=NOW + 900 * SECOND, unsent=lambda _: why, partition_of_sender=5,
+        now=NOW, next_try=NOW + 900 * SECOND, unsent=lambda _: why, partition_of_sender=5, retention=SECOND,
     )  # fmt: skip
 
 
@@ -81,16 +91,67 @@ def test_a_refused_recipient_is_owed_one_bounce_unless_it_is_not_worth_it():
     assert kept[0].unsent == "null sender"
 
 
+@pytest.mark.parametrize("ending", ["refused", "expired"])
+def test_what_the_sender_is_not_to_be_told_is_kept_in_quarantine_for_the_postmaster(ending):
+    message = message_in(Stage.QUEUED, ANNA, BEN)
+    if ending == "refused":
+        events = answered(message, {ANNA: Kind.REFUSED, BEN: Kind.ACCEPTED}, why="null sender")
+    else:
+        message = evolve(message, event(Delivered, (BEN,)))
+        events = decide.expired(
+            message, now=message.expires, route=ATTEMPT, unsent=lambda _: "null sender", partition_of_sender=5,
+            retention=SECOND,
+        )  # fmt: skip
+    kept = next(one for one in events if isinstance(one, Undeliverable))
+    assert (kept.recipients, kept.reason, kept.unsent, kept.attempt) == ((ANNA,), ending, "null sender", ATTEMPT)
+    after = fold(message, events)
+    assert after.addresses(Stage.QUARANTINED) == (ANNA,)
+    assert after.ends == kept.expires == kept.at + SECOND
+    assert [one.unsent for one in after.recipients] == ["null sender", ""]
+
+
+def test_a_bounce_of_ours_that_fails_is_recorded_and_nothing_of_it_is_kept():
+    (failed,) = answered(replace(message_in(Stage.QUEUED), origin="bounce"), {ANNA: Kind.REFUSED}, why="null sender")
+    assert isinstance(failed, Failed)
+    assert (failed.bounce, failed.unsent) == ("", "null sender")
+
+
+def test_undeliverable_mail_can_be_released_and_become_undeliverable_again():
+    message = message_in(Stage.QUEUED)
+    message = fold(message, answered(message, {ANNA: Kind.REFUSED}, why="x"))
+    message = fold(message, decide.released(message, by="me", now=NOW, lifetime=SECOND))
+    assert message.addresses(Stage.QUEUED) == (ANNA,)
+    assert (message.recipients[0].unsent, message.ends) == ("", NOW + SECOND)
+    again = fold(message, answered(message, {ANNA: Kind.REFUSED}, why="x"))
+    assert again.addresses(Stage.QUARANTINED) == (ANNA,)
+    assert again.recipients[0].tries == 2
+
+
 def test_the_end_of_waiting_returns_what_is_queued_and_discards_what_is_kept():
     message = message_in(Stage.SCANNED, ANNA, BEN)
     message = fold(message, [event(Queued, (ANNA,)), event(Quarantined, (BEN,))])
-    end = message.expires
-    at = {"unsent": lambda _: "", "partition_of_sender": 5, "route": ATTEMPT}
-    assert decide.expired(message, now=end - 1, **at) == ()
-    events = decide.expired(message, now=end, **at)
-    assert {type(e): e.recipients for e in events} == {Failed: (ANNA,), Discarded: (BEN,)}
+    at = {"unsent": lambda _: "", "partition_of_sender": 5, "route": ATTEMPT, "retention": SECOND}
+    assert decide.expired(message, now=message.ends - 1, **at) == ()
+    events = decide.expired(message, now=message.ends, **at)
+    assert {type(e): e.recipients for e in events} == {Failed: (ANNA,)}
     assert events[0].attempt == ATTEMPT
+    message = fold(message, events)
+    assert message.ends == message.kept_until
+    assert decide.expired(message, now=message.ends - 1, **at) == ()
+    events = decide.expired(message, now=message.ends, **at)
+    assert {type(e): e.recipients for e in events} == {Discarded: (BEN,)}
     assert not fold(message, events).live
+
+
+def test_a_copy_in_quarantine_does_not_change_how_long_the_others_are_tried():
+    """Nor does a head of an earlier version, which has one end for all, lose it."""
+    message = message_in(Stage.SCANNED, ANNA, BEN)
+    mixed = fold(message, [event(Queued, (ANNA,)), event(Quarantined, (BEN,))])
+    assert mixed.ends == message.expires < mixed.kept_until
+    old = replace(fold(message, [event(Quarantined, (ANNA, BEN))]), kept_until=0, expires=NOW)
+    assert old.ends == NOW
+    at = {"unsent": lambda _: "", "partition_of_sender": 5, "route": None, "retention": SECOND}
+    assert names(decide.expired(old, now=NOW, **at)) == ["Discarded"]
 
 
 def test_releasing_twice_is_one_release():
@@ -138,8 +199,21 @@ def test_a_report_is_promised_to_who_asked_and_will_hear_from_nobody_else(notify
     events = decide.answered(
         message,
         {address: Outcome(kind=Kind.ACCEPTED, attempt=attempt) for address in (ANNA, BEN)},
-        now=NOW, next_try=NOW, unsent=lambda _: "", partition_of_sender=5,
+        now=NOW, next_try=NOW, unsent=lambda _: "", partition_of_sender=5, retention=SECOND,
     )  # fmt: skip
     reported, addresses = decide.bounced(events)
     assert (bool(reported), addresses) == (told, frozenset({ANNA} if told else ()))
     assert {address for event in events for address in event.recipients} == {ANNA, BEN}
+
+
+def test_no_report_of_a_delivery_goes_to_who_would_get_no_bounce():
+    message = message_in(Stage.QUEUED)
+    message = replace(message, recipients=(replace(message.recipients[0], notify="SUCCESS"),))
+    assert decide.bounced(answered(message, {ANNA: Kind.ACCEPTED}, why="message is from a list")) == ("", frozenset())
+    asked = decide.answered(
+        message,
+        {ANNA: Outcome(kind=Kind.ACCEPTED, attempt=replace(ATTEMPT, dsn=False))},
+        now=NOW, next_try=NOW, unsent=lambda one: "sender asked for none" if one.notify else "", partition_of_sender=5,
+        retention=SECOND,
+    )  # fmt: skip
+    assert decide.bounced(asked)[1] == {ANNA}

@@ -2,11 +2,10 @@ import email
 import email.message
 import email.policy
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.dsn import Failure, render, worth_bouncing
+from pipeline.dsn import Failure, render
 from pipeline.events import Attempt
 from pipeline.ids import new_id
 from pipeline.state import Message, Recipient, Stage
@@ -199,45 +198,6 @@ def test_nothing_that_a_stranger_chose_changes_the_form_of_the_report(
     assert set(parts[1].get_payload()[1].keys()) <= {
         "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code",
     }  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("header", "why"),
-    [
-        (b"", ""),
-        (b"Subject: x\r\n", ""),
-        (b"Auto-Submitted: no\r\n", ""),
-        (b"Auto-Submitted: auto-replied\r\n", "automatic"),
-        (b"Subject: x\r\nauto-submitted:\r\n\tauto-generated; x=y\r\n", "automatic"),
-        (b"Precedence: bulk\r\n", "bulk"),
-        (b"PRECEDENCE: List\r\n", "bulk"),
-        (b"Precedence: first-class\r\n", ""),
-        (b"A: b\r\nList-Id: <x.example.org>\r\n", "list"),
-        (b"A: b\r\nlist-unsubscribe : <x>\r\n", "list"),
-        (b"X-List-Id: y\r\nSubject: List-Id: no\r\n", ""),
-        (b"Subject: x\r\n\r\nList-Id: <in.the.body>\r\nPrecedence: bulk\r\n", ""),
-        (b"\r\nPrecedence: bulk\r\n", ""),
-    ],
-)
-def test_no_bounce_answers_a_machine_or_a_list(header, why):
-    reason = worth_bouncing(message(), recipient(), header)
-    assert (why in reason) if why else reason == ""
-
-
-@pytest.mark.parametrize(
-    ("sender", "notify", "bounces"),
-    [
-        ("s@example.org", "", True),
-        ("", "", False),
-        ("MAILER-DAEMON@example.org", "", False),
-        ("mailer-daemon-fan@example.org", "", True),
-        ("s@example.org", "NEVER", False),
-        ("s@example.org", "SUCCESS,DELAY", False),
-        ("s@example.org", "success,failure", True),
-    ],
-)
-def test_a_bounce_goes_only_to_a_sender_who_wants_it(sender, notify, bounces):
-    assert (worth_bouncing(message(sender=sender), recipient(notify=notify), HEADER) == "") is bounces
 
 
 def relayed(address: str = "b@example.com") -> Failure:

@@ -16,6 +16,7 @@ from pipeline.events import (
     Received,
     Released,
     Scanned,
+    Undeliverable,
 )
 from pipeline.state import (
     NEXT,
@@ -112,6 +113,13 @@ def test_what_an_event_says_is_kept_in_the_head():
     assert anna.last is not None
     assert anna.last.reply.count("\n") == 1
     assert message.next_try == AT + 901 * SECOND
+
+
+def test_why_a_copy_is_kept_leaves_with_it():
+    message = evolve(message_in(Stage.QUEUED, ANNA, BEN), event(Undeliverable, (ANNA,)))
+    assert [one.unsent for one in message.recipients] == ["null sender", ""]
+    assert message.recipients[0].last is not None
+    assert [one.unsent for one in evolve(message, event(Released, (ANNA,))).recipients] == ["", ""]
 
 
 @pytest.mark.parametrize("stage", list(Stage))

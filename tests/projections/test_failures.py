@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.events import Attempt, Deferred, Delivered, Failed, RouteDeferred
+from pipeline.events import Attempt, Deferred, Delivered, Failed, RouteDeferred, Undeliverable
 from pipeline.ids import new_id
 from projections.failures import RECIPIENTS_NAMED, Failure, Failures, decode_failure
 from projections.readers.failures import group
@@ -63,6 +63,12 @@ def test_success_is_not_an_error():
 def test_the_newest_are_kept_and_the_newest_comes_first(cuts):
     events = [(ID, msgspec.structs.replace(event(Deferred), tries=number)) for number in range(60)]
     assert [one.tries for one in kept(events, 50, cuts)] == list(range(59, 9, -1))
+
+
+def test_what_is_kept_as_undeliverable_is_among_the_failures_with_why_nobody_was_told():
+    (failure,) = kept([(ID, event(Undeliverable))])
+    assert (failure.kind, failure.next, failure.unsent) == ("undeliverable", "kept", "null sender")
+    assert (failure.attempt, failure.recipients) == (ATTEMPT, (ANNA,))
 
 
 def test_none_are_kept_when_none_are_wanted():

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.events import MESSAGE_EVENTS, Delivered, Discarded, Failed, Quarantined, Received, Recorded
+from pipeline.events import (
+    MESSAGE_EVENTS,
+    Delivered,
+    Discarded,
+    Failed,
+    Quarantined,
+    Received,
+    Recorded,
+    Released,
+    Undeliverable,
+)
 from pipeline.ids import new_id
 from pipeline.state import Message, Stage, evolve
 from projections.books import Books
@@ -130,6 +140,16 @@ def test_a_discard_finds_out_by_itself_whether_the_copy_waited_or_lay_in_quarant
     after = folded(Books(), recorded([*start, (ID, event(Discarded, (ANNA, BEN)))])).counts("d:" + DOMAIN)
     assert (before["waiting"], before["quarantined"]) == (1, 1)
     assert after == {"received": 2, "discarded": 2, "messages": 1, "bytes": 1234}
+
+
+def test_what_is_kept_as_undeliverable_leaves_the_queue_and_is_in_the_books_once():
+    start = [(ID, received(ANNA, BEN)), (ID, event(Delivered, (BEN,))), (ID, event(Undeliverable))]
+    counts = folded(Books(), recorded(start)).counts("d:" + DOMAIN)
+    assert (counts["received"], counts["delivered"], counts["quarantined"]) == (2, 1, 1)
+    assert not counts.keys() & {"failed", "waiting", "odd"}
+    assert "live" not in folded(Queue(), recorded(start)).hashes
+    released = folded(Books(), recorded([*start, (ID, event(Released)), (ID, event(Delivered))])).counts("d:" + DOMAIN)
+    assert released == {"received": 2, "delivered": 2, "messages": 1, "bytes": 1234}
 
 
 def test_sizes_out_of_all_bounds_do_not_break_a_counter():

@@ -28,6 +28,7 @@ from pipeline.events import (
     SyncRan,
     SyncRemoved,
     SyncSet,
+    Undeliverable,
 )
 from pipeline.ids import new_id
 from pipeline.state import Message, Stage, evolve
@@ -73,6 +74,9 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Deferred: lambda: Deferred(**tried, next_try=at + 900 * SECOND),
         Delivered: lambda: Delivered(**tried, waited=SECOND),
         Failed: lambda: Failed(**tried, reason="refused", bounce="1m84e0vay17zh0a2pptx07"),
+        Undeliverable: lambda: Undeliverable(
+            **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
+        ),
     }[kind]()
     assert isinstance(made, MessageEvent)
     return made
@@ -121,6 +125,10 @@ ONE_OF_EACH: tuple[Event, ...] = (
     Failed(
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender="", size=1234, tries=1, reason="refused", attempt=ATTEMPT,
         bounce="", unsent="null sender",
+    ),
+    Undeliverable(
+        at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=2, reason="expired", attempt=ATTEMPT,
+        unsent="message is from a list", expires=AT + SECOND,
     ),
     RouteDeferred(at=AT, domain=DOMAIN, tries=2, since=AT - SECOND, next_try=AT + SECOND, attempts=(ATTEMPT,)),
     RouteOpened(at=AT, domain=DOMAIN, server="mx.example.test:25", since=AT - SECOND),

@@ -24,6 +24,7 @@ from pipeline.events import (
     RouteDeferred,
     RouteOpened,
     Scanned,
+    Undeliverable,
     encode,
 )
 from pipeline.ids import new_id
@@ -33,7 +34,7 @@ from projections.base import Projection, Writes
 from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
-KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed)
+KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed, Undeliverable)
 
 
 def recorded(events: Iterable[tuple[str, AnyEvent]], partition: int = 0) -> list[Recorded]:
@@ -83,6 +84,8 @@ def make(
         return Deferred(**tried, next_try=at + rng.randrange(1, 900) * SECOND)
     if kind is Delivered:
         return Delivered(**tried)
+    if kind is Undeliverable:
+        return Undeliverable(**tried, reason=rng.choice(["refused", "expired"]), unsent="null sender", expires=at)
     return Failed(**tried, reason=rng.choice(["refused", "expired"]), bounce=rng.choice(["", "bounce"]))
 
 

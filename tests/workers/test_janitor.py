@@ -7,7 +7,7 @@ import os
 import pytest
 
 from pipeline import keys
-from pipeline.events import Discarded, Failed, Quarantined, RouteDeferred, Scanned
+from pipeline.events import Discarded, Failed, Quarantined, RouteDeferred, Scanned, Undeliverable
 from pipeline.faults import CorruptError
 from pipeline.steps import MS, Route, message_step, route_deferred_step
 from tests.support.examples import ATTEMPT, DOMAIN
@@ -52,6 +52,29 @@ async def test_after_seven_days_a_message_is_returned_and_before_it_is_not(parts
     assert fields[b"id"].decode() == last.bounce
     assert await wiring.head(message_id) is None
     assert await wiring.store.redis.zcard(keys.queue(PARTITION, DOMAIN)) == 0
+
+
+async def test_what_nobody_is_to_be_told_of_is_kept_for_the_postmaster_and_then_discarded(parts):
+    wiring = await parts()
+    janitor = Janitor(wiring)
+    message_id = await wiring.queued(BODY, sender="")
+    wiring.forward(7 * DAY + 1)
+    assert await janitor.expire() == 1
+    last = (await wiring.events(message_id))[-1].event
+    assert isinstance(last, Undeliverable)
+    assert (last.reason, last.unsent) == ("expired", "null sender")
+    assert await wiring.store.redis.xlen(keys.outbox(PARTITION)) == 0
+    assert await wiring.store.redis.zcard(keys.queue(PARTITION, DOMAIN)) == 0
+    assert await wiring.store.redis.zrange(keys.kept(PARTITION), 0, -1) == [message_id.encode()]
+    assert await janitor.cool() == 1
+    assert await wiring.bodies.get(message_id) == BODY
+    wiring.forward(29 * DAY)
+    assert await janitor.expire() == 0
+    wiring.forward(DAY)
+    assert await janitor.expire() == 1
+    assert await wiring.kinds(message_id) == ["Received", "Scanned", "Queued", "Undeliverable", "Discarded"]
+    with pytest.raises(CorruptError):
+        await wiring.bodies.get(message_id)
 
 
 async def test_a_message_in_a_deliverers_hands_is_not_ended_under_it(parts):

@@ -306,10 +306,9 @@ async def test_mail_for_an_outside_domain_that_does_not_exist_fails_at_once(part
         wiring = await parts()
         message_id = await wiring.queued(b"Subject: x\r\n\r\n", "boss@gone.example", sender="")
         async with delivering(wiring, f"127.0.0.1:{names.port}"):
-            await ends(wiring, message_id, "Failed")
-        failed = (await wiring.events(message_id))[-1].event
-        assert (failed.bounce, failed.attempt.stage) == ("", "route")
-        assert failed.unsent
+            await ends(wiring, message_id, "Undeliverable")
+        kept = (await wiring.events(message_id))[-1].event
+        assert (kept.reason, kept.unsent, kept.attempt.stage) == ("refused", "null sender", "route")
 
 
 async def test_one_servers_connections_serve_all_domains_that_use_it(parts):
