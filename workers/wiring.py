@@ -97,11 +97,6 @@ class Wiring:
         )
         self.limiter = Limiter(store.redis, settings, clock=self.clock)
 
-    @property
-    def table(self) -> diagnosis.Table:
-        """What servers' replies mean."""
-        return diagnosis.read()
-
     def retry_of(self, domain: str) -> RetryPolicy:
         """When mail for a domain is tried again, and when it is given up."""
         return RetryPolicy.of(self.settings, self.directory.home(domain))

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.diagnosis import Action, diagnose, read
-from pipeline.events import Attempt, Delivered, Failed, RouteDeferred
+from pipeline.events import Attempt, Delivered, RouteDeferred, Undeliverable
 from pipeline.outcome import parse_reply
 from tests.support.gateway import Gateway
 from tests.support.mail import HEAD, attachment, encoded, noise, part, with_parts
@@ -228,9 +228,9 @@ def test_an_unknown_user_fails_with_the_servers_own_words(running, peer, dialogu
     dialogue.say("mail", f"MAIL FROM:<{SENDER}>")
     said = dialogue.say("rcpt", f"RCPT TO:<nobody@{peer.domain}>")
     message_id = running.send(MESSAGES["plain"], f"nobody@{peer.domain}", sender="")
-    running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Failed")
+    running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Undeliverable")
     failed = running.message_events()[message_id][-1]
-    assert isinstance(failed, Failed)
+    assert isinstance(failed, Undeliverable)
     assert (failed.attempt.stage, failed.attempt.code, failed.attempt.reply) == ("rcpt", said.code, said.reply)
 
 

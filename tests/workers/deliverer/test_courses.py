@@ -299,7 +299,7 @@ async def test_a_bounce_s_domain_is_not_held_and_its_refusal_is_final(parts):
     async with Peer({"rcpt": RELAY}) as peer:
         wiring = await parts()
         wiring.directory.home = lambda name: None
-        message_id = await wiring.queued(b"Subject: x\r\n\r\n", "boss@outside.test", sender="")
+        message_id = await wiring.queued(b"Subject: x\r\n\r\n", "boss@outside.test")
 
         def change(deliverer):
             async def targets(domain):
