@@ -13,6 +13,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
     gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
+    gp:{p}:warn            zset     waiting messages whose sender is to be told that they do, by when
     gp:{p}:queue:<d>       zset     messages waiting to leave for a domain, by the time from which each may be tried; one
                                     in a worker's hands has the end of its lease as score
     gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
@@ -92,6 +93,10 @@ def expiry(partition: int) -> str:
 
 def kept(partition: int) -> str:
     return f"gp:{{{partition}}}:kept"
+
+
+def warn(partition: int) -> str:
+    return f"gp:{{{partition}}}:warn"
 
 
 def queue(partition: int, domain: str) -> str:
