@@ -202,6 +202,27 @@ def bounce_id(message: Message, now: int, partition: int) -> str:
     return derived_id(now, partition, f"{message.id}:{message.version}")
 
 
+def without_report(
+    message: Message, events: Sequence[MessageEvent], *, why: str, retention: int
+) -> tuple[MessageEvent, ...]:
+    """The same without the report that they promise: what would have been returned is kept, and no word is said of the rest."""
+    changed: list[MessageEvent] = []
+    for event in events:
+        if isinstance(event, Failed) and event.bounce:
+            common = {
+                name: getattr(event, name)
+                for name in ("at", "domain", "recipients", "sender", "size", "tries", "attempt")
+            }
+            changed.append(
+                _given_up(message, common, event.reason, why=why, bounce="", kept_until=event.at + retention)
+            )
+        elif isinstance(event, Delivered):
+            changed.append(msgspec.structs.replace(event, report=""))
+        elif not isinstance(event, Warned):
+            changed.append(event)
+    return tuple(changed)
+
+
 def _report(event: Failed | Delivered | Warned) -> str:
     if isinstance(event, Failed):
         return event.bounce

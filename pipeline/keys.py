@@ -42,6 +42,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                          when first seen (ms). Expires
     gp:{grey:<who>}:passed:<d>   string  it came back for domain d, and is not asked again. Expires
 
+    gp:{bounces:<domain>}:<local>  string  when (us since 1970) an address, and without a local part a domain, may get all of its
+                                           reports of an hour again; gone when it may
+
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
 
@@ -150,6 +153,10 @@ def greylisted(who: str) -> str:
 
 def greylist_passed(who: str, domain: str) -> str:
     return f"gp:{{grey:{who}}}:passed:{domain}"
+
+
+def bounces_to(domain: str, local: str) -> str:
+    return f"gp:{{bounces:{domain}}}:{local}"
 
 
 def server(endpoint: str) -> str:

@@ -223,6 +223,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_lifetime: Annotated[
         Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")
     ] = Duration(7 * 86400 * SECOND)
+    bounces_per_address: Annotated[
+        int,
+        _doc(
+            "Bounces and other reports to one address in an hour. What there is to say beyond that is not said, and the message is kept as undeliverable. 0: no limit."
+        ),
+    ] = 20
+    bounces_per_domain: Annotated[
+        int, _doc("The same for all addresses of one domain; big mail providers are the ones that come near it.")
+    ] = 1000
     delay_warnings: Annotated[
         str,
         _doc(
@@ -265,6 +274,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
+        _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)

@@ -16,7 +16,7 @@ import structlog
 
 from pipeline import bounces, decide, delays, keys
 from pipeline.bodies import Buffer
-from pipeline.events import Received, decode
+from pipeline.events import MessageEvent, Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
 from pipeline.state import Message, Stage
@@ -25,7 +25,7 @@ from pipeline.store import faults
 from pipeline.unsent import unwarned
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
-from workers.reports import promise
+from workers.reports import promise, within_limits
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -37,6 +37,8 @@ BATCH: Final = 500
 COOL_BATCH: Final = 64
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
+WARN_LATER: Final = 3600 * 1000
+"""ms until somebody who was told enough in this hour may be told of a delay."""
 ORPHAN_AGE: Final = 6 * 3600.0
 """Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
@@ -92,6 +94,7 @@ class Janitor:
         if not events:
             await self._postpone(partition, message_id, now)
             return False
+        events = await within_limits(self._wiring, message, events)
         also = promise(self._wiring, message, events, content, tried=route.at)
         step, after = message_step(message, events, now=now, also=also)
         try:
@@ -125,22 +128,40 @@ class Janitor:
                 ids = await self._store.redis.zrangebyscore(keys.warn(partition), "-inf", now // MS, start=0, num=BATCH)
             names = [name.decode() for name in ids]
             for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
-                if message is not None and await self._warn(partition, message):
-                    warned += 1
-                else:
-                    with faults():
-                        await self._store.redis.zrem(keys.warn(partition), message_id)
+                warned += await self._warn(partition, message_id, message)
         return warned
 
-    async def _warn(self, partition: int, message: Message) -> bool:
-        """False when there is nothing to be said, now or later. Who has it in hand meanwhile is not disturbed."""
+    async def _warn(self, partition: int, message_id: str, message: Message | None) -> bool:
+        """Who has it in hand meanwhile is not disturbed."""
+        wiring, now = self._wiring, self._wiring.clock()
+        events, content, tried = await self._delayed(partition, message, now)
+        if message is None or not events:
+            with faults():
+                await self._store.redis.zrem(keys.warn(partition), message_id)
+            return False
+        if not await wiring.allowance.take(message.sender, now):
+            with faults():
+                await self._store.redis.zadd(keys.warn(partition), {message_id: now // MS + WARN_LATER}, xx=True)
+            return False
+        also = promise(wiring, message, events, content, tried=tried)
+        try:
+            await wiring.log.commit(message_step(message, events, now=now, also=also)[0])
+        except ConflictError:
+            return False  # it moved on, and is looked at again if it waits still
+        return True
+
+    async def _delayed(
+        self, partition: int, message: Message | None, now: int
+    ) -> tuple[tuple[MessageEvent, ...], Buffer, int]:
+        """What is to be said of a message that waits, its content, and when its route was tried last; nothing to a machine."""
         content: Buffer = b""
+        if message is None or not message.addresses(Stage.QUEUED):
+            return (), content, 0
         with contextlib.suppress(CorruptError):
             content = await self._wiring.bodies.get(message.id)
         if unwarned(message, bounces.header_of(content)):
-            return False
+            return (), content, 0
         route = await self._wiring.schedule.route(partition, message.domain)
-        now = self._wiring.clock()
         events = decide.delayed(
             message,
             now=now,
@@ -148,12 +169,7 @@ class Janitor:
             wanted=lambda recipient: delays.wants(recipient, self._wiring.settings.delay_warnings),
             partition_of_sender=bounces.sender_partition(message, self._store.partitions),
         )
-        if not events:
-            return False
-        also = promise(self._wiring, message, events, content, tried=route.at)
-        with contextlib.suppress(ConflictError):  # it moved on, and is looked at again if it waits still
-            await self._wiring.log.commit(message_step(message, events, now=now, also=also)[0])
-        return True
+        return events, content, route.at
 
     # Bounces
 

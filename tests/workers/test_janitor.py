@@ -8,6 +8,7 @@ import os
 import pytest
 
 from pipeline import keys
+from pipeline.directory import Domain
 from pipeline.events import (
     Attempt,
     Delivered,
@@ -23,12 +24,14 @@ from pipeline.faults import CorruptError
 from pipeline.state import Stage
 from pipeline.steps import MS, Route, message_step, route_deferred_step
 from pipeline.trace import date
+from pipeline.unsent import TOO_MANY
 from tests.support.examples import ATTEMPT, DOMAIN
 from tests.workers.conftest import PARTITION
 from workers.consume import Entry
 from workers.janitor import ORPHAN_AGE, Janitor
 
 DAY = 86400
+ROUTE = ("mx.example.test:25",)
 AWAY = Attempt(server="mx.example.test:25", stage="connect", enhanced="4.4.1", reply="Connection refused")
 BODY = b"From: boss@senders.test\r\nSubject: x\r\n\r\nhello\r\n"
 
@@ -204,6 +207,52 @@ async def test_many_messages_behind_one_server_that_is_away_are_each_told_of_onc
     assert await Janitor(wiring).warn() == 0
     assert {tuple(await wiring.kinds(name)) for name in ids} == {("Received", "Scanned", "Queued", "Warned")}
     assert len({entry.fields[b"id"] for entry in await outbox(wiring)}) == 50
+
+
+async def test_one_sender_gets_no_more_than_so_many_reports_in_an_hour_and_the_rest_is_kept(parts):
+    wiring = await parts(bounces_per_address=3)
+    janitor = Janitor(wiring)
+    ids = [await wiring.queued(BODY, sender="victim@senders.test") for _ in range(10)]
+    other = await wiring.queued(BODY, sender="other@senders.test")
+    wiring.forward(7 * DAY + 1)
+    assert await janitor.expire() == 11
+    ends = [(await wiring.events(name))[-1].event for name in (*ids, other)]
+    assert sorted(type(end).__name__ for end in ends[:10]) == ["Failed"] * 3 + ["Undeliverable"] * 7
+    assert isinstance(ends[10], Failed)
+    assert {end.unsent for end in ends if isinstance(end, Undeliverable)} == {TOO_MANY}
+    assert len(await outbox(wiring)) == 4
+
+
+async def test_who_was_told_enough_of_delays_is_told_of_the_next_one_later(parts):
+    wiring = await parts(bounces_per_address=2)
+    janitor = Janitor(wiring)
+    for _ in range(3):
+        await wiring.queued(BODY, sender="boss@senders.test", notify="DELAY")
+    wiring.forward(4 * HOUR + 1)
+    assert await janitor.warn() == 2
+    assert await janitor.warn() == 0
+    assert await wiring.store.redis.zcard(keys.warn(PARTITION)) == 1
+    wiring.forward(HOUR + 1)
+    assert await janitor.warn() == 1
+
+
+@pytest.mark.parametrize(
+    ("ours", "senders", "said"),
+    [("", "", "en"), ("de", "", "de"), ("de", "en", "en"), ("en", "de", "de"), ("", "de", "de")],
+)
+async def test_a_report_is_in_the_language_of_the_senders_domain_if_that_is_ours_else_of_the_recipients(
+    parts, ours, senders, said
+):
+    wiring = await parts()
+    await wiring.directory.set_domain(Domain(name=DOMAIN, route=ROUTE, language=ours), by="test", now=1)
+    if senders:
+        await wiring.directory.set_domain(Domain(name="senders.test", route=ROUTE, language=senders), by="test", now=1)
+    await wiring.directory.refresh()
+    await wiring.queued(BODY, sender="boss@senders.test")
+    wiring.forward(7 * DAY + 1)
+    assert await Janitor(wiring).expire() == 1
+    (entry,) = await outbox(wiring)
+    assert email.message_from_bytes(entry.fields[b"b"]).get_payload()[0]["Content-Language"] == said
 
 
 async def outbox(wiring):

@@ -16,7 +16,7 @@ from pipeline.outcome import Outcome
 from pipeline.retry import next_try
 from pipeline.state import Message
 from pipeline.steps import Effect, message_step
-from workers.reports import promise
+from workers.reports import promise, within_limits
 from workers.wiring import Wiring
 
 
@@ -54,6 +54,7 @@ async def record(
         )
         if not events:
             return current
+        events = await within_limits(wiring, current, events)
         try:
             return await _commit(wiring, current, events, fence, (*promise(wiring, current, events, content), *also))
         except ConflictError:
