@@ -27,6 +27,7 @@ from pipeline.events import (
     RouteOpened,
     Scanned,
     Undeliverable,
+    Warned,
 )
 
 NAMED: Final = 5
@@ -108,7 +109,7 @@ def describe(event: AnyEvent) -> Told:
             who = f", by {clean(event.by)}" if event.by else ""
             why = DISCARDS.get(event.reason, clean(event.reason))
             return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}")
-        case Delivered() | Deferred() | Failed() | Undeliverable():
+        case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
             return _tried(event)
         case RouteDeferred() | RouteOpened():
             return _route(event)
@@ -158,7 +159,7 @@ def _scanned(event: Scanned) -> Told:
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))
 
 
-def _tried(event: Delivered | Deferred | Failed | Undeliverable) -> Told:
+def _tried(event: Delivered | Deferred | Failed | Undeliverable | Warned) -> Told:
     to = people(event.recipients)
     quotes = quoted(event.attempt)
     if isinstance(event, Delivered):
@@ -168,6 +169,10 @@ def _tried(event: Delivered | Deferred | Failed | Undeliverable) -> Told:
         wait = render.relative(event.next_try, event.at)
         text = f"try {event.tries} for {to}; next try {wait}, at {render.local(event.next_try)}"
         return Told("deferred", WARN, text, unknown(event.attempt), quotes)
+    if isinstance(event, Warned):
+        text = f"{path(event.sender)} was told that it still waits for {to}"
+        until = f"in {clean(event.warning)}; it will be given up at {render.local(event.until)}"
+        return Told("warned", WARN, text, (until,), quotes)
     why = REASONS.get(event.reason, clean(event.reason))
     if isinstance(event, Undeliverable):
         kept = (f"no bounce: {clean(event.unsent)}", f"kept for the postmaster until {render.local(event.expires)}")

@@ -8,7 +8,8 @@ from pipeline import dsn
 from pipeline import unsent as reasons
 from pipeline.bodies import Buffer
 from pipeline.decide import bounce_received, bounced
-from pipeline.events import Delivered, Failed, MessageEvent
+from pipeline.dsn_words import FALLBACK
+from pipeline.events import Delivered, Failed, MessageEvent, Warned
 from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Recipient
 from pipeline.steps import Effect, promised_bounce
@@ -30,27 +31,47 @@ def sender_partition(message: Message, partitions: int) -> int:
 
 
 def promise(
-    message: Message, events: Sequence[MessageEvent], content: Buffer, *, hostname: str, now: int, lifetime: int
+    message: Message,
+    events: Sequence[MessageEvent],
+    content: Buffer,
+    *,
+    hostname: str,
+    now: int,
+    lifetime: int,
+    tried: int = 0,
+    language: str = FALLBACK,
 ) -> tuple[Effect, ...]:
-    """The bounce that `events` speak of, rendered and put into the outbox by the same step; nothing when they speak of none."""
+    """The report that `events` speak of, rendered and put into the outbox by the same step; nothing when they speak of none.
+
+    `tried`: when the domain's servers were tried last, if what they said is why the message waits or waited; else 0.
+    """
     bounce_id, addresses = bounced(events)
     if not bounce_id:
         return ()
     failures = [
-        dsn.Failure(
-            recipient=recipient,
-            attempt=event.attempt,
-            reason=event.reason if isinstance(event, Failed) else dsn.RELAYED,
-        )
+        _failure(recipient, event, tried)
         for event in events
-        if isinstance(event, Failed | Delivered)
+        if isinstance(event, Failed | Delivered | Warned)
         for recipient in message.recipients
         if recipient.address in event.recipients and recipient.address in addresses
     ]
     body = dsn.render(
-        message=message, failures=failures, header=header_of(content), hostname=hostname, now=now, bounce_id=bounce_id
-    )
+        message=message, failures=failures, header=header_of(content), hostname=hostname, now=now, bounce_id=bounce_id,
+        language=language,
+    )  # fmt: skip
     received = bounce_received(
-        message, domain=message.sender.rpartition("@")[2], size=len(body), now=now, lifetime=lifetime
-    )
+        message, domain=message.sender.rpartition("@")[2], size=len(body), now=now, lifetime=lifetime,
+        utf8=dsn.needs_utf8(message),
+    )  # fmt: skip
     return (promised_bounce(partition_of(message.id), message.id, bounce_id, received, body),)
+
+
+def _failure(recipient: Recipient, event: Failed | Delivered | Warned, tried: int) -> dsn.Failure:
+    if isinstance(event, Warned):
+        at = tried or recipient.tried_at
+        return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=dsn.DELAYED, at=at, until=event.until)
+    if isinstance(event, Delivered):
+        return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=dsn.RELAYED, at=event.at)
+    # What a server just said was said now; the end of waiting repeats what was said last.
+    at = event.at if event.tries != recipient.tries else tried or recipient.tried_at
+    return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=event.reason, at=at)

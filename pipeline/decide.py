@@ -25,6 +25,7 @@ from pipeline.events import (
     Released,
     Scanned,
     Undeliverable,
+    Warned,
 )
 from pipeline.faults import RefusedError
 from pipeline.ids import derived_id
@@ -36,9 +37,12 @@ EXPIRED: Final = "expired"
 
 
 def judged(
-    message: Message, scanned: Scanned, quarantine: Mapping[str, str], *, now: int, retention: int
+    message: Message, scanned: Scanned, quarantine: Mapping[str, str], *, now: int, retention: int, warn_at: int = 0
 ) -> tuple[MessageEvent, ...]:
-    """The scan's result, and where each recipient's copy goes. `quarantine`: address -> reason; the others are queued."""
+    """The scan's result, and where each recipient's copy goes. `quarantine`: address -> reason; the others are queued.
+
+    `warn_at`: when the sender is to be told should they still wait then; 0: never.
+    """
     if message.stage is not Stage.RECEIVED:
         return ()
     events: list[MessageEvent] = [scanned]
@@ -54,7 +58,7 @@ def judged(
         )
     clean = tuple(address for address in message.addresses(Stage.RECEIVED) if address not in quarantine)
     if clean:
-        events.append(Queued(at=now, domain=message.domain, recipients=clean, size=message.size))
+        events.append(Queued(at=now, domain=message.domain, recipients=clean, size=message.size, warn_at=warn_at))
     return tuple(events)
 
 
@@ -136,6 +140,33 @@ def expired(
     return tuple(events)
 
 
+def delayed(
+    message: Message,
+    *,
+    now: int,
+    route: Attempt | None,
+    wanted: Callable[[Recipient], bool],
+    partition_of_sender: int,
+) -> tuple[MessageEvent, ...]:
+    """The sender is told that copies still wait, those that `wanted` says; once, for after it there is no `warn_at` any more.
+
+    `route` as for `expired`.
+    """
+    if not message.warn_at or now < message.warn_at:
+        return ()
+    groups: dict[tuple[Attempt | None, int], list[str]] = {}
+    for recipient in message.recipients:
+        if recipient.stage is Stage.QUEUED and wanted(recipient):
+            groups.setdefault((route or recipient.last, recipient.tries), []).append(recipient.address)
+    return tuple(
+        Warned(
+            at=now, domain=message.domain, recipients=tuple(addresses), sender=message.sender, size=message.size,
+            tries=tries, warning=bounce_id(message, now, partition_of_sender), until=message.expires, attempt=attempt,
+        )
+        for (attempt, tries), addresses in groups.items()
+    )  # fmt: skip
+
+
 def released(
     message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = ()
 ) -> tuple[MessageEvent, ...]:
@@ -171,12 +202,37 @@ def bounce_id(message: Message, now: int, partition: int) -> str:
     return derived_id(now, partition, f"{message.id}:{message.version}")
 
 
+def without_report(
+    message: Message, events: Sequence[MessageEvent], *, why: str, retention: int
+) -> tuple[MessageEvent, ...]:
+    """The same without the report that they promise: what would have been returned is kept, and no word is said of the rest."""
+    changed: list[MessageEvent] = []
+    for event in events:
+        if isinstance(event, Failed) and event.bounce:
+            common = {
+                name: getattr(event, name)
+                for name in ("at", "domain", "recipients", "sender", "size", "tries", "attempt")
+            }
+            changed.append(
+                _given_up(message, common, event.reason, why=why, bounce="", kept_until=event.at + retention)
+            )
+        elif isinstance(event, Delivered):
+            changed.append(msgspec.structs.replace(event, report=""))
+        elif not isinstance(event, Warned):
+            changed.append(event)
+    return tuple(changed)
+
+
+def _report(event: Failed | Delivered | Warned) -> str:
+    if isinstance(event, Failed):
+        return event.bounce
+    return event.report if isinstance(event, Delivered) else event.warning
+
+
 def bounced(events: Sequence[MessageEvent]) -> tuple[str, frozenset[str]]:
     """The report that `events` promise: its id and the recipients it speaks of; ("", nobody) when they promise none."""
     promised = [
-        (event.bounce if isinstance(event, Failed) else event.report, event.recipients)
-        for event in events
-        if isinstance(event, Failed | Delivered)
+        (_report(event), event.recipients) for event in events if isinstance(event, Failed | Delivered | Warned)
     ]
     told = [(name, addresses) for name, addresses in promised if name]
     if not told:
@@ -184,10 +240,11 @@ def bounced(events: Sequence[MessageEvent]) -> tuple[str, frozenset[str]]:
     return told[0][0], frozenset(address for _, addresses in told for address in addresses)
 
 
-def bounce_received(message: Message, *, domain: str, size: int, now: int, lifetime: int) -> Received:
-    """The first event of a bounce: from the null sender, to the sender of the message that failed."""
+def bounce_received(
+    message: Message, *, domain: str, size: int, now: int, lifetime: int, utf8: bool = False
+) -> Received:
+    """The first event of a bounce: from the null sender, to the sender of the message that failed. `utf8`: it needs SMTPUTF8."""
     return Received(
         at=now, domain=domain, sender="", recipients=(RecipientSpec(address=message.sender),), size=size,
-        expires=now + lifetime, origin="bounce", cause=message.id, eight_bit=message.eight_bit or message.smtputf8,
-        smtputf8=message.smtputf8,
+        expires=now + lifetime, origin="bounce", cause=message.id, eight_bit=utf8, smtputf8=utf8,
     )  # fmt: skip

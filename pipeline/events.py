@@ -139,6 +139,8 @@ class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):
 class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     recipients: tuple[str, ...]
     size: int = 0
+    warn_at: int = 0
+    """When the sender is to be told should it still wait then (ns); 0: never."""
 
 
 class Released(Event, frozen=True, kw_only=True, tag="released"):
@@ -209,6 +211,21 @@ class Undeliverable(Event, frozen=True, kw_only=True, tag="undeliverable"):
     expires: int
     """When it is discarded."""
     attempt: Attempt | None = None
+
+
+class Warned(Event, frozen=True, kw_only=True, tag="warned"):
+    """The sender was told that it still waits, and goes on waiting."""
+
+    recipients: tuple[str, ...]
+    sender: str
+    size: int
+    tries: int
+    warning: str
+    """Id of the message that says so."""
+    until: int
+    """When it will be given up."""
+    attempt: Attempt | None = None
+    """What it waits for, as far as a server said anything."""
 
 
 class RouteDeferred(Event, frozen=True, kw_only=True, tag="route_deferred"):
@@ -336,7 +353,8 @@ class SyncRan(Event, frozen=True, kw_only=True, tag="sync_ran"):
 
 MessageEvent: TypeAlias = (
     Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed | Undeliverable
-)
+    | Warned
+)  # fmt: skip
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened
 DirectoryEvent: TypeAlias = (
     DomainSet | DomainRemoved | AddressesSet | AddressesRemoved | SyncSet | SyncRemoved | SyncRan

@@ -13,6 +13,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
     gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
+    gp:{p}:warn            zset     waiting messages whose sender is to be told that they do, by when
     gp:{p}:queue:<d>       zset     messages waiting to leave for a domain, by the time from which each may be tried; one
                                     in a worker's hands has the end of its lease as score
     gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
@@ -41,6 +42,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{grey:<who>}:attempts     hash    attempts of a suspicious client (a network, or `spf <domain>`) that were put off: digest ->
                                          when first seen (ms). Expires
     gp:{grey:<who>}:passed:<d>   string  it came back for domain d, and is not asked again. Expires
+
+    gp:{bounces:<domain>}:<local>  string  when (us since 1970) an address, and without a local part a domain, may get all of its
+                                           reports of an hour again; gone when it may
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
@@ -95,6 +99,10 @@ def kept(partition: int) -> str:
     return f"gp:{{{partition}}}:kept"
 
 
+def warn(partition: int) -> str:
+    return f"gp:{{{partition}}}:warn"
+
+
 def queue(partition: int, domain: str) -> str:
     return f"gp:{{{partition}}}:queue:{domain}"
 
@@ -146,6 +154,10 @@ def greylisted(who: str) -> str:
 
 def greylist_passed(who: str, domain: str) -> str:
     return f"gp:{{grey:{who}}}:passed:{domain}"
+
+
+def bounces_to(domain: str, local: str) -> str:
+    return f"gp:{{bounces:{domain}}}:{local}"
 
 
 def server(endpoint: str) -> str:

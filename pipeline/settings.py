@@ -223,6 +223,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     queue_lifetime: Annotated[
         Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")
     ] = Duration(7 * 86400 * SECOND)
+    bounces_per_address: Annotated[
+        int,
+        _doc(
+            "Bounces and other reports to one address in an hour. What there is to say beyond that is not said, and the message is kept as undeliverable. 0: no limit."
+        ),
+    ] = 20
+    bounces_per_domain: Annotated[
+        int, _doc("The same for all addresses of one domain; big mail providers are the ones that come near it.")
+    ] = 1000
+    delay_warnings: Annotated[
+        str,
+        _doc(
+            "Whose sender is told that a message still waits: asked (who asked for it, NOTIFY=DELAY), always (also who said nothing of it), never."
+        ),
+    ] = "asked"
+    delay_warning_after: Annotated[
+        Duration, _doc("How long a message has waited when its sender is told so, once.")
+    ] = Duration(4 * 3600 * SECOND)
     allow_networks: Annotated[
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
@@ -263,6 +281,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
+        _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
+        _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)

@@ -34,6 +34,7 @@ from pipeline.events import (
     Released,
     Scanned,
     Undeliverable,
+    Warned,
 )
 
 
@@ -64,6 +65,7 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.QUEUED, Failed): Stage.FAILED,
     (Stage.QUEUED, Discarded): Stage.DISCARDED,
     (Stage.QUEUED, Undeliverable): Stage.QUARANTINED,
+    (Stage.QUEUED, Warned): Stage.QUEUED,
 }
 
 
@@ -80,7 +82,7 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     tries: int = 0
     last: Attempt | None = None
     tried_at: int = 0
-    """When `last` was, for a copy that waits because of it."""
+    """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
 
@@ -115,6 +117,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     drop: tuple[tuple[int, int], ...] = ()
     kept_until: int = 0
     """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
+    warn_at: int = 0
+    """When the sender is to be told that it still waits; 0: never, or it was."""
 
     @property
     def ends(self) -> int:
@@ -184,12 +188,32 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
     if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
         unsent = event.unsent if isinstance(event, Undeliverable) else ""
-        tried_at = event.at if isinstance(event, Deferred) else recipient.tried_at
+        # The end of waiting repeats an attempt of long ago.
+        tried_at = recipient.tried_at if event.tries == recipient.tries else event.at
         last = event.attempt or recipient.last
         return msgspec.structs.replace(
             recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
         )
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
+
+
+def _noted(event: MessageEvent) -> dict[str, object]:
+    """What an event says of the message as a whole."""
+    match event:
+        case Quarantined():
+            return {"kept_until": event.expires, "reason": event.reason}
+        case Undeliverable():
+            return {"kept_until": event.expires}
+        case Released():
+            return {"expires": event.expires, "warn_at": 0}
+        case Queued():
+            return {"warn_at": event.warn_at}
+        case Warned():
+            return {"warn_at": 0}
+        case Deferred():
+            return {"next_try": event.next_try}
+        case _:
+            return {}
 
 
 def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
@@ -212,14 +236,7 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         unknown = named.difference(recipient.address for recipient in message.recipients)
         if not named or unknown:
             raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
-    if isinstance(event, Quarantined):
-        changes |= {"kept_until": event.expires, "reason": event.reason}
-    elif isinstance(event, Undeliverable):
-        changes |= {"kept_until": event.expires}
-    elif isinstance(event, Released):
-        changes |= {"expires": event.expires}
-    elif isinstance(event, Deferred):
-        changes |= {"next_try": event.next_try}
+    changes |= _noted(event)
     changes["recipients"] = tuple(_move(recipient, event, named) for recipient in message.recipients)
     return msgspec.structs.replace(message, **changes)
 

@@ -58,6 +58,8 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     since: int = 0
     next_try: int = 0
     attempts: tuple[Attempt, ...] = ()
+    at: int = 0
+    """When `attempts` were made."""
 
 
 _encoder = msgspec.msgpack.Encoder()
@@ -103,6 +105,11 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
             )
     elif was_queued:
         effects.append(("ZREM", queue, after.id))
+    told_before = before.warn_at if before is not None and was_queued else 0
+    told_after = after.warn_at if Stage.QUEUED in stages else 0
+    if told_after != told_before:
+        warn = keys.warn(partition)
+        effects.append(("ZADD", warn, told_after // MS, after.id) if told_after else ("ZREM", warn, after.id))
     if Stage.QUARANTINED in stages and Stage.QUARANTINED not in earlier:
         effects.append(("ZADD", keys.kept(partition), now // MS, after.id))
     elif Stage.QUARANTINED in earlier and Stage.QUARANTINED not in stages:
@@ -173,7 +180,7 @@ def _route_step(partition: int, route: Route, event: RouteEvent, effects: tuple[
 
 def after_route(route: Route, event: RouteEvent) -> Route:
     if isinstance(event, RouteDeferred):
-        return Route(route.version + 1, event.tries, event.since, event.next_try, event.attempts)
+        return Route(route.version + 1, event.tries, event.since, event.next_try, event.attempts, event.at)
     return Route(version=route.version + 1)
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline import decide, keys
+from pipeline import decide, delays, keys
 from pipeline.authentication.together import Authentication, Lookups, authenticate
 from pipeline.bodies import Buffer
 from pipeline.events import Finding, Scanned
@@ -126,7 +126,8 @@ class Scanner:
             drop=found.drop,
         )
         retention = int(self._wiring.settings.quarantine_retention)
-        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention)
+        warn_at = delays.warn_at(message, self._wiring.settings)
+        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 

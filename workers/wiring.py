@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline import diagnosis
+from pipeline.allowance import Allowance
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.faults import ConfigurationError, GatepostError
@@ -85,6 +86,7 @@ class Wiring:
             sealer=key_sealer(settings, self.authserv_id) if settings.arc_domain else None,
             clock=self.clock,
         )
+        self.allowance = Allowance(store.redis, settings)
         self.schedule = Schedule(store, settings, beyond_memory=True)
         # A full Redis takes no new mail and goes on with what it has.
         self.intake_log = Log(store.redis)

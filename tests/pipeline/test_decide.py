@@ -217,3 +217,30 @@ def test_no_report_of_a_delivery_goes_to_who_would_get_no_bounce():
         retention=SECOND,
     )  # fmt: skip
     assert decide.bounced(asked)[1] == {ANNA}
+
+
+def test_without_the_report_what_would_be_returned_is_kept_and_of_the_rest_nothing_is_said():
+    message = message_in(Stage.QUEUED, ANNA, BEN, CARL)
+    asked = replace(message.recipients[1], notify="SUCCESS")
+    message = replace(message, recipients=(message.recipients[0], asked, message.recipients[2]))
+    outcomes = {ANNA: Kind.REFUSED, BEN: Kind.ACCEPTED, CARL: Kind.DEFERRED}
+    events = answered(message, outcomes)
+    assert decide.bounced(events)[1] == {ANNA, BEN}
+    quiet = decide.without_report(message, events, why="too many", retention=SECOND)
+    assert names(quiet) == ["Undeliverable", "Delivered", "Deferred"]
+    assert decide.bounced(quiet) == ("", frozenset())
+    assert (quiet[0].recipients, quiet[0].unsent, quiet[0].tries) == ((ANNA,), "too many", 1)
+    assert fold(message, quiet).addresses(Stage.QUARANTINED) == (ANNA,)
+
+
+def test_a_warning_names_what_waits_once_and_when_it_is_time():
+    message = evolve(message_in(Stage.SCANNED, ANNA, BEN), replace(event(Queued, (ANNA, BEN)), warn_at=NOW))
+    at = {"route": None, "partition_of_sender": 5}
+    assert decide.delayed(message, now=NOW - 1, wanted=lambda _: True, **at) == ()
+    assert decide.delayed(message, now=NOW, wanted=lambda _: False, **at) == ()
+    (warned,) = events = decide.delayed(message, now=NOW, wanted=lambda one: one.address == BEN, **at)
+    assert (warned.recipients, warned.until) == ((BEN,), message.expires)
+    assert decide.bounced(events) == (warned.warning, {BEN})
+    after = fold(message, events)
+    assert after.addresses(Stage.QUEUED) == (ANNA, BEN)
+    assert decide.delayed(after, now=NOW + SECOND, wanted=lambda _: True, **at) == ()

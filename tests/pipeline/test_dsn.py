@@ -1,15 +1,26 @@
 import email
 import email.message
 import email.policy
+import quopri
+import re
 
+import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.dsn import Failure, render
+from pipeline.dsn_words import WORDS, Words
 from pipeline.events import Attempt
 from pipeline.ids import new_id
 from pipeline.state import Message, Recipient, Stage
 
+SECOND = 1_000_000_000
+FIELDS = [
+    "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code", "Last-Attempt-Date",
+    "Will-Retry-Until",
+]  # fmt: skip
+"""In the order of RFC 3464 2.3."""
 AT = 1_700_000_000_000_000_000
 ID, BOUNCE = new_id(AT, 3, 1), new_id(AT, 3, 2)
 HEADER = b"From: s@example.org\r\nTo: a@example.com\r\nSubject: Hello\r\n"
@@ -36,7 +47,7 @@ def refused(address: str = "a@example.com", orcpt: str = "", **changes: object) 
     return Failure(recipient=recipient(address, orcpt=orcpt), reason="refused", attempt=attempt)
 
 
-def bounce(*failures: Failure, header: bytes = HEADER, **changes: object) -> bytes:
+def bounce(*failures: Failure, header: bytes = HEADER, language: str = "en", **changes: object) -> bytes:
     return render(
         message=message(**changes),
         failures=failures,
@@ -44,6 +55,7 @@ def bounce(*failures: Failure, header: bytes = HEADER, **changes: object) -> byt
         hostname="gw.example.net",
         now=AT,
         bounce_id=BOUNCE,
+        language=language,
     )
 
 
@@ -55,11 +67,10 @@ def parsed(data: bytes) -> tuple[email.message.Message, list[email.message.Messa
     assert whole.defects == []
     parts = whole.get_payload()
     assert isinstance(parts, list)
-    assert [part.get_content_type() for part in parts] == [
-        "text/plain",
-        "message/delivery-status",
-        "text/rfc822-headers",
-    ]
+    assert [part.get_content_type() for part in parts] in (
+        ["text/plain", "message/delivery-status", "text/rfc822-headers"],
+        ["text/plain", "message/global-delivery-status", "message/global-headers"],
+    )
     return whole, parts
 
 
@@ -86,7 +97,8 @@ def test_the_report_is_a_multipart_report_to_the_sender_from_nobody():
 
 
 def test_the_status_part_has_the_fields_of_rfc_3464():
-    _, parts = parsed(bounce(refused(orcpt="rfc822;o+2Bx@example.com"), envid="a+2Bb"))
+    failure = msgspec.structs.replace(refused(orcpt="rfc822;o+2Bx@example.com"), at=AT + 90 * SECOND)
+    _, parts = parsed(bounce(failure, envid="a+2Bb"))
     assert fields(parts, 0) == {
         "Original-Envelope-Id": "a+b",
         "Reporting-MTA": "dns; gw.example.net",
@@ -99,7 +111,110 @@ def test_the_status_part_has_the_fields_of_rfc_3464():
         "Status": "5.1.1",
         "Remote-MTA": "dns; mx.example.com",
         "Diagnostic-Code": "smtp; 550-5.1.1 no such user 550 5.1.1 here",
+        "Last-Attempt-Date": "Tue, 14 Nov 2023 22:14:50 +0000",
     }
+    assert list(fields(parts, 1)) == FIELDS[:-1]
+
+
+def delayed(**changes: object) -> Failure:
+    attempt = refused(stage="connect", code=0, enhanced="4.4.1", reply="Connection refused", **changes).attempt
+    return Failure(
+        recipient=recipient(), reason="delayed", attempt=attempt, at=AT + SECOND, until=AT + 7 * 86400 * SECOND
+    )
+
+
+def test_a_delay_is_no_failure_and_says_until_when_it_is_tried():
+    whole, parts = parsed(bounce(delayed()))
+    assert whole["Subject"] == "Delayed mail: not delivered yet, you need not send it again"
+    assert fields(parts, 1) == {
+        "Final-Recipient": "rfc822; a@example.com",
+        "Action": "delayed",
+        "Status": "4.4.1",
+        "Remote-MTA": "dns; mx.example.com",
+        "Diagnostic-Code": "x-gatepost; Connection refused",
+        "Last-Attempt-Date": "Tue, 14 Nov 2023 22:13:21 +0000",
+        "Will-Retry-Until": "Tue, 21 Nov 2023 22:13:20 +0000",
+    }
+    said = " ".join(text(parts[0]).split())
+    assert "could not be delivered yet" in said
+    assert "until Tue, 21 Nov 2023 22:13:20 +0000" in said
+    assert "It will not be tried again" not in said
+
+
+@pytest.mark.parametrize(
+    ("reason", "enhanced", "status"),
+    [
+        ("refused", "5.1.1", "5.1.1"),
+        ("refused", "", "5.0.0"),
+        ("returned", "4.2.1", "5.0.0"),
+        ("expired", "4.4.1", "4.4.7"),
+        ("delayed", "5.7.1", "4.7.1"),
+        ("delayed", "", "4.0.0"),
+        ("relayed", "2.1.5", "2.1.5"),
+        ("relayed", "", "2.0.0"),
+    ],
+)
+def test_the_status_is_of_the_class_that_the_action_says(reason, enhanced, status):
+    attempt = Attempt(server="mx.example.com:25", stage="dot", code=250, enhanced=enhanced, reply="words")
+    _, parts = parsed(bounce(Failure(recipient=recipient(), reason=reason, attempt=attempt, until=AT)))
+    found = fields(parts, 1)
+    assert found["Status"] == status
+    action = reason if reason in ("delayed", "relayed") else "failed"
+    assert found["Action"] == action
+    assert re.fullmatch(r"[245]\.\d{1,3}\.\d{1,3}", status)
+    assert ("Will-Retry-Until" in found) is (action == "delayed")
+
+
+def test_what_the_words_mean_and_what_the_postmaster_can_do_is_said_in_the_readers_language():
+    _, english = parsed(bounce(refused()))
+    assert "What this means: There is no such recipient." in text(english[0])
+    assert "For the postmaster of example.com: Ask your provider whether the mailbox exists" in " ".join(
+        text(english[0]).split()
+    )
+    whole, german = parsed(bounce(refused(), language="de"))
+    said = " ".join(text(german[0]).split())
+    assert german[0]["Content-Language"] == "de"
+    assert whole["Subject"] == "Nicht zugestellt: Ihre Nachricht kam nicht an"
+    assert "Das heißt: Diesen Empfänger gibt es nicht." in said
+    assert "Für den Postmaster von example.com: Fragen Sie Ihren Anbieter" in said
+    assert "550-5.1.1 no such user" in said
+    assert parsed(bounce(refused(), language="tlh"))[1][0]["Content-Language"] == "tlh"
+
+
+def test_of_words_that_nobody_knows_nothing_is_made_up():
+    _, parts = parsed(bounce(refused(code=599, enhanced="5.0.0", reply="599 the moon is wrong")))
+    assert "What this means" not in text(parts[0])
+    assert "the moon is wrong" in text(parts[0])
+
+
+def test_the_same_is_said_in_every_language():
+    placeholders = re.compile(r"\{[^}]*\}")
+    for name in Words.__struct_fields__:
+        found = {tuple(placeholders.findall(getattr(words, name))) for words in WORDS.values()}
+        assert len(found) == 1, name
+    for words in WORDS.values():
+        for name in ("subject_failed", "subject_delayed", "subject_relayed", "preamble"):
+            assert getattr(words, name).isascii()
+            assert len(getattr(words, name)) < 70
+
+
+def test_a_sender_that_is_not_ascii_gets_the_forms_of_rfc_6533():
+    header = "Subject: Grüße\r\n".encode()
+    failure = refused("jos\u00e9@example.com", orcpt="utf-8;jos+5Cx{E9}@example.com")
+    data = bounce(failure, sender="jürgen@example.org", header=header)
+    whole = email.message_from_bytes(data, policy=email.policy.compat32)
+    parts = whole.get_payload()
+    assert whole.get_param("report-type") == "delivery-status"
+    assert [part.get_content_type() for part in parts] == [
+        "text/plain", "message/global-delivery-status", "message/global-headers",
+    ]  # fmt: skip
+    assert "To: <jürgen@example.org>\r\n".encode() in data
+    status = data.partition(b"message/global-delivery-status")[2]
+    plain = quopri.decodestring(status.partition(b"\r\n\r\n")[2].partition(b"\r\n--=_")[0]).decode()
+    assert "Original-Recipient: utf-8; josé@example.com\r\n" in plain
+    assert "Final-Recipient: utf-8; josé@example.com\r\n" in plain
+    headers = data.partition(b"message/global-headers")[2]
+    assert quopri.decodestring(headers.partition(b"\r\n\r\n")[2].partition(b"\r\n--=_")[0]) == header
 
 
 def test_a_person_reads_who_what_and_the_exact_words_of_the_server():
@@ -194,10 +309,16 @@ def test_nothing_that_a_stranger_chose_changes_the_form_of_the_report(
     whole, parts = parsed(data)
     names = [name for name in whole if name not in ("In-Reply-To", "References")]
     assert names == ["Date", "From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
-    assert len(parts[1].get_payload()) == 2
-    assert set(parts[1].get_payload()[1].keys()) <= {
-        "Original-Recipient", "Final-Recipient", "Action", "Status", "Remote-MTA", "Diagnostic-Code",
-    }  # fmt: skip
+    if sender.isascii():
+        assert len(parts[1].get_payload()) == 2
+        assert set(parts[1].get_payload()[1].keys()) <= set(FIELDS)
+    else:
+        status = data.partition(b"message/global-delivery-status")[2].partition(b"\r\n\r\n")
+        body = status[2].partition(f"\r\n--=_{BOUNCE}".encode())[0]
+        groups = (quopri.decodestring(body) if b"quoted-printable" in status[0] else body).decode().split("\r\n\r\n")
+        assert len(groups) == 2
+        names = {line.partition(":")[0] for line in groups[1].split("\r\n") if line and not line.startswith("\t")}
+        assert names <= set(FIELDS)
 
 
 def relayed(address: str = "b@example.com") -> Failure:

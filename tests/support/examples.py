@@ -29,6 +29,7 @@ from pipeline.events import (
     SyncRemoved,
     SyncSet,
     Undeliverable,
+    Warned,
 )
 from pipeline.ids import new_id
 from pipeline.state import Message, Stage, evolve
@@ -74,6 +75,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Deferred: lambda: Deferred(**tried, next_try=at + 900 * SECOND),
         Delivered: lambda: Delivered(**tried, waited=SECOND),
         Failed: lambda: Failed(**tried, reason="refused", bounce="1m84e0vay17zh0a2pptx07"),
+        Warned: lambda: Warned(**tried, warning="1m84e0vay17zh0a2pptx07", until=at + 7 * 86400 * SECOND),
         Undeliverable: lambda: Undeliverable(
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
@@ -129,6 +131,10 @@ ONE_OF_EACH: tuple[Event, ...] = (
     Undeliverable(
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=2, reason="expired", attempt=ATTEMPT,
         unsent="message is from a list", expires=AT + SECOND,
+    ),
+    Warned(
+        at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=16, warning="1m84e0vay17zh0a2pptx07",
+        until=AT + SECOND, attempt=ATTEMPT,
     ),
     RouteDeferred(at=AT, domain=DOMAIN, tries=2, since=AT - SECOND, next_try=AT + SECOND, attempts=(ATTEMPT,)),
     RouteOpened(at=AT, domain=DOMAIN, server="mx.example.test:25", since=AT - SECOND),

@@ -25,6 +25,7 @@ from pipeline.events import (
     RouteOpened,
     Scanned,
     Undeliverable,
+    Warned,
     encode,
 )
 from pipeline.ids import new_id
@@ -34,7 +35,19 @@ from projections.base import Projection, Writes
 from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
-KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed, Undeliverable)
+KINDS = (
+    Received,
+    Scanned,
+    Quarantined,
+    Queued,
+    Released,
+    Discarded,
+    Deferred,
+    Delivered,
+    Failed,
+    Undeliverable,
+    Warned,
+)
 
 
 def recorded(events: Iterable[tuple[str, AnyEvent]], partition: int = 0) -> list[Recorded]:
@@ -84,6 +97,8 @@ def make(
         return Deferred(**tried, next_try=at + rng.randrange(1, 900) * SECOND)
     if kind is Delivered:
         return Delivered(**tried)
+    if kind is Warned:
+        return Warned(**tried, warning="warning", until=at)
     if kind is Undeliverable:
         return Undeliverable(**tried, reason=rng.choice(["refused", "expired"]), unsent="null sender", expires=at)
     return Failed(**tried, reason=rng.choice(["refused", "expired"]), bounce=rng.choice(["", "bounce"]))

@@ -12,6 +12,7 @@ import pytest
 
 from pipeline import keys
 from pipeline.configuration import load
+from pipeline.delays import warn_at
 from pipeline.directory import Address, Domain
 from pipeline.events import Queued, RecipientSpec, Recorded, Scanned
 from pipeline.ids import partition_for, partition_of
@@ -43,20 +44,28 @@ class Parts(Wiring):
         await self.directory.set_addresses({domain: [Address(local="anna"), Address(local="ben")]}, by="test", now=1)
 
     async def accept(
-        self, content: bytes = b"Subject: x\r\n\r\nhello\r\n", *recipients: str, sender: str = "s@elsewhere.test"
+        self,
+        content: bytes = b"Subject: x\r\n\r\nhello\r\n",
+        *recipients: str,
+        sender: str = "s@elsewhere.test",
+        notify: str = "",
     ) -> str:
         """As a receiver does."""
         draft = self.bodies.draft()
         draft.write(content)
-        specs = tuple(RecipientSpec(address=address) for address in recipients or (f"anna@{DOMAIN}",))
+        specs = tuple(RecipientSpec(address=one, notify=notify) for one in recipients or (f"anna@{DOMAIN}",))
         (message_id,) = await self.intake.accept(Envelope(sender=sender, recipients=specs, client=CLIENT), draft)
         return message_id
 
     async def queued(
-        self, content: bytes = b"Subject: x\r\n\r\nhello\r\n", *recipients: str, sender: str = "s@elsewhere.test"
+        self,
+        content: bytes = b"Subject: x\r\n\r\nhello\r\n",
+        *recipients: str,
+        sender: str = "s@elsewhere.test",
+        notify: str = "",
     ) -> str:
         """As a receiver and a scanner do."""
-        message_id = await self.accept(content, *recipients, sender=sender)
+        message_id = await self.accept(content, *recipients, sender=sender, notify=notify)
         message = await self.head(message_id)
         assert message is not None
         now = self.clock()
@@ -67,6 +76,7 @@ class Parts(Wiring):
                 domain=message.domain,
                 recipients=tuple(r.address for r in message.recipients),
                 size=message.size,
+                warn_at=warn_at(message, self.settings),
             ),
         )
         await self.log.commit(message_step(message, events, now=now)[0])

@@ -16,6 +16,7 @@ from pipeline.outcome import Outcome
 from pipeline.retry import next_try
 from pipeline.state import Message
 from pipeline.steps import Effect, message_step
+from workers.reports import promise, within_limits
 from workers.wiring import Wiring
 
 
@@ -53,16 +54,12 @@ async def record(
         )
         if not events:
             return current
+        events = await within_limits(wiring, current, events)
         try:
-            return await _commit(wiring, current, events, fence, (*_promise(wiring, current, events, content), *also))
+            return await _commit(wiring, current, events, fence, (*promise(wiring, current, events, content), *also))
         except ConflictError:
             (current,) = await wiring.schedule.heads(partition_of(message.id), [message.id])
     return None
-
-
-def _promise(wiring: Wiring, message: Message, events: Sequence[MessageEvent], content: Buffer) -> Sequence[Effect]:
-    lifetime = int(wiring.settings.queue_lifetime)
-    return bounces.promise(message, events, content, hostname=wiring.hostname, now=events[0].at, lifetime=lifetime)
 
 
 async def _commit(
