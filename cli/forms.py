@@ -9,12 +9,12 @@ import msgspec
 from cli.render import rfc3339
 from pipeline.events import AnyEvent, Attempt
 from pipeline.parked import Parked
-from pipeline.state import Message, Recipient
+from pipeline.state import Keeping, Message, Recipient
 
 if TYPE_CHECKING:
     from projections.readers import DomainQueue, WaitingMessage
 
-TIMES: Final = frozenset({"at", "expires", "next_try", "since"})
+TIMES: Final = frozenset({"at", "expires", "next_try", "since", "until"})
 DURATIONS: Final = frozenset({"took", "waited"})
 """ns inside, seconds outside."""
 
@@ -44,6 +44,20 @@ def _copy_form(recipient: Recipient) -> dict[str, Any]:
     }
 
 
+def keeping_form(hold: Keeping | None) -> dict[str, Any] | None:
+    """`then`: what happens at `until`: resume, bounce or delete; null when it has no end."""
+    if hold is None:
+        return None
+    return {
+        "since": rfc3339(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "until": rfc3339(hold.until),
+        "then": (hold.then or "resume") if hold.until else None,
+        "action": hold.action,
+    }
+
+
 def message_form(message: Message) -> dict[str, Any]:
     client = message.client
     return {
@@ -63,6 +77,7 @@ def message_form(message: Message) -> dict[str, Any]:
         "verdict": message.verdict,
         "score": message.score,
         "reason": message.reason,
+        "hold": keeping_form(message.hold),
         "origin": message.origin,
         "cause": message.cause,
         "client": {"address": client.address, "helo": client.helo, "tls": client.tls} if client else None,
@@ -119,6 +134,7 @@ def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
         "tries": domain.tries,
         "next_try": rfc3339(domain.next_try or 0),
         "backing_off": domain.backing_off,
+        "held": domain.held,
         "last_error": {
             "at": rfc3339(error.at),
             "id": error.message,

@@ -18,20 +18,24 @@ from pipeline.events import (
     Delivered,
     Discarded,
     Failed,
+    Held,
     Quarantined,
     Queued,
     Received,
+    Redirected,
     Refused,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Scanned,
 )
+from pipeline.steering import ENDS
 
 NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
-REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may"}
+REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -103,10 +107,8 @@ def describe(event: AnyEvent) -> Told:
             return Told("queued", "", f"for {people(event.recipients)}")
         case Released():
             return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
-        case Discarded():
-            who = f", by {clean(event.by)}" if event.by else ""
-            why = DISCARDS.get(event.reason, clean(event.reason))
-            return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}")
+        case Discarded() | Held() | Resumed() | Redirected():
+            return _steered(event)
         case Delivered() | Deferred() | Failed():
             return _tried(event)
         case RouteDeferred() | RouteOpened():
@@ -136,6 +138,9 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
+    if event.origin == "redirect":
+        first = people([spec.original for spec in event.recipients if spec.original])
+        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")
@@ -168,12 +173,45 @@ def _tried(event: Delivered | Deferred | Failed) -> Told:
         text = f"try {event.tries} for {to}; next try {wait}, at {render.local(event.next_try)}"
         return Told("deferred", WARN, text, unknown(event.attempt), quotes)
     why = REASONS.get(event.reason, clean(event.reason))
+    if event.by:
+        why = f"{why} by {clean(event.by)}: {clean(event.note)}"
     more = (
         f"returned to {path(event.sender)} as {clean(event.bounce)}"
         if event.bounce
         else f"no bounce: {clean(event.unsent)}"
     )
     return Told("failed", BAD, f"for {to}: {why}", (more, *unknown(event.attempt)), quotes)
+
+
+def _discarded(event: Discarded) -> Told:
+    who = f", by {clean(event.by)}" if event.by else ""
+    why = DISCARDS.get(event.reason, clean(event.reason))
+    note = (clean(event.note),) if event.note else ()
+    return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}", note)
+
+
+def _steered(event: Discarded | Held | Resumed | Redirected) -> Told:
+    if isinstance(event, Discarded):
+        return _discarded(event)
+    to, who = people(event.recipients), clean(event.by)
+    if isinstance(event, Redirected):
+        return Told(
+            "redirected", QUIET, f"from {to} to {clean(event.to)}, by {who}: {clean(event.reason)}",
+            (f"it goes on as {clean(event.message)}",),
+        )  # fmt: skip
+    undone = (f"takes back {clean(event.undoes)}",) if event.undoes else ()
+    if isinstance(event, Resumed):
+        why = f": {clean(event.reason)}" if event.reason else ""
+        return Told("resumed", GOOD, f"for {to}, by {who}{why}", undone)
+    if event.then:
+        end = ENDS.get(event.then, clean(event.then))
+        more = (f"taken back until then with: gatepost queue undo {clean(event.action)}",)
+        return Told(
+            "ends", WARN, f"for {to}: to be {end} at {render.local(event.until)}, by {who}: {clean(event.reason)}", more
+        )
+    until = f", until {render.local(event.until)}" if event.until else ""
+    held = f" (held by {clean(event.holder)} since {render.local(event.since)})" if event.undoes else ""
+    return Told("held", WARN, f"for {to}, by {who}{until}: {clean(event.reason)}{held}", undone)
 
 
 def _route(event: RouteDeferred | RouteOpened) -> Told:

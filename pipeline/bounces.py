@@ -43,6 +43,7 @@ def promise(
             recipient=recipient,
             attempt=event.attempt,
             reason=event.reason if isinstance(event, Failed) else dsn.RELAYED,
+            note=event.note if isinstance(event, Failed) else "",
         )
         for event in events
         if isinstance(event, Failed | Delivered)

@@ -47,6 +47,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     recipient: Recipient
     reason: str
     attempt: Attempt | None = None
+    note: str = ""
+    """Why the postmaster returned it, in their words."""
 
 
 def worth_bouncing(message: Message, recipient: Recipient, header: bytes) -> str:
@@ -140,8 +142,10 @@ def _explanation(message: Message, failures: Sequence[Failure], host: str) -> st
         lines += [
             "",
             f"<{_address(failure.recipient.original or failure.recipient.address)}>",
-            *_wrap(_REASONS.get(failure.reason, _RETURNED) + ".", "  "),
+            *_wrap(_REASONS.get(failure.reason, _RETURNED) + (":" if failure.note else "."), "  "),
         ]
+        if failure.note:
+            lines += ["", *_wrap(_line(failure.note), "    "), ""]
         if failure.attempt is not None and failure.attempt.reply:
             lines += ["", *_wrap(_who_said(failure.attempt), "  "), ""]
             lines += [f"    {_line(line)}" for line in failure.attempt.reply.split("\n")]
@@ -189,6 +193,8 @@ def _recipient_fields(failure: Failure) -> list[str]:
     attempt = failure.attempt
     if failure.reason == "expired":
         lines.append(f"Status: {_EXPIRED_STATUS}")
+    elif failure.reason == "returned":
+        lines.append("Status: 5.0.0")  # what a server said was temporary; what was decided is not
     else:
         unknown = "2.0.0" if failure.reason == RELAYED else "5.0.0"
         lines.append(f"Status: {attempt.enhanced if attempt is not None and attempt.enhanced else unknown}")

@@ -27,11 +27,14 @@ from pipeline.events import (
     Discarded,
     Event,
     Failed,
+    Held,
     MessageEvent,
     Quarantined,
     Queued,
     Received,
+    Redirected,
     Released,
+    Resumed,
     Scanned,
 )
 
@@ -42,13 +45,17 @@ class Stage(enum.StrEnum):
     RECEIVED = "received"
     SCANNED = "scanned"
     QUEUED = "queued"
+    HELD = "held"
     QUARANTINED = "quarantined"
     FAILED = "failed"
     DISCARDED = "discarded"
+    REDIRECTED = "redirected"
     DELIVERED = "delivered"
 
 
-TERMINAL: Final = frozenset({Stage.FAILED, Stage.DISCARDED, Stage.DELIVERED})
+TERMINAL: Final = frozenset({Stage.FAILED, Stage.DISCARDED, Stage.REDIRECTED, Stage.DELIVERED})
+LEAVING: Final = (Stage.QUEUED, Stage.HELD)
+"""Decided to go out, and not gone yet."""
 
 NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (None, Received): Stage.RECEIVED,
@@ -62,6 +69,14 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
     (Stage.QUEUED, Failed): Stage.FAILED,
     (Stage.QUEUED, Discarded): Stage.DISCARDED,
+    (Stage.QUEUED, Redirected): Stage.REDIRECTED,
+    (Stage.QUEUED, Held): Stage.HELD,
+    (Stage.HELD, Held): Stage.HELD,
+    (Stage.HELD, Resumed): Stage.QUEUED,
+    (Stage.HELD, Delivered): Stage.DELIVERED,  # its server had it already when it was held: a fact all the same
+    (Stage.HELD, Failed): Stage.FAILED,
+    (Stage.HELD, Discarded): Stage.DISCARDED,
+    (Stage.HELD, Redirected): Stage.REDIRECTED,
 }
 
 
@@ -77,6 +92,19 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     original: str = ""
     tries: int = 0
     last: Attempt | None = None
+
+
+class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who keeps a message from leaving, why, until when, and what happens then; see `events.Held`."""
+
+    since: int
+    by: str
+    reason: str
+    until: int = 0
+    then: str = ""
+    action: str = ""
+    earlier: Keeping | None = None
+    """The hold that stands again when the plan is taken back."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -106,6 +134,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_try: int = 0
     auth: tuple[AuthResult, ...] = ()
     drop: tuple[tuple[int, int], ...] = ()
+    hold: Keeping | None = None
+    """Of the recipients that are held; None when none is."""
 
     @property
     def stage(self) -> Stage:
@@ -168,6 +198,32 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     return msgspec.structs.replace(recipient, stage=stage)
 
 
+def _keeping(message: Message, event: Held) -> Keeping:
+    before = message.hold
+    return Keeping(
+        since=event.since or event.at,
+        by=event.holder or event.by,
+        reason=event.reason,
+        until=event.until,
+        then=event.then,
+        action=event.action,
+        earlier=before if event.then and before is not None and not before.then else None,
+    )
+
+
+def _said(message: Message, event: MessageEvent) -> dict[str, object]:
+    """What an event says of the message as a whole."""
+    if isinstance(event, Quarantined):
+        return {"expires": event.expires, "reason": event.reason}
+    if isinstance(event, Released):
+        return {"expires": event.expires}
+    if isinstance(event, Deferred):
+        return {"next_try": event.next_try}
+    if isinstance(event, Held):
+        return {"hold": _keeping(message, event)}
+    return {"next_try": 0} if isinstance(event, Resumed) else {}
+
+
 def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
     """The message after `event`. Raises IllegalStep where `NEXT` has no entry for one of the named recipients."""
     if isinstance(event, Received):
@@ -188,13 +244,11 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         unknown = named.difference(recipient.address for recipient in message.recipients)
         if not named or unknown:
             raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
-    if isinstance(event, Quarantined):
-        changes |= {"expires": event.expires, "reason": event.reason}
-    elif isinstance(event, Released):
-        changes |= {"expires": event.expires}
-    elif isinstance(event, Deferred):
-        changes |= {"next_try": event.next_try}
-    changes["recipients"] = tuple(_move(recipient, event, named) for recipient in message.recipients)
+    changes |= _said(message, event)
+    recipients = tuple(_move(recipient, event, named) for recipient in message.recipients)
+    changes["recipients"] = recipients
+    if message.hold is not None and all(recipient.stage is not Stage.HELD for recipient in recipients):
+        changes["hold"] = None
     return msgspec.structs.replace(message, **changes)
 
 

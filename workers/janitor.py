@@ -18,11 +18,12 @@ from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
-from pipeline.state import Message, Stage
+from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
+from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ class Janitor:
         if message is None:
             await self._forget_or_postpone(partition, message_id, now)
             return False
-        queued = bool(message.addresses(Stage.QUEUED))
+        queued = bool(message.addresses(*LEAVING))
         if queued and not await self._wiring.schedule.take(message, partition, now):
             await self._postpone(partition, message_id, now)
             return False
@@ -135,9 +136,11 @@ class Janitor:
         if not isinstance(event, Received):
             raise CorruptError("the outbox holds something that is not a message")
         if not (entry.again and await self._wiring.log.holds(bounce_id)):
-            draft = self._wiring.bodies.draft()
-            draft.write(body)
-            hot = await self._wiring.bodies.settle(draft, [bounce_id])
+            hot = None
+            if b"c" not in entry.fields:  # with it, the body is on disk under this id already
+                draft = self._wiring.bodies.draft()
+                draft.write(body)
+                hot = await self._wiring.bodies.settle(draft, [bounce_id])
             try:
                 await self._wiring.log.commit(received_step(bounce_id, event, hot))
             except ConflictError:
@@ -146,6 +149,7 @@ class Janitor:
             pipe = self._store.redis.pipeline(transaction=True)
             for effect in acknowledged(entry.stream, keys.JANITORS, entry.id):
                 pipe.execute_command(*effect)
+            pipe.srem(keys.promised(entry.partition), bounce_id)
             await pipe.execute()
 
     # Bodies
@@ -153,7 +157,7 @@ class Janitor:
     async def cool(self) -> int:
         """Move the bodies of mail that has to wait to the cold store; how many moved.
 
-        What has to wait: the queues of domains that are backing off, and the quarantine. Queues are walked by score, from
+        What has to wait: the queues of domains that are backing off, what somebody holds, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
         """
         moved = 0
@@ -162,6 +166,7 @@ class Janitor:
             for domain in await self._backing_off(partition, now):
                 moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
             moved += await self._cool_walk(partition, keys.kept(partition), now)
+            moved += await self._cool_walk(partition, keys.held(partition), now)
         return moved
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
@@ -207,6 +212,8 @@ class Janitor:
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
                 swept += 1
+        # Looked at before the heads: what is no longer promised has had one.
+        promised = await self._promised()
         for partition in range(self._store.partitions):
             names = await asyncio.to_thread(self._wiring.bodies.cold.older, partition, before)
             for start in range(0, len(names), BATCH):
@@ -217,11 +224,18 @@ class Janitor:
                         pipe.exists(keys.head(partition, name))
                     alive = await pipe.execute()
                 for name, there in zip(chunk, alive, strict=True):
-                    if not there:
+                    if not there and name.encode() not in promised:
                         self._wiring.bodies.cold.drop(name)
                         swept += 1
             await self._forget_consumers(partition)
         return swept
+
+    async def _promised(self) -> set[bytes]:
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            for partition in range(self._store.partitions):
+                pipe.smembers(keys.promised(partition))
+            return set().union(*await pipe.execute())
 
     async def _forget_consumers(self, partition: int) -> None:
         for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
@@ -260,5 +274,6 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
         _every(expiry_every, janitor.expire, stop),
         _every(COOL_EVERY, janitor.cool, stop),
+        _every(EVERY, Steward(wiring).end_holds, stop),
         _every(SWEEP_EVERY, janitor.sweep, stop),
     )

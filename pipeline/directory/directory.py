@@ -179,7 +179,10 @@ class Directory(Reading):
         """Raises RefusedError while mail of the domain waits to be forwarded."""
         with faults():
             partition = partition_for(name, self._store.partitions)
-            waiting = int(await self._store.redis.zcard(keys.queue(partition, name)))
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.zcard(keys.queue(partition, name))
+            pipe.zcard(keys.held_of(partition, name))
+            waiting = sum(await pipe.execute())
         if waiting:
             raise RefusedError(
                 f"{waiting:,} messages for {name} are still waiting", remedy="Let them leave, or delete them first."

@@ -37,6 +37,8 @@ class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
     oldest_id: str = ""
     backing_off: int = 0
     """Messages that wait by themselves, while the route may be open (greylisting, mailbox full)."""
+    held: int = 0
+    """Messages that somebody holds, or whose end is planned, each by itself."""
     server: str = ""
     """The one dialled last, else the first of the route."""
     state: str = "open"
@@ -84,6 +86,7 @@ class WaitingMessage(msgspec.Struct, frozen=True, kw_only=True):
     tries: int
     next_try: int
     """0: whenever its domain is tried."""
+    held: bool = False
 
 
 async def read_queue(
@@ -135,7 +138,7 @@ def _domain(
     domain: str, fields: tuple[Any, ...], rows: Sequence[bytes | None] | None, routes: Mapping[str, Sequence[str]]
 ) -> DomainQueue:
     counts, route, oldest, backing_off, earliest = fields
-    recipients, messages, size, odd = numbers(counts, FIELDS)
+    recipients, messages, size, odd, held = numbers(counts, FIELDS)
     found = [decoded(decode_row, row, NAME) if row else None for row in rows or ()]
     first = found[0] if oldest and found else None
     earliest_row = found[-1] if earliest and found else None
@@ -151,11 +154,12 @@ def _domain(
         oldest=first.since if first else None,
         oldest_id=oldest[0].decode() if first else "",
         backing_off=backing_off,
+        held=held,
         server=route[b"server"].decode() if b"server" in route else configured[0],
         state="deferred" if down else "open",
         since=down.since if down else None,
         tries=down.tries if down else 0,
-        next_try=max(own, down.next_try if down else 0) if messages else None,
+        next_try=max(own, down.next_try if down else 0) if messages > held else None,
         error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
         odd=odd,
     )
@@ -204,6 +208,7 @@ async def read_waiting(
             WaitingMessage(
                 id=name.decode(), domain=domain, recipients=tuple(row.waiting), size=row.size, since=row.since,
                 tries=row.tries, next_try=row.next_try,
+                held=bool(row.held),
             )
             for name, row in ((name, decoded(decode_row, data, NAME)) for name, data in zip(ids, rows, strict=True) if data)
         ]  # fmt: skip

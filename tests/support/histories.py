@@ -14,13 +14,16 @@ from pipeline.events import (
     Discarded,
     Event,
     Failed,
+    Held,
     Quarantined,
     Queued,
     Received,
     RecipientSpec,
     Recorded,
+    Redirected,
     Refused,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Scanned,
@@ -33,7 +36,20 @@ from projections.base import Projection, Writes
 from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
-KINDS = (Received, Scanned, Quarantined, Queued, Released, Discarded, Deferred, Delivered, Failed)
+KINDS = (
+    Received,
+    Scanned,
+    Quarantined,
+    Queued,
+    Released,
+    Discarded,
+    Deferred,
+    Delivered,
+    Failed,
+    Held,
+    Resumed,
+    Redirected,
+)
 
 
 def recorded(events: Iterable[tuple[str, AnyEvent]], partition: int = 0) -> list[Recorded]:
@@ -81,6 +97,12 @@ def make(
         return Discarded(**named, reason=rng.choice(["policy", "retention", "deleted"]), size=size)
     if kind is Deferred:
         return Deferred(**tried, next_try=at + rng.randrange(1, 900) * SECOND)
+    if kind is Held:
+        return Held(**named, by="test", reason="x", until=rng.choice([0, at + SECOND]), then=rng.choice(["", "bounce"]))
+    if kind is Resumed:
+        return Resumed(**named, by="test", size=size)
+    if kind is Redirected:
+        return Redirected(**named, to="x@elsewhere.test", by="test", reason="x", message="x", size=size)
     if kind is Delivered:
         return Delivered(**tried)
     return Failed(**tried, reason=rng.choice(["refused", "expired"]), bounce=rng.choice(["", "bounce"]))
@@ -141,7 +163,7 @@ def _next(rng: random.Random, message: Message | None, domain: str, at: int) -> 
     here = message.addresses(Stage(stage))
     chosen = tuple(rng.sample(here, rng.randrange(1, len(here) + 1)))
     if kind == "Discarded":  # may speak of copies in different places at once
-        anywhere = message.addresses(Stage.QUEUED, Stage.QUARANTINED)
+        anywhere = message.addresses(Stage.QUEUED, Stage.HELD, Stage.QUARANTINED)
         chosen = tuple(dict.fromkeys((*chosen, *rng.sample(anywhere, rng.randrange(len(anywhere) + 1)))))
     return make(rng, next(one for one in KINDS if one.__name__ == kind), domain, chosen, at, message.size)
 

@@ -1,0 +1,100 @@
+"""What happens when the time of a hold is over: mail flows again, or meets the end that somebody planned for it.
+
+A duty of the janitor, safe to run in any number of processes at once: each step carries the version of what it was decided on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+import structlog
+
+from pipeline import bounces, keys, steering
+from pipeline.bodies import Buffer
+from pipeline.faults import ConflictError, CorruptError
+from pipeline.state import Message
+from pipeline.steps import MS, message_step
+from pipeline.store import faults
+from workers.wiring import Wiring
+
+log = structlog.get_logger()
+
+EVERY: Final = 1.0
+"""Seconds between two looks."""
+BATCH: Final = 500
+TOGETHER: Final = 64
+"""Messages ended at once: their steps share calls and fsyncs."""
+
+
+class Steward:
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self._store = wiring.store
+
+    async def end_holds(self) -> int:
+        """Carry out what is due; how many messages."""
+        now = self._wiring.clock()
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            for partition in range(self._store.partitions):
+                pipe.zrangebyscore(keys.ends(partition), "-inf", now // MS, start=0, num=BATCH)
+            due: Any = await pipe.execute()
+        ended = 0
+        for partition, rows in enumerate(due):
+            names = [name.decode() for name in rows]
+            for start in range(0, len(names), TOGETHER):
+                some = names[start : start + TOGETHER]
+                heads = await self._wiring.schedule.heads(partition, some)
+                done = await asyncio.gather(
+                    *(self._end(partition, name, head) for name, head in zip(some, heads, strict=True))
+                )
+                ended += sum(done)
+        return ended
+
+    async def _end(self, partition: int, message_id: str, message: Message | None) -> bool:
+        if message is None or message.hold is None:
+            await self._forget(partition, message_id)
+            return False
+        now = self._wiring.clock()
+        content = await self._content(message)
+        route = await self._wiring.schedule.route(partition, message.domain)
+        events = steering.carried_out(
+            message,
+            now=now,
+            route=route.attempts[-1] if route.attempts else None,
+            unsent=bounces.unsent(message, content),
+            partition_of_sender=bounces.sender_partition(message, self._store.partitions),
+        )
+        if not events:
+            return False
+        promise = bounces.promise(
+            message,
+            events,
+            content,
+            hostname=self._wiring.hostname,
+            now=now,
+            lifetime=int(self._wiring.settings.queue_lifetime),
+        )
+        step, after = message_step(message, events, now=now, also=promise)
+        try:
+            if await self._wiring.log.commit(step) and not after.live:
+                await self._wiring.bodies.drop_cold(message_id)
+        except ConflictError:
+            return False
+        return True
+
+    async def _content(self, message: Message) -> Buffer:
+        """The message, for its header, where it is to be returned."""
+        if message.hold is None or message.hold.then != steering.BOUNCE:
+            return b""
+        try:
+            return await self._wiring.bodies.get(message.id)
+        except CorruptError:
+            log.error("body is gone, its bounce has no header", message=message.id)  # noqa: TRY400 - the fault says all
+            return b""
+
+    async def _forget(self, partition: int, message_id: str) -> None:
+        """Finished meanwhile, or its head cannot be read, which `gatepost check` and its expiry see to."""
+        with faults():
+            await self._store.redis.zrem(keys.ends(partition), message_id)
