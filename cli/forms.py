@@ -12,6 +12,7 @@ from pipeline.parked import Parked
 from pipeline.state import Keeping, Message, Recipient
 
 if TYPE_CHECKING:
+    from pipeline.directory import Hold
     from projections.readers import DomainQueue, WaitingMessage
 
 TIMES: Final = frozenset({"at", "expires", "next_try", "since", "until"})
@@ -41,6 +42,16 @@ def _copy_form(recipient: Recipient) -> dict[str, Any]:
         "state": recipient.stage.value,
         "tries": recipient.tries,
         "last": attempt_form(recipient.last),
+    }
+
+
+def hold_form(hold: Hold) -> dict[str, Any]:
+    """Of a domain or a server."""
+    return {
+        "since": rfc3339(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "until": rfc3339(hold.until),
     }
 
 
@@ -128,8 +139,8 @@ def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
         "oldest_id": domain.oldest_id,
         "server": domain.server,
         "state": domain.state,
-        "hold": {"since": rfc3339(domain.hold.since), "by": domain.hold.by, "reason": domain.hold.reason}
-        if domain.hold else None,
+        "hold": hold_form(domain.hold) if domain.hold else None,
+        "server_hold": hold_form(domain.server_hold) if domain.server_hold else None,
         "down_since": rfc3339(domain.since or 0),
         "tries": domain.tries,
         "next_try": rfc3339(domain.next_try or 0),

@@ -198,6 +198,6 @@ def redirected(
     received = Received(
         at=now, domain=to.rpartition("@")[2], sender=message.sender, recipients=(spec,), size=message.size,
         expires=now + lifetime, client=message.client, origin=REDIRECT, cause=message.id, eight_bit=message.eight_bit,
-        smtputf8=message.smtputf8, envid=message.envid, ret=message.ret,
+        smtputf8=message.smtputf8 or not to.isascii(), envid=message.envid, ret=message.ret,
     )  # fmt: skip
     return event, received

@@ -264,7 +264,7 @@ async def _every(seconds: float, duty: Callable[[], Awaitable[int]], stop: async
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    janitor = Janitor(wiring)
+    janitor, steward = Janitor(wiring), Steward(wiring)
     # The end of a short lifetime or retention is met as precisely as it was asked for.
     shortest = min(wiring.settings.queue_lifetime, wiring.settings.quarantine_retention) / 1e9
     expiry_every = min(EXPIRY_EVERY, max(0.2, shortest / 10))
@@ -274,6 +274,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
         _every(expiry_every, janitor.expire, stop),
         _every(COOL_EVERY, janitor.cool, stop),
-        _every(EVERY, Steward(wiring).end_holds, stop),
+        _every(EVERY, steward.end_holds, stop),
+        _every(EVERY, steward.end_directory_holds, stop),
         _every(SWEEP_EVERY, janitor.sweep, stop),
     )

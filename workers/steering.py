@@ -16,7 +16,7 @@ from pipeline.events import MessageEvent, encode
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Stage
-from pipeline.steps import Effect, message_step
+from pipeline.steps import Effect, decode_route, message_step
 from pipeline.store import faults
 from workers.wiring import Wiring
 
@@ -170,6 +170,42 @@ class Steering:
                 wiring.bodies.cold.drop(new)
             raise
         return new
+
+
+async def domains_behind(wiring: Wiring, server: str) -> list[str]:
+    """The domains with waiting mail whose route has a server (HOST:PORT), or who met it when they were tried last."""
+    await wiring.directory.refresh()
+    found: list[str] = []
+    for partition in range(wiring.store.partitions):
+        with faults():
+            names: Any = await wiring.store.redis.zrange(keys.due(partition), 0, -1)
+        for start in range(0, len(names), PAGE):
+            some = [name.decode() for name in names[start : start + PAGE]]
+            with faults():
+                pipe = wiring.store.redis.pipeline(transaction=False)
+                for domain in some:
+                    pipe.hget(keys.route(partition, domain), "m")
+                states = [decode_route(data) for data in await pipe.execute()]
+            for domain, state in zip(some, states, strict=True):
+                home = wiring.directory.home(domain)
+                met = {attempt.server for attempt in state.attempts}
+                if server in met.union(home.route if home is not None else ()):
+                    found.append(domain)
+    return found
+
+
+async def retry_domain(wiring: Wiring, domain: str) -> int:
+    """Make a domain due at once, its servers forgiven; how many messages wait for it."""
+    partition = partition_for(domain, wiring.store.partitions)
+    known = await wiring.directory.find_home(domain)
+    state = await wiring.schedule.route(partition, domain)
+    servers = {*(known.route if known else ()), *(attempt.server for attempt in state.attempts if attempt.server)}
+    return await wiring.schedule.retry_now(partition, domain, wiring.clock(), sorted(servers))
+
+
+async def retry_server(wiring: Wiring, server: str) -> dict[str, int]:
+    """As `retry_domain` for each domain with waiting mail that uses a server."""
+    return {domain: await retry_domain(wiring, domain) for domain in await domains_behind(wiring, server)}
 
 
 async def planned_messages(wiring: Wiring) -> AsyncIterator[Message]:

@@ -6,22 +6,27 @@ A duty of the janitor, safe to run in any number of processes at once: each step
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 import structlog
 
 from pipeline import bounces, keys, steering
 from pipeline.bodies import Buffer
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.directory import Domain
+from pipeline.faults import ConflictError, CorruptError, NotFoundError
+from pipeline.rerouting import follow, ways
 from pipeline.state import Message
 from pipeline.steps import MS, message_step
 from pipeline.store import faults
+from workers.steering import retry_server
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
 
 EVERY: Final = 1.0
 """Seconds between two looks."""
+OVER: Final = "the time of the hold is over"
 BATCH: Final = 500
 TOGETHER: Final = 64
 """Messages ended at once: their steps share calls and fsyncs."""
@@ -31,6 +36,36 @@ class Steward:
     def __init__(self, wiring: Wiring) -> None:
         self._wiring = wiring
         self._store = wiring.store
+        self._domains: Mapping[str, Domain] = {}
+        self._ends: dict[str, int] = {}
+        """Domains whose hold ends by itself, and when; of `_domains`."""
+
+    async def end_directory_holds(self) -> int:
+        """Let the mail of domains and servers flow whose hold is over; how many of them."""
+        directory = self._wiring.directory
+        await directory.refresh()
+        if directory.domains() is not self._domains:
+            self._domains = directory.domains()
+            held = {name: domain.hold for name, domain in self._domains.items() if domain.hold is not None}
+            self._ends = {name: hold.until for name, hold in held.items() if hold.until}
+        now = self._wiring.clock()
+        over = [name for name, until in self._ends.items() if until <= now]
+        for name in over:
+            await self._resume_domain(name, now)
+        servers = [server for server, hold in directory.held_servers().items() if not hold.holds(now)]
+        for server in servers:
+            if await directory.resume_server(server, by=steering.OURSELVES, now=now, note=OVER):
+                await retry_server(self._wiring, server)
+        return len(over) + len(servers)
+
+    async def _resume_domain(self, name: str, now: int) -> None:
+        wiring = self._wiring
+        before = ways(wiring.directory.domains())
+        try:
+            await wiring.directory.resume(name, by=steering.OURSELVES, now=now, note=OVER)
+        except NotFoundError:  # removed a moment ago
+            return
+        await follow(before, ways(wiring.directory.domains()), wiring.schedule, wiring.store.partitions, now)
 
     async def end_holds(self) -> int:
         """Carry out what is due; how many messages."""

@@ -96,20 +96,20 @@ class Directory(Reading):
 
         return await self.change(build, by=by, now=now, note=note)
 
-    async def hold(self, name: str, reason: str, *, by: str, now: int) -> bool:
+    async def hold(self, name: str, reason: str, *, by: str, now: int, until: int = 0) -> bool:
         """Accept and keep a domain's mail from now on; False when it is held already. Raises NotFoundError."""
 
         async def build(change: Change) -> bool:
             domain = self._home(change, name)
-            if domain.hold is not None:
+            if domain.hold is not None and domain.hold.holds(now):
                 return False
-            held = msgspec.structs.replace(domain, hold=Hold(since=now, reason=reason, by=by))
+            held = msgspec.structs.replace(domain, hold=Hold(since=now, reason=reason, by=by, until=until))
             change.set_domain(held)
             return True
 
         return await self.change(build, by=by, now=now)
 
-    async def resume(self, name: str, *, by: str, now: int) -> Hold | None:
+    async def resume(self, name: str, *, by: str, now: int, note: str = "") -> Hold | None:
         """Let a domain's mail flow again; the hold that was on it, None when there was none. Raises NotFoundError."""
 
         async def build(change: Change) -> Hold | None:
@@ -117,7 +117,31 @@ class Directory(Reading):
             change.set_domain(msgspec.structs.replace(domain, hold=None))
             return domain.hold
 
+        return await self.change(build, by=by, now=now, note=note)
+
+    # Servers
+
+    async def hold_server(self, server: str, reason: str, *, by: str, now: int, until: int = 0) -> bool:
+        """Send nothing to a server (HOST:PORT), whichever domain's mail it is; False when it is held already."""
+
+        async def build(change: Change) -> bool:
+            before = self.server_hold(server)
+            if before is not None and before.holds(now):
+                return False
+            change.set_server(server, Hold(since=now, reason=reason, by=by, until=until), before)
+            return True
+
         return await self.change(build, by=by, now=now)
+
+    async def resume_server(self, server: str, *, by: str, now: int, note: str = "") -> Hold | None:
+        """Send to a server again; the hold that was on it, None when there was none."""
+
+        async def build(change: Change) -> Hold | None:
+            before = self.server_hold(server)
+            change.set_server(server, None, before)
+            return before
+
+        return await self.change(build, by=by, now=now, note=note)
 
     # Addresses
 

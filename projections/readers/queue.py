@@ -44,6 +44,8 @@ class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "open"
     """open; deferred: no server can be used until `next_try`; held: nothing is sent until somebody says so."""
     hold: Hold | None = None
+    server_hold: Hold | None = None
+    """Of `server`, when no other server of the route can be used."""
     since: int | None = None
     """Start of the outage."""
     tries: int = 0
@@ -96,14 +98,17 @@ async def read_queue(
     *,
     routes: Mapping[str, Sequence[str]] | None = None,
     holds: Mapping[str, Hold] | None = None,
+    held_servers: Mapping[str, Hold] | None = None,
 ) -> QueueReport:
-    """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one."""
+    """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one;
+    `held_servers`: HOST:PORT -> its hold.
+    """
     domains: list[DomainQueue] = []
     for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
         domains += await _read(redis, some, routes or {})
     if domain is not None and not domains:
         domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {})]
-    domains = [_held(one, (holds or {}).get(one.domain)) for one in domains]
+    domains = [_held(one, (holds or {}).get(one.domain), held_servers or {}, routes or {}) for one in domains]
     shown = [one for one in domains if one.messages or domain is not None]
     return QueueReport(
         domains=tuple(shown),
@@ -165,8 +170,16 @@ def _domain(
     )
 
 
-def _held(domain: DomainQueue, hold: Hold | None) -> DomainQueue:
-    return domain if hold is None else msgspec.structs.replace(domain, state="held", hold=hold, next_try=None)
+def _held(
+    domain: DomainQueue, hold: Hold | None, servers: Mapping[str, Hold], routes: Mapping[str, Sequence[str]]
+) -> DomainQueue:
+    if hold is not None:
+        return msgspec.structs.replace(domain, state="held", hold=hold, next_try=None)
+    used = routes.get(domain.domain) or (domain.server,)
+    kept = [servers[server] for server in used if server in servers]
+    if kept and len(kept) == len(used):
+        return msgspec.structs.replace(domain, state="held", server=used[0], server_hold=kept[0], next_try=None)
+    return domain
 
 
 def _first(times: Any) -> int | None:

@@ -150,7 +150,12 @@ class Slot:
 
     def _is_held(self) -> bool:
         home = self._wiring.directory.home(self.domain)
-        return home is not None and home.hold is not None
+        return home is not None and home.hold is not None and home.hold.holds(self._wiring.clock())
+
+    def _held_until(self) -> int:
+        """When the hold ends by itself (ns); 0 when it does not."""
+        home = self._wiring.directory.home(self.domain)
+        return home.hold.until if home is not None and home.hold is not None else 0
 
     async def _wait_while_held(self) -> bool:
         """Whether the domain is held: then its mail waits, and nothing is dialled until somebody lets it flow again.
@@ -165,7 +170,7 @@ class Slot:
         if not self._is_held():
             return False
         until = next_try(self._wiring.clock(), self._wiring.retry, random.random())  # noqa: S311 - spreads looks, guards nothing
-        await schedule.put_off(self.partition, self.domain, until)
+        await schedule.put_off(self.partition, self.domain, min(until, self._held_until() or until))
         await directory.refresh()
         if not self._is_held():
             await schedule.retry_now(self.partition, self.domain, self._wiring.clock(), ())
