@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from cli.render import Screen
     from projections.readers import BooksReport, DomainBooks, Mismatch
 
-COLUMNS = ("received", "delivered", "failed", "quarantined", "discarded", "waiting")
+COLUMNS = ("received", "delivered", "failed", "quarantined", "discarded", "redirected", "waiting")
 
 
 async def books(

@@ -15,6 +15,8 @@ from pipeline.events import (
     DirectoryEvent,
     DomainRemoved,
     DomainSet,
+    ServerHeld,
+    ServerResumed,
     SyncRan,
     SyncRemoved,
     SyncSet,
@@ -60,6 +62,11 @@ def told(event: DirectoryEvent) -> tuple[str, tuple[str, ...]]:
             return f"sync {clean(event.name)} removed", ()
         case SyncRan():
             return _ran(event)
+        case ServerHeld():
+            until = (f"until {render.local(event.until)}",) if event.until else ()
+            return f"server {clean(event.server)} held: {clean(event.reason)}", until
+        case ServerResumed():
+            return f"server {clean(event.server)} flows again", ()
 
 
 def combined(events: Iterable[DirectoryEvent]) -> list[DirectoryEvent]:

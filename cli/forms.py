@@ -9,12 +9,13 @@ import msgspec
 from cli.render import rfc3339
 from pipeline.events import AnyEvent, Attempt
 from pipeline.parked import Parked
-from pipeline.state import Message, Recipient, Stage
+from pipeline.state import Keeping, Message, Recipient, Stage
 
 if TYPE_CHECKING:
+    from pipeline.directory import Hold
     from projections.readers import DomainQueue, WaitingMessage
 
-TIMES: Final = frozenset({"at", "expires", "next_try", "since"})
+TIMES: Final = frozenset({"at", "expires", "next_try", "since", "until"})
 UNDELIVERABLE: Final = "undeliverable"
 DURATIONS: Final = frozenset({"took", "waited"})
 """ns inside, seconds outside."""
@@ -54,6 +55,30 @@ def _copy_form(message: Message, recipient: Recipient) -> dict[str, Any]:
     }
 
 
+def hold_form(hold: Hold) -> dict[str, Any]:
+    """Of a domain or a server."""
+    return {
+        "since": rfc3339(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "until": rfc3339(hold.until),
+    }
+
+
+def keeping_form(hold: Keeping | None) -> dict[str, Any] | None:
+    """`then`: what happens at `until`: resume, bounce or delete; null when it has no end."""
+    if hold is None:
+        return None
+    return {
+        "since": rfc3339(hold.since),
+        "by": hold.by,
+        "reason": hold.reason,
+        "until": rfc3339(hold.until),
+        "then": (hold.then or "resume") if hold.until else None,
+        "action": hold.action,
+    }
+
+
 def message_form(message: Message) -> dict[str, Any]:
     client = message.client
     return {
@@ -73,6 +98,7 @@ def message_form(message: Message) -> dict[str, Any]:
         "verdict": message.verdict,
         "score": message.score,
         "reason": message.reason,
+        "hold": keeping_form(message.hold),
         "origin": message.origin,
         "cause": message.cause,
         "client": {"address": client.address, "helo": client.helo, "tls": client.tls} if client else None,
@@ -123,12 +149,13 @@ def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
         "oldest_id": domain.oldest_id,
         "server": domain.server,
         "state": domain.state,
-        "hold": {"since": rfc3339(domain.hold.since), "by": domain.hold.by, "reason": domain.hold.reason}
-        if domain.hold else None,
+        "hold": hold_form(domain.hold) if domain.hold else None,
+        "server_hold": hold_form(domain.server_hold) if domain.server_hold else None,
         "down_since": rfc3339(domain.since or 0),
         "tries": domain.tries,
         "next_try": rfc3339(domain.next_try or 0),
         "backing_off": domain.backing_off,
+        "held": domain.held,
         "last_error": {
             "at": rfc3339(error.at),
             "id": error.message,

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from typing import Any, Final
 
 from pipeline import keys
-from pipeline.faults import NotFoundError, RefusedError
 from pipeline.ids import partition_of
 from pipeline.state import Message
 from pipeline.store import faults
+from workers.steering import live_or_refuse
 from workers.wiring import Wiring
+
+__all__ = ["PAGE", "LiveHeads", "live_or_refuse"]
 
 PAGE: Final = 500
 
@@ -58,16 +60,3 @@ class LiveHeads:
                 rows: Any = await self._wiring.store.redis.zrange(keys.kept(partition), 0, -1, withscores=True)
             found += [(float(score), name.decode()) for name, score in rows]
         return [name for _, name in sorted(found, reverse=True)]
-
-
-async def live_or_refuse(wiring: Wiring, message_id: str) -> Message:
-    """A live message. Raises NotFoundError, and RefusedError when it has met its end."""
-    message = await LiveHeads(wiring).load(message_id)
-    if message is not None:
-        return message
-    in_range = partition_of(message_id) < wiring.store.partitions
-    if in_range and await wiring.log.holds(message_id):
-        raise RefusedError(f"{message_id} is finished", remedy=f"See `gatepost trace {message_id}`.")
-    raise NotFoundError(
-        f"no message {message_id}", remedy="The id is in the reply to the sender, and in `gatepost queue list`."
-    )

@@ -11,6 +11,7 @@ from cli.options import DEFAULT, Common, noun
 if TYPE_CHECKING:
     from cli.render import Screen
     from cli.session import Session
+    from pipeline.directory import Hold
     from pipeline.state import Message
     from projections.readers import DomainQueue, QueueReport, WaitingMessage
 
@@ -25,6 +26,7 @@ For example:
   gatepost queue --json
   gatepost queue list example.com
   gatepost queue retry example.com
+  gatepost queue hold --domain example.com --reason "server moves" --until 18:00
 """,
 )
 
@@ -38,13 +40,14 @@ async def show(
     domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
 ) -> int:
     """As the help of `app` says."""
-    from cli.forms import queued_domain_form, waiting_form
+    from cli.forms import hold_form, queued_domain_form, waiting_form
     from cli.render import Screen, document, rfc3339
     from cli.session import session
 
     async with session(common, views=True) as opened:
         report = await _report(opened, domain)
         now = opened.now()
+        servers = _held_servers(opened)
         if common.json:
             waiting = await _messages(opened, report, MOST)
     if common.json:
@@ -54,12 +57,14 @@ async def show(
             "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
             "oldest_at": rfc3339(report.oldest or 0),
             "domains": [queued_domain_form(one) for one in report.domains],
+            "held_servers": [{"server": server, **hold_form(hold)} for server, hold in sorted(servers.items())],
             "messages": [waiting_form(row, message) for row, message in waiting],
             "messages_left_off": max(0, report.messages - len(waiting)),
         })  # fmt: skip
         return 0
     screen = Screen()
     _show(screen, report, now, one=domain is not None)
+    _servers(screen, servers, now)
     _offline(screen, opened)
     return 0
 
@@ -77,8 +82,16 @@ async def _report(opened: Session, domain: str | None) -> QueueReport:
         wiring.store.partitions,
         wanted,
         routes={name: home.route for name, home in homes.items()},
-        holds={name: home.hold for name, home in homes.items() if home.hold is not None},
+        holds={
+            name: home.hold for name, home in homes.items() if home.hold is not None and home.hold.holds(opened.now())
+        },
+        held_servers=_held_servers(opened),
     )
+
+
+def _held_servers(opened: Session) -> dict[str, Hold]:
+    now = opened.now()
+    return {server: hold for server, hold in opened.wiring.directory.held_servers().items() if hold.holds(now)}
 
 
 def _show(screen: Screen, report: QueueReport, now: int, *, one: bool) -> None:
@@ -114,13 +127,18 @@ def _state(domain: DomainQueue, now: int) -> tuple[str, str]:
     from cli.render import age, clean
 
     server = clean(domain.server)
-    if domain.hold is not None:
+    if domain.hold is not None or (domain.messages and domain.held == domain.messages):
         return "held", "yellow"
+    if domain.server_hold is not None:
+        return f"{server} held", "yellow"
     if domain.state == "deferred":
         down = f" for {age(now - domain.since)}" if domain.since else ""
         return f"{server} down{down}", "red"
-    if domain.backing_off:
-        return f"{server} open, {domain.backing_off:,} told to wait", "yellow"
+    apart = [f"{domain.backing_off:,} told to wait"] if domain.backing_off else []
+    if domain.held:
+        apart.append(f"{domain.held:,} held")
+    if apart:
+        return f"{server} open, {', '.join(apart)}", "yellow"
     return f"{server} open", ""
 
 
@@ -133,16 +151,35 @@ def _next(domain: DomainQueue, now: int) -> str:
 
 
 def _hold(screen: Screen, domain: DomainQueue, now: int) -> None:
-    from cli.render import clean, relative
+    from cli.render import clean, count
 
     hold = domain.hold
     if hold is not None:
         screen.say()
+        screen.say((clean(domain.domain), "bold"), f": {_kept(hold, now)}")
+        screen.say("  Let its mail flow again: gatepost domain resume ", (clean(domain.domain), "bold"))
+    if domain.held:
+        screen.say()
         screen.say(
             (clean(domain.domain), "bold"),
-            f": held {relative(hold.since, now)} by {clean(hold.by)}: {clean(hold.reason)}",
+            f": {count(domain.held, 'message')} held or about to end; see gatepost queue list",
         )
-        screen.say("  Let its mail flow again: gatepost domain resume ", (clean(domain.domain), "bold"))
+
+
+def _kept(hold: Hold, now: int) -> str:
+    from cli.render import clean, local, relative
+
+    until = f", until {local(hold.until)}" if hold.until else ""
+    return f"held {relative(hold.since, now)} by {clean(hold.by)}{until}: {clean(hold.reason)}"
+
+
+def _servers(screen: Screen, servers: dict[str, Hold], now: int) -> None:
+    from cli.render import clean
+
+    for server, hold in sorted(servers.items()):
+        screen.say()
+        screen.say("server ", (clean(server), "bold"), f": {_kept(hold, now)}")
+        screen.say("  Let mail flow to it again: gatepost queue resume --server ", (clean(server), "bold"))
 
 
 def _error(screen: Screen, domain: DomainQueue, now: int) -> None:
@@ -203,7 +240,7 @@ async def list_(
         ["id", "since", "state", ">tries", "next try", "from", "to"],
         [
             [
-                message.id, relative(row.since, now), message.stage.value, str(row.tries), _when(row, report, now),
+                message.id, relative(row.since, now), _own_state(message, now), str(row.tries), _when(row, report, now),
                 path(message.sender), people(row.recipients),
             ]
             for row, message in waiting
@@ -236,9 +273,24 @@ async def _messages(opened: Session, report: QueueReport, limit: int) -> list[tu
     return found
 
 
+def _own_state(message: Message, now: int) -> str:
+    from cli.render import clean, local, relative
+    from pipeline.steering import ENDS
+
+    hold = message.hold
+    if hold is None:
+        return message.stage.value
+    if hold.then:
+        return f"to be {ENDS.get(hold.then, clean(hold.then))} at {local(hold.until)}, by {clean(hold.by)}: {clean(hold.reason)}"
+    until = f", until {local(hold.until)}" if hold.until else ""
+    return f"held {relative(hold.since, now)} by {clean(hold.by)}{until}: {clean(hold.reason)}"
+
+
 def _when(row: WaitingMessage, report: QueueReport, now: int) -> str:
     from cli.render import relative
 
+    if row.held:
+        return ""
     at = max(row.next_try, next((one.next_try or 0 for one in report.domains if one.domain == row.domain), 0))
     return relative(at, now) if at > now else "now"
 
@@ -248,6 +300,8 @@ async def retry(
     what: Annotated[str | None, Parameter(help="A domain, or the id of a message.")] = None,
     /,
     *,
+    domain: Annotated[str, Parameter(help="As a domain that is named.")] = "",
+    server: Annotated[str, Parameter(help="Every domain whose mail waits for this server, HOST:PORT.")] = "",
     all_: Annotated[bool, Parameter(name="--all", help="Every domain for which something waits.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -259,28 +313,39 @@ async def retry(
 
       gatepost queue retry example.com
       gatepost queue retry 1nx9s4tkh2v6c8jq0d7w03
+      gatepost queue retry --server mail.example.com:25
       gatepost queue retry --all
     """
     from cli.render import Screen, clean, count, document
     from cli.session import session
     from pipeline.faults import ConfigurationError
+    from workers.steering import retry_domain
 
-    if (what is None) == (not all_):
-        raise ConfigurationError("give a domain, an id, or --all", remedy="See `gatepost queue retry --help`.")
+    if (what is not None) + bool(domain) + bool(server) + all_ != 1:
+        raise ConfigurationError(
+            "give a domain, an id, or --all; or --server", remedy="See `gatepost queue retry --help`."
+        )
     async with session(common, views=True) as opened:
-        domains = await _asked_for(opened, what)
-        waiting = {domain: await _retry(opened, domain) for domain in domains}
+        domains = await _behind(opened, server) if server else await _asked_for(opened, what or domain or None)
+        waiting = {domain: await retry_domain(opened.wiring, domain) for domain in domains}
     if common.json:
         document({"domains": [{"domain": domain, "waiting": number} for domain, number in waiting.items()]})
         return 0
     screen = Screen()
-    for domain, number in waiting.items():
+    for name, number in waiting.items():
         words = f"{count(number, 'message')} tried now" if number else "nothing waits"
-        screen.say((clean(domain), "bold"), f": {words}")
+        screen.say((clean(name), "bold"), f": {words}")
     if not waiting:
         screen.say(("Nothing waits.", "green"))
     _offline(screen, opened)
     return 0
+
+
+async def _behind(opened: Session, server: str) -> list[str]:
+    from cli.steering.asked import server_of
+    from workers.steering import domains_behind
+
+    return await domains_behind(opened.wiring, server_of(server))
 
 
 async def _asked_for(opened: Session, what: str | None) -> list[str]:
@@ -303,13 +368,9 @@ async def _asked_for(opened: Session, what: str | None) -> list[str]:
     return [message.domain]
 
 
-async def _retry(opened: Session, domain: str) -> int:
-    from pipeline.ids import partition_for
-    from pipeline.rerouting import forgiven
-
-    wiring = opened.wiring
-    partition = partition_for(domain, wiring.store.partitions)
-    known = await wiring.directory.find_home(domain)
-    state = await wiring.schedule.route(partition, domain)
-    servers = forgiven(known.route if known else (), state)
-    return await wiring.schedule.retry_now(partition, domain, opened.now(), servers)
+app.command("cli.steering.holding:hold", name="hold")
+app.command("cli.steering.holding:resume", name="resume")
+app.command("cli.steering.redirecting:redirect", name="redirect")
+app.command("cli.steering.ending:bounce", name="bounce")
+app.command("cli.steering.ending:delete", name="delete")
+app.command("cli.steering.ending:undo", name="undo")

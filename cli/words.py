@@ -18,22 +18,26 @@ from pipeline.events import (
     Delivered,
     Discarded,
     Failed,
+    Held,
     Quarantined,
     Queued,
     Received,
+    Redirected,
     Refused,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Scanned,
     Undeliverable,
     Warned,
 )
+from pipeline.steering import ENDS
 
 NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
-REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may"}
+REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -105,10 +109,8 @@ def describe(event: AnyEvent) -> Told:
             return Told("queued", "", f"for {people(event.recipients)}")
         case Released():
             return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
-        case Discarded():
-            who = f", by {clean(event.by)}" if event.by else ""
-            why = DISCARDS.get(event.reason, clean(event.reason))
-            return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}")
+        case Discarded() | Held() | Resumed() | Redirected():
+            return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
             return _tried(event)
         case RouteDeferred() | RouteOpened():
@@ -138,6 +140,9 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
+    if event.origin == "redirect":
+        first = people([spec.original for spec in event.recipients if spec.original])
+        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")
@@ -174,6 +179,8 @@ def _tried(event: Delivered | Deferred | Failed | Undeliverable | Warned) -> Tol
         until = f"in {clean(event.warning)}; it will be given up at {render.local(event.until)}"
         return Told("warned", WARN, text, (until,), quotes)
     why = REASONS.get(event.reason, clean(event.reason))
+    if isinstance(event, Failed) and event.by:
+        why = f"{why} by {clean(event.by)}: {clean(event.note)}"
     if isinstance(event, Undeliverable):
         kept = (f"no bounce: {clean(event.unsent)}", f"kept for the postmaster until {render.local(event.expires)}")
         return Told("undelivered", BAD, f"for {to}: {why}", (*kept, *unknown(event.attempt)), quotes)
@@ -183,6 +190,37 @@ def _tried(event: Delivered | Deferred | Failed | Undeliverable | Warned) -> Tol
         else f"no bounce: {clean(event.unsent)}"
     )
     return Told("failed", BAD, f"for {to}: {why}", (more, *unknown(event.attempt)), quotes)
+
+
+def _discarded(event: Discarded) -> Told:
+    who = f", by {clean(event.by)}" if event.by else ""
+    why = DISCARDS.get(event.reason, clean(event.reason))
+    note = (clean(event.note),) if event.note else ()
+    return Told("discarded", QUIET, f"for {people(event.recipients)}: {why}{who}", note)
+
+
+def _steered(event: Discarded | Held | Resumed | Redirected) -> Told:
+    if isinstance(event, Discarded):
+        return _discarded(event)
+    to, who = people(event.recipients), clean(event.by)
+    if isinstance(event, Redirected):
+        return Told(
+            "redirected", QUIET, f"from {to} to {clean(event.to)}, by {who}: {clean(event.reason)}",
+            (f"it goes on as {clean(event.message)}",),
+        )  # fmt: skip
+    undone = (f"takes back {clean(event.undoes)}",) if event.undoes else ()
+    if isinstance(event, Resumed):
+        why = f": {clean(event.reason)}" if event.reason else ""
+        return Told("resumed", GOOD, f"for {to}, by {who}{why}", undone)
+    if event.then:
+        end = ENDS.get(event.then, clean(event.then))
+        more = (f"taken back until then with: gatepost queue undo {clean(event.action)}",)
+        return Told(
+            "ends", WARN, f"for {to}: to be {end} at {render.local(event.until)}, by {who}: {clean(event.reason)}", more
+        )
+    until = f", until {render.local(event.until)}" if event.until else ""
+    held = f" (held by {clean(event.holder)} since {render.local(event.since)})" if event.undoes else ""
+    return Told("held", WARN, f"for {to}, by {who}{until}: {clean(event.reason)}{held}", undone)
 
 
 def _route(event: RouteDeferred | RouteOpened) -> Told:

@@ -140,6 +140,17 @@ class ColdStore:
                 _sync_directory(directory.parent)
             Path(source).unlink()
 
+    def share(self, message_id: str, other_id: str) -> None:
+        """Give a body a second name, for another message. Blocks. Raises CorruptError when there is none."""
+        with _disk():
+            try:
+                os.utime(self.path(message_id))  # as young as its new name, or it would look like nobody's
+                directory = self._place(str(self.path(message_id)), other_id)
+            except FileNotFoundError:
+                raise CorruptError(f"the body of {message_id} is gone", remedy="See `gatepost parked`.") from None
+            _sync_directory(directory)
+            _sync_directory(directory.parent)
+
     def put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
         """Bodies that leave Redis: all written, then all forced to disk, so that the disk can work on them together."""
         with _disk():

@@ -74,4 +74,4 @@ def _failure(recipient: Recipient, event: Failed | Delivered | Warned, tried: in
         return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=dsn.RELAYED, at=event.at)
     # What a server just said was said now; the end of waiting repeats what was said last.
     at = event.at if event.tries != recipient.tries else tried or recipient.tried_at
-    return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=event.reason, at=at)
+    return dsn.Failure(recipient=recipient, attempt=event.attempt, reason=event.reason, at=at, note=event.note)

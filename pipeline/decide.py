@@ -34,6 +34,8 @@ from pipeline.state import Message, Recipient, Stage
 
 REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
+RETURNED: Final = "returned"
+"""By a postmaster."""
 
 
 def judged(
@@ -76,7 +78,11 @@ def answered(
     groups: dict[tuple[Kind, Attempt, int, str, bool], list[str]] = {}
     for recipient in message.recipients:
         outcome = outcomes.get(recipient.address)
-        if recipient.stage is Stage.QUEUED and outcome is not None:
+        # What was delivered is a fact, also of a copy that somebody took to be out of every worker's hands.
+        open_to = outcome is not None and (
+            recipient.stage is Stage.QUEUED or (recipient.stage is Stage.HELD and outcome.kind is Kind.ACCEPTED)
+        )
+        if outcome is not None and open_to:
             why = unsent(recipient) if outcome.kind is Kind.REFUSED else ""
             told = outcome.kind is Kind.ACCEPTED and _wants_report(message, recipient, outcome.attempt, unsent)
             group = groups.setdefault((outcome.kind, outcome.attempt, recipient.tries + 1, why, told), [])
@@ -127,7 +133,9 @@ def expired(
     """
     events: list[MessageEvent] = []
     for recipient in message.recipients:
-        if recipient.stage is Stage.QUEUED and now >= message.expires:
+        # What somebody ends in a few minutes, unless they take it back, is theirs.
+        waits = recipient.stage is Stage.HELD and message.hold is not None and not message.hold.then
+        if (recipient.stage is Stage.QUEUED or waits) and now >= message.expires:
             common: dict[str, Any] = {
                 "at": now, "domain": message.domain, "recipients": (recipient.address,), "sender": message.sender,
                 "size": message.size, "tries": recipient.tries, "attempt": route or recipient.last,

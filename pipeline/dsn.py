@@ -51,6 +51,8 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     """When `attempt` was made (ns); 0: not known."""
     until: int = 0
     """Of one that is delayed: when it is given up (ns)."""
+    note: str = ""
+    """Why the postmaster returned it, in their words."""
 
 
 def render(
@@ -134,6 +136,8 @@ def _explanation(message: Message, failures: Sequence[Failure], host: str, words
     lines += [f"  {name:<{width}} {text}" for name, text in facts]
     for failure in failures:
         lines += ["", f"<{_named(failure)}>", *_wrap(_what(failure, words), "  ")]
+        if failure.note:
+            lines += ["", *_wrap(_line(failure.note), "    "), ""]
         if failure.attempt is not None and failure.attempt.reply:
             lines += ["", *_wrap(_who_said(failure.attempt, words), "  "), ""]
             lines += [f"    {_line(line)}" for line in failure.attempt.reply.split("\n")]

@@ -104,9 +104,9 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     """When we give up trying to deliver it."""
     client: Client | None = None
     origin: str = "smtp"
-    """smtp, or bounce for what we wrote ourselves."""
+    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first."""
     cause: str = ""
-    """For a bounce: the id of the message it speaks of."""
+    """For a bounce: the id of the message it speaks of. For a redirected message: the id it came with."""
     eight_bit: bool = False
     smtputf8: bool = False
     envid: str = ""
@@ -158,6 +158,8 @@ class Discarded(Event, frozen=True, kw_only=True, tag="discarded"):
     """policy, retention, deleted."""
     by: str = ""
     size: int = 0
+    note: str = ""
+    """Why somebody deleted it, in their words."""
 
 
 class Deferred(Event, frozen=True, kw_only=True, tag="deferred"):
@@ -189,12 +191,62 @@ class Failed(Event, frozen=True, kw_only=True, tag="failed"):
     size: int
     tries: int
     reason: str
-    """refused by the server, expired, or returned by a postmaster."""
+    """refused (by the server), expired, or returned (by a postmaster)."""
     attempt: Attempt | None = None
     bounce: str = ""
     """Id of the bounce; empty when none was sent."""
     unsent: str = ""
     """Why no bounce was sent: null sender, ..."""
+    by: str = ""
+    """Who had it returned; empty when nobody did."""
+    note: str = ""
+    """Why, in their words: the sender reads them."""
+
+
+class Held(Event, frozen=True, kw_only=True, tag="held"):
+    """Somebody keeps waiting copies of one message from leaving, or plans their end.
+
+    Held again is another hold, or a plan that was taken back, after which the hold before it stands again.
+    """
+
+    recipients: tuple[str, ...]
+    by: str
+    reason: str
+    until: int = 0
+    """When it ends by itself (ns): what `then` says happens. 0: when somebody says so."""
+    then: str = ""
+    """Empty: it flows again. bounce: it is returned to its sender. delete: it is discarded."""
+    action: str = ""
+    """Id of what was asked for, common to all messages that it was asked for."""
+    undoes: str = ""
+    """The action that was taken back; `holder` and `since` are then of the hold before it."""
+    holder: str = ""
+    since: int = 0
+
+
+class Resumed(Event, frozen=True, kw_only=True, tag="resumed"):
+    """Held copies may leave again."""
+
+    recipients: tuple[str, ...]
+    by: str
+    """gatepost: the hold was over."""
+    reason: str = ""
+    undoes: str = ""
+    """The action that was taken back."""
+    size: int = 0
+
+
+class Redirected(Event, frozen=True, kw_only=True, tag="redirected"):
+    """Waiting copies go to somebody else instead, as a message of its own."""
+
+    recipients: tuple[str, ...]
+    to: str
+    by: str
+    reason: str
+    message: str
+    """Id of that message."""
+    sender: str = ""
+    size: int = 0
 
 
 class Undeliverable(Event, frozen=True, kw_only=True, tag="undeliverable"):
@@ -351,13 +403,56 @@ class SyncRan(Event, frozen=True, kw_only=True, tag="sync_ran"):
     note: str = ""
 
 
+class ServerHeld(Event, frozen=True, kw_only=True, tag="server_held"):
+    """Nothing is sent to a server, whichever domain's mail it is, until it ends. `domain` is empty."""
+
+    by: str
+    server: str
+    """host:port"""
+    reason: str
+    until: int = 0
+    before: bytes = b""
+    """MessagePack of `directory.Hold`; empty when it was not held. So is `after`."""
+    after: bytes = b""
+    change: int = 0
+    note: str = ""
+
+
+class ServerResumed(Event, frozen=True, kw_only=True, tag="server_resumed"):
+    by: str
+    server: str
+    before: bytes = b""
+    change: int = 0
+    note: str = ""
+
+
 MessageEvent: TypeAlias = (
-    Received | Scanned | Quarantined | Queued | Released | Discarded | Deferred | Delivered | Failed | Undeliverable
+    Received
+    | Scanned
+    | Quarantined
+    | Queued
+    | Released
+    | Discarded
+    | Deferred
+    | Delivered
+    | Failed
+    | Undeliverable
     | Warned
-)  # fmt: skip
+    | Held
+    | Resumed
+    | Redirected
+)
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened
 DirectoryEvent: TypeAlias = (
-    DomainSet | DomainRemoved | AddressesSet | AddressesRemoved | SyncSet | SyncRemoved | SyncRan
+    DomainSet
+    | DomainRemoved
+    | AddressesSet
+    | AddressesRemoved
+    | SyncSet
+    | SyncRemoved
+    | SyncRan
+    | ServerHeld
+    | ServerResumed
 )
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | DirectoryEvent
 

@@ -6,14 +6,19 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:log             stream   the log of record: every event of the partition, in order. Fields: s subject (message
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
-    gp:{p}:outbox          stream   bounces that were promised by a `failed` event and are not yet messages, consumer
-                                    group `janitors`. Fields: id (of the bounce), m (message it speaks of), e (its
-                                    `received` event), b (its bytes)
+    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
+                                    messages, consumer group `janitors`. Fields: id (of the new message), m (message it
+                                    speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
+                                    the cold store already)
+    gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
     gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
     gp:{p}:warn            zset     waiting messages whose sender is to be told that they do, by when
+    gp:{p}:held            zset     messages that somebody holds, or plans the end of, by the time since when
+    gp:{p}:held:<d>        zset     those of one domain
+    gp:{p}:ends            zset     those of them whose hold ends by itself, by the time when it does
     gp:{p}:queue:<d>       zset     messages waiting to leave for a domain, by the time from which each may be tried; one
                                     in a worker's hands has the end of its lease as score
     gp:{p}:due             zset     domains with waiting mail, by the time of their next attempt: the retry schedule
@@ -32,6 +37,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
     gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
+    gp:{directory}:servers hash   host:port -> Hold (MessagePack) of each server that somebody holds
     gp:{directory}:syncs   hash   name -> Sync (MessagePack)
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
     gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
@@ -63,6 +69,7 @@ STORE: Final = "gp:{directory}:store"
 DIRECTORY_LOG: Final = "gp:{directory}:log"
 DIRECTORY_HEAD: Final = "gp:{directory}:head"
 DOMAINS: Final = "gp:{directory}:domains"
+SERVERS: Final = "gp:{directory}:servers"
 SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
@@ -83,6 +90,10 @@ def outbox(partition: int) -> str:
     return f"gp:{{{partition}}}:outbox"
 
 
+def promised(partition: int) -> str:
+    return f"gp:{{{partition}}}:promised"
+
+
 def head(partition: int, message_id: str) -> str:
     return f"gp:{{{partition}}}:msg:{message_id}"
 
@@ -101,6 +112,18 @@ def kept(partition: int) -> str:
 
 def warn(partition: int) -> str:
     return f"gp:{{{partition}}}:warn"
+
+
+def held(partition: int) -> str:
+    return f"gp:{{{partition}}}:held"
+
+
+def held_of(partition: int, domain: str) -> str:
+    return f"gp:{{{partition}}}:held:{domain}"
+
+
+def ends(partition: int) -> str:
+    return f"gp:{{{partition}}}:ends"
 
 
 def queue(partition: int, domain: str) -> str:

@@ -125,7 +125,8 @@ class Schedule:
 
     async def take(self, message: Message, partition: int, now: int) -> bool:
         """Put one message out of the deliverers' reach for a lease; False when one of them has it in hand."""
-        return await self._hold_call("take", partition, message.domain, "", [message.id], now, now // MS + self._lease)
+        words = [message.id, str(message.next_try // MS)]
+        return await self._hold_call("take", partition, message.domain, "", words, now, now // MS + self._lease)
 
     async def _hold_call(
         self, verb: str, partition: int, domain: str, token: str, held: Sequence[str], now: int, time: int

@@ -241,6 +241,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     delay_warning_after: Annotated[
         Duration, _doc("How long a message has waited when its sender is told so, once.")
     ] = Duration(4 * 3600 * SECOND)
+    undo_time: Annotated[
+        Duration, _doc("How long `gatepost queue bounce` and `gatepost queue delete` can be taken back.")
+    ] = Duration(600 * SECOND)
     allow_networks: Annotated[
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
@@ -290,6 +293,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("undo_time", self.undo_time.seconds, 0, 86400)
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)
         for name in ("command_timeout", "hello_time", "envelope_time", "data_time", "session_time"):

@@ -27,11 +27,14 @@ from pipeline.events import (
     Discarded,
     Event,
     Failed,
+    Held,
     MessageEvent,
     Quarantined,
     Queued,
     Received,
+    Redirected,
     Released,
+    Resumed,
     Scanned,
     Undeliverable,
     Warned,
@@ -44,13 +47,17 @@ class Stage(enum.StrEnum):
     RECEIVED = "received"
     SCANNED = "scanned"
     QUEUED = "queued"
+    HELD = "held"
     QUARANTINED = "quarantined"
     FAILED = "failed"
     DISCARDED = "discarded"
+    REDIRECTED = "redirected"
     DELIVERED = "delivered"
 
 
-TERMINAL: Final = frozenset({Stage.FAILED, Stage.DISCARDED, Stage.DELIVERED})
+TERMINAL: Final = frozenset({Stage.FAILED, Stage.DISCARDED, Stage.REDIRECTED, Stage.DELIVERED})
+LEAVING: Final = (Stage.QUEUED, Stage.HELD)
+"""Decided to go out, and not gone yet."""
 
 NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (None, Received): Stage.RECEIVED,
@@ -66,6 +73,15 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.QUEUED, Discarded): Stage.DISCARDED,
     (Stage.QUEUED, Undeliverable): Stage.QUARANTINED,
     (Stage.QUEUED, Warned): Stage.QUEUED,
+    (Stage.QUEUED, Redirected): Stage.REDIRECTED,
+    (Stage.QUEUED, Held): Stage.HELD,
+    (Stage.HELD, Held): Stage.HELD,
+    (Stage.HELD, Resumed): Stage.QUEUED,
+    (Stage.HELD, Delivered): Stage.DELIVERED,  # its server had it already when it was held: a fact all the same
+    (Stage.HELD, Failed): Stage.FAILED,
+    (Stage.HELD, Undeliverable): Stage.QUARANTINED,
+    (Stage.HELD, Discarded): Stage.DISCARDED,
+    (Stage.HELD, Redirected): Stage.REDIRECTED,
 }
 
 
@@ -85,6 +101,19 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
+
+
+class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who keeps a message from leaving, why, until when, and what happens then; see `events.Held`."""
+
+    since: int
+    by: str
+    reason: str
+    until: int = 0
+    then: str = ""
+    action: str = ""
+    earlier: Keeping | None = None
+    """The hold that stands again when the plan is taken back."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,6 +144,8 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     next_try: int = 0
     auth: tuple[AuthResult, ...] = ()
     drop: tuple[tuple[int, int], ...] = ()
+    hold: Keeping | None = None
+    """Of the recipients that are held; None when none is."""
     kept_until: int = 0
     """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
     warn_at: int = 0
@@ -197,7 +228,7 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
-def _noted(event: MessageEvent) -> dict[str, object]:
+def _noted(message: Message, event: MessageEvent) -> dict[str, object]:
     """What an event says of the message as a whole."""
     match event:
         case Quarantined():
@@ -212,8 +243,25 @@ def _noted(event: MessageEvent) -> dict[str, object]:
             return {"warn_at": 0}
         case Deferred():
             return {"next_try": event.next_try}
+        case Held():
+            return {"hold": _keeping(message, event)}
+        case Resumed():
+            return {"next_try": 0}
         case _:
             return {}
+
+
+def _keeping(message: Message, event: Held) -> Keeping:
+    before = message.hold
+    return Keeping(
+        since=event.since or event.at,
+        by=event.holder or event.by,
+        reason=event.reason,
+        until=event.until,
+        then=event.then,
+        action=event.action,
+        earlier=before if event.then and before is not None and not before.then else None,
+    )
 
 
 def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -> Message:
@@ -236,8 +284,11 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         unknown = named.difference(recipient.address for recipient in message.recipients)
         if not named or unknown:
             raise IllegalStep(f"{event.__struct_config__.tag} names {sorted(unknown) or 'nobody'}")
-    changes |= _noted(event)
-    changes["recipients"] = tuple(_move(recipient, event, named) for recipient in message.recipients)
+    changes |= _noted(message, event)
+    recipients = tuple(_move(recipient, event, named) for recipient in message.recipients)
+    changes["recipients"] = recipients
+    if message.hold is not None and all(recipient.stage is not Stage.HELD for recipient in recipients):
+        changes["hold"] = None
     return msgspec.structs.replace(message, **changes)
 
 

@@ -1,7 +1,7 @@
 """From "these events follow" to one atomic step: the events, the new head, and the work that the change of stage hands on.
 
 Pure. The work is computed from the message before and after, never by the caller, so a message cannot change its stage
-without being where that stage's worker looks. The effects used are few: ZADD, ZREM, XADD, XACK, XDEL, SET, HSET, HDEL and
+without being where that stage's worker looks. The effects used are few: ZADD, ZREM, SADD, XADD, XACK, XDEL, SET, HSET, HDEL and
 the three of `append.lua`.
 """
 
@@ -105,7 +105,16 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
             )
     elif was_queued:
         effects.append(("ZREM", queue, after.id))
-    told_before = before.warn_at if before is not None and was_queued else 0
+    if after.hold is not None or (before is not None and before.hold is not None):
+        effects += _kept_back(before, after)
+    return effects + _found(earlier, stages, before, after, now)
+
+
+def _found(earlier: set[Stage], stages: set[Stage], before: Message | None, after: Message, now: int) -> list[Effect]:
+    """The sets in which a message is found while it is in a stage: in quarantine, and waiting with a warning to come."""
+    partition = partition_of(after.id)
+    effects: list[Effect] = []
+    told_before = before.warn_at if before is not None and Stage.QUEUED in earlier else 0
     told_after = after.warn_at if Stage.QUEUED in stages else 0
     if told_after != told_before:
         warn = keys.warn(partition)
@@ -114,6 +123,24 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
         effects.append(("ZADD", keys.kept(partition), now // MS, after.id))
     elif Stage.QUARANTINED in earlier and Stage.QUARANTINED not in stages:
         effects.append(("ZREM", keys.kept(partition), after.id))
+    return effects
+
+
+def _kept_back(before: Message | None, after: Message) -> list[Effect]:
+    """Where a message is found that somebody holds, and when that ends by itself."""
+    partition = partition_of(after.id)
+    was, now = before.hold if before is not None else None, after.hold
+    sets = (keys.held(partition), keys.held_of(partition, after.domain))
+    effects: list[Effect] = []
+    if now is not None and was is None:
+        effects += [("ZADD", name, now.since // MS, after.id) for name in sets]
+    elif was is not None and now is None:
+        effects += [("ZREM", name, after.id) for name in sets]
+    ended, ends = was.until if was is not None else 0, now.until if now is not None else 0
+    if ends and ends != ended:
+        effects.append(("ZADD", keys.ends(partition), ends // MS, after.id))
+    elif ended and not ends:
+        effects.append(("ZREM", keys.ends(partition), after.id))
     return effects
 
 

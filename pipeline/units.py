@@ -19,7 +19,7 @@ class Duration(int):
 
     @classmethod
     def parse(cls, value: object) -> Duration:
-        match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?", str(value).strip().lower())
+        match = re.fullmatch(r"(\d{1,18}(?:\.\d{1,18})?)\s*(ms|s|m|h|d)?", str(value).strip().lower())
         if match is None or isinstance(value, bool):
             raise ValueError("expected a time such as 15m, 7d, 1.5h, or a number of seconds")
         return cls(round(float(match[1]) * _UNITS[match[2] or "s"]))

@@ -1,13 +1,13 @@
 """The books of each domain, in recipients: a message to three people counts three.
 
-    received = delivered + failed + quarantined + discarded + waiting
+    received = delivered + failed + quarantined + discarded + redirected + waiting
 
 What came in and what ended is counted as the events say it; what waits and what lies in quarantine is counted from a row per
 live message. So the two sides are kept apart, and a recipient delivered twice, or never accounted for, shows. Keys of the
 view (`d` a domain):
 
     live    hash    message id -> Row (MessagePack) of every message with recipients that wait or lie in quarantine
-    d:<d>   hash    received, delivered, failed, discarded: recipients, since the first event; waiting, quarantined: recipients
+    d:<d>   hash    received, delivered, failed, discarded, redirected: recipients, since the first event; waiting, quarantined: recipients
                     now; messages, bytes: received; odd: recipients named by events that cannot be
 """
 
@@ -26,6 +26,7 @@ from pipeline.events import (
     Quarantined,
     Received,
     Recorded,
+    Redirected,
     Released,
     Undeliverable,
 )
@@ -37,8 +38,9 @@ WAITING: Final = "w"
 QUARANTINED: Final = "q"
 FIELDS: Final = (
     "received", "delivered", "failed", "discarded", "waiting", "quarantined", "messages", "bytes", "odd",
+    "redirected",
 )  # fmt: skip
-RECEIVED, DELIVERED, FAILED, DISCARDED, IN_QUEUE, IN_QUARANTINE, MESSAGES, BYTES, ODD = range(9)
+RECEIVED, DELIVERED, FAILED, DISCARDED, IN_QUEUE, IN_QUARANTINE, MESSAGES, BYTES, ODD, REDIRECTED = range(10)
 _PLACES: Final = {WAITING: IN_QUEUE, QUARANTINED: IN_QUARANTINE}
 
 
@@ -56,7 +58,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Books:
     name = NAME
-    version = "1"
+    version = "2"
     rows = LIVE
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
@@ -160,7 +162,7 @@ def _released(work: _Work, subject: str, event: Released) -> None:
     _moved(work, subject, event, QUARANTINED, WAITING)
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded, field: int) -> None:
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded | Redirected, field: int) -> None:
     """The outcome is a fact and counts, also when nobody knew of the recipient: then the books do not balance, and say so."""
     work.counters.of(event.domain)[field] += _distinct(event.recipients)
     row = work.row(subject)
@@ -186,6 +188,10 @@ def _discarded(work: _Work, subject: str, event: Discarded) -> None:
     _ended(work, subject, event, DISCARDED)
 
 
+def _redirected(work: _Work, subject: str, event: Redirected) -> None:
+    _ended(work, subject, event, REDIRECTED)
+
+
 _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Received: _received,
     Quarantined: _quarantined,
@@ -194,4 +200,5 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Delivered: _delivered,
     Failed: _failed,
     Discarded: _discarded,
+    Redirected: _redirected,
 }

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 
 import msgspec
 
+from pipeline.decide import RETURNED
 from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred, Undeliverable
 from projections.base import Writes, bulk
 
@@ -80,7 +81,8 @@ class Failures:
         found: dict[str, list[Failure]] = {}
         for recorded in batch:
             event = recorded.event
-            if type(event) in _ERRORS:
+            # What a postmaster had returned says nothing new about a server.
+            if type(event) in _ERRORS and getattr(event, "reason", "") != RETURNED:
                 assert isinstance(event, ErrorEvent)
                 found.setdefault(event.domain, []).extend(_failures(recorded.subject, event))
         writes: Writes = []

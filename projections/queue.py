@@ -4,7 +4,8 @@ A recipient waits from `received`, or `released`, until delivered, failed, disca
 least one of its recipients does, since the moment the first of them began to. Keys of the view (`d` a domain):
 
     live       hash    message id -> Row (MessagePack) of every waiting message
-    d:<d>      hash    recipients, messages, bytes: what waits now; odd: recipients named by events that cannot be
+    d:<d>      hash    recipients, messages, bytes: what waits now; held: messages of it that somebody holds; odd: recipients
+                       named by events that cannot be
     since:<d>  zset    waiting messages by the moment since when they do, in microseconds
     retry:<d>  zset    those of them that back off by themselves (greylisting, mailbox full), by their next attempt, in microseconds
     route:<d>  hash    server: the one dialled last; down: Down (MessagePack) while no server can be used; error: LastError
@@ -18,7 +19,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pipeline.decide import EXPIRED
+from pipeline.decide import EXPIRED, RETURNED
 from pipeline.events import (
     Attempt,
     Deferred,
@@ -26,10 +27,13 @@ from pipeline.events import (
     Discarded,
     Event,
     Failed,
+    Held,
     Quarantined,
     Received,
     Recorded,
+    Redirected,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Undeliverable,
@@ -38,8 +42,8 @@ from projections.base import Command, Counters, Word, Writes, bounded, bulk
 
 NAME: Final = "queue"
 LIVE: Final = "live"
-FIELDS: Final = ("recipients", "messages", "bytes", "odd")
-RECIPIENTS, MESSAGES, BYTES, ODD = range(4)
+FIELDS: Final = ("recipients", "messages", "bytes", "odd", "held")
+RECIPIENTS, MESSAGES, BYTES, ODD, HELD = range(5)
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -53,6 +57,8 @@ class Row(msgspec.Struct, array_like=True):
     next_try: int = 0
     """ns; 0: whenever its domain is tried."""
     tries: int = 0
+    held: dict[str, None] = {}
+    """Those of the recipients that somebody holds."""
 
 
 class Down(msgspec.Struct, array_like=True, frozen=True):
@@ -76,7 +82,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Queue:
     name = NAME
-    version = "1"
+    version = "2"
     rows = LIVE
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
@@ -96,6 +102,11 @@ class _Standing(NamedTuple):
     size: int
     since: int
     next_try: int
+    held: bool
+
+
+def _standing(row: Row) -> _Standing:
+    return _Standing(row.domain, len(row.waiting), row.size, row.since, row.next_try, bool(row.held))
 
 
 class _Work:
@@ -114,7 +125,7 @@ class _Work:
         except KeyError:
             row = self.live[subject] = _decoded(self._stored.get(subject))
             if row is not None:
-                self._before[subject] = _Standing(row.domain, len(row.waiting), row.size, row.since, row.next_try)
+                self._before[subject] = _standing(row)
             return row
 
     def odd(self, event: Event, recipients: int) -> None:
@@ -149,7 +160,7 @@ class _Work:
                 gone.append(subject)
                 continue
             rows += (subject, encoded)
-            after = _Standing(row.domain, len(row.waiting), row.size, row.since, row.next_try)
+            after = _standing(row)
             self._count(after, 1)
             for key, score in _scores(after):
                 enter.setdefault(key, []).extend((score, subject))
@@ -165,6 +176,7 @@ class _Work:
         counts[RECIPIENTS] += sign * row.recipients
         counts[MESSAGES] += sign
         counts[BYTES] += sign * row.size
+        counts[HELD] += sign * row.held
 
     def _learnt(self) -> Iterator[Command]:
         for domain, fields in self._routes.items():
@@ -207,7 +219,7 @@ def _released(work: _Work, subject: str, event: Released) -> None:
         work.live[subject] = Row(event.domain, bounded(event.size), event.at, dict.fromkeys(event.recipients))
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined | Undeliverable) -> None:
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined | Undeliverable | Redirected) -> None:
     left = _leave(work, subject, event.recipients)
     if left < len(event.recipients):
         work.odd(event, len(event.recipients) - left)
@@ -226,10 +238,31 @@ def _leave(work: _Work, subject: str, recipients: Sequence[str]) -> int:
     for address in recipients:
         if address in row.waiting:
             del row.waiting[address]
+            row.held.pop(address, None)
             left += 1
     if not row.waiting:
         work.live[subject] = None
     return left
+
+
+def _held(work: _Work, subject: str, event: Held) -> None:
+    row = work.row(subject)
+    known = [address for address in event.recipients if row is not None and address in row.waiting]
+    if row is not None:
+        row.held.update(dict.fromkeys(known))
+    if len(known) < len(event.recipients):
+        work.odd(event, len(event.recipients) - len(known))
+
+
+def _resumed(work: _Work, subject: str, event: Resumed) -> None:
+    row = work.row(subject)
+    freed = [address for address in event.recipients if row is not None and address in row.held]
+    if row is not None:
+        row.next_try = 0
+        for address in freed:
+            row.held.pop(address, None)
+    if len(freed) < len(event.recipients):
+        work.odd(event, len(event.recipients) - len(freed))
 
 
 def _delivered(work: _Work, subject: str, event: Delivered) -> None:
@@ -239,7 +272,7 @@ def _delivered(work: _Work, subject: str, event: Delivered) -> None:
 
 def _failed(work: _Work, subject: str, event: Failed | Undeliverable) -> None:
     _ended(work, subject, event)
-    if event.reason != EXPIRED:  # that one repeats an attempt of long ago
+    if event.reason not in (EXPIRED, RETURNED):  # those repeat an attempt of long ago
         _dialled(work, event.domain, event.attempt)
 
 
@@ -281,6 +314,9 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Delivered: _delivered,
     Failed: _failed,
     Undeliverable: _failed,
+    Held: _held,
+    Resumed: _resumed,
+    Redirected: _ended,
     RouteDeferred: _route_deferred,
     RouteOpened: _route_opened,
 }

@@ -19,13 +19,14 @@ from pipeline.bodies import Buffer
 from pipeline.events import MessageEvent, Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
-from pipeline.state import Message, Stage
+from pipeline.state import LEAVING, Message, Stage
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
 from pipeline.unsent import unwarned
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.notify import notify
 from workers.reports import promise, within_limits
+from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -72,7 +73,7 @@ class Janitor:
         if message is None:
             await self._forget_or_postpone(partition, message_id, now)
             return False
-        queued = bool(message.addresses(Stage.QUEUED)) and now >= message.expires
+        queued = bool(message.addresses(*LEAVING)) and now >= message.expires
         if queued and not await self._wiring.schedule.take(message, partition, now):
             await self._postpone(partition, message_id, now)
             return False
@@ -189,9 +190,11 @@ class Janitor:
         if not isinstance(event, Received):
             raise CorruptError("the outbox holds something that is not a message")
         if not (entry.again and await self._wiring.log.holds(bounce_id)):
-            draft = self._wiring.bodies.draft()
-            draft.write(body)
-            hot = await self._wiring.bodies.settle(draft, [bounce_id])
+            hot = None
+            if b"c" not in entry.fields:  # with it, the body is on disk under this id already
+                draft = self._wiring.bodies.draft()
+                draft.write(body)
+                hot = await self._wiring.bodies.settle(draft, [bounce_id])
             try:
                 await self._wiring.log.commit(received_step(bounce_id, event, hot))
             except ConflictError:
@@ -200,6 +203,7 @@ class Janitor:
             pipe = self._store.redis.pipeline(transaction=True)
             for effect in acknowledged(entry.stream, keys.JANITORS, entry.id):
                 pipe.execute_command(*effect)
+            pipe.srem(keys.promised(entry.partition), bounce_id)
             await pipe.execute()
 
     # Bodies
@@ -207,7 +211,7 @@ class Janitor:
     async def cool(self) -> int:
         """Move the bodies of mail that has to wait to the cold store; how many moved.
 
-        What has to wait: the queues of domains that are backing off, and the quarantine. Queues are walked by score, from
+        What has to wait: the queues of domains that are backing off, what somebody holds, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
         """
         moved = 0
@@ -216,6 +220,7 @@ class Janitor:
             for domain in await self._backing_off(partition, now):
                 moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
             moved += await self._cool_walk(partition, keys.kept(partition), now)
+            moved += await self._cool_walk(partition, keys.held(partition), now)
         return moved
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
@@ -261,6 +266,8 @@ class Janitor:
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
                 swept += 1
+        # Looked at before the heads: what is no longer promised has had one.
+        promised = await self._promised()
         for partition in range(self._store.partitions):
             names = await asyncio.to_thread(self._wiring.bodies.cold.older, partition, before)
             for start in range(0, len(names), BATCH):
@@ -271,11 +278,18 @@ class Janitor:
                         pipe.exists(keys.head(partition, name))
                     alive = await pipe.execute()
                 for name, there in zip(chunk, alive, strict=True):
-                    if not there:
+                    if not there and name.encode() not in promised:
                         self._wiring.bodies.cold.drop(name)
                         swept += 1
             await self._forget_consumers(partition)
         return swept
+
+    async def _promised(self) -> set[bytes]:
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            for partition in range(self._store.partitions):
+                pipe.smembers(keys.promised(partition))
+            return set().union(*await pipe.execute())
 
     async def _forget_consumers(self, partition: int) -> None:
         for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
@@ -304,7 +318,7 @@ async def _every(seconds: float, duty: Callable[[], Awaitable[int]], stop: async
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    janitor = Janitor(wiring)
+    janitor, steward = Janitor(wiring), Steward(wiring)
     # The end of a short lifetime or retention is met as precisely as it was asked for.
     shortest = min(wiring.settings.queue_lifetime, wiring.settings.quarantine_retention) / 1e9
     expiry_every = min(EXPIRY_EVERY, max(0.2, shortest / 10))
@@ -316,5 +330,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         _every(expiry_every, janitor.expire, stop),
         _every(warn_every, janitor.warn, stop),
         _every(COOL_EVERY, janitor.cool, stop),
+        _every(EVERY, steward.end_holds, stop),
+        _every(EVERY, steward.end_directory_holds, stop),
         _every(SWEEP_EVERY, janitor.sweep, stop),
     )

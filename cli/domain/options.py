@@ -127,7 +127,9 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "alias_of": domain.alias_of,
         "parent": domain.parent,
         "former_mx": list(domain.former_mx),
-        "hold": {"since": rfc3339(hold.since), "reason": hold.reason, "by": hold.by} if hold else None,
+        "hold": {"since": rfc3339(hold.since), "reason": hold.reason, "by": hold.by, "until": rfc3339(hold.until)}
+        if hold
+        else None,
         "delimiter": domain.delimiter,
         "greylist": domain.greylist,
         "smtputf8": domain.smtputf8 or "auto",

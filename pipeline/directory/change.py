@@ -12,8 +12,16 @@ from typing import Any, Final
 
 from pipeline import keys
 from pipeline.address import local_key
-from pipeline.directory.model import Address, Domain, encode
-from pipeline.events import AddressesRemoved, AddressesSet, DirectoryEvent, DomainRemoved, DomainSet
+from pipeline.directory.model import Address, Domain, Hold, encode
+from pipeline.events import (
+    AddressesRemoved,
+    AddressesSet,
+    DirectoryEvent,
+    DomainRemoved,
+    DomainSet,
+    ServerHeld,
+    ServerResumed,
+)
 from pipeline.steps import Effect, Step, Word, directory_step
 
 CHUNK: Final = 1000
@@ -69,6 +77,26 @@ class Change:
         self.changed.add(name)
         self.remove_addresses(name, addresses)
         self.add(DomainRemoved, ("HDEL", keys.DOMAINS, name), domain=name, before=encode(before))
+
+    def set_server(self, server: str, hold: Hold | None, before: Hold | None) -> None:
+        """Hold a server, or let mail flow to it; nothing when it is so already. `before`: the hold that is on it."""
+        if hold == before:
+            return
+        data = encode(before) if before is not None else b""
+        if hold is None:
+            self.add(ServerResumed, ("HDEL", keys.SERVERS, server), domain="", server=server, before=data)
+            return
+        after = encode(hold)
+        self.add(
+            ServerHeld,
+            ("HSET", keys.SERVERS, server, after),
+            domain="",
+            server=server,
+            reason=hold.reason,
+            until=hold.until,
+            before=data,
+            after=after,
+        )
 
     def set_addresses(self, domain: str, addresses: Sequence[Address], before: Mapping[str, Address]) -> int:
         """Add or change `addresses`; how many were not so already. `before`: those of them that are there, by key."""

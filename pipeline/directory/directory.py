@@ -96,17 +96,19 @@ class Directory(Reading):
 
         return await self.change(build, by=by, now=now, note=note)
 
-    async def hold(self, name: str, reason: str, *, by: str, now: int, probed: bool = False) -> bool:
+    async def hold(self, name: str, reason: str, *, by: str, now: int, until: int = 0, probed: bool = False) -> bool:
         """Accept and keep a domain's mail from now on; False when it is held already. Raises NotFoundError.
 
-        `probed`: the hold may end by itself. A person's hold takes the place of such a one.
+        `until`: when it ends by itself (ns); 0: when somebody says so. `probed`: it ends when the server takes a message again; a
+        person's hold takes the place of such a one.
         """
 
         async def build(change: Change) -> bool:
             domain = self._home(change, name)
-            if domain.hold is not None and (probed or not domain.hold.probed):
+            if domain.hold is not None and domain.hold.holds(now) and (probed or not domain.hold.probed):
                 return False
-            held = msgspec.structs.replace(domain, hold=Hold(since=now, reason=reason, by=by, probed=probed))
+            hold = Hold(since=now, reason=reason, by=by, until=until, probed=probed)
+            held = msgspec.structs.replace(domain, hold=hold)
             change.set_domain(held)
             return True
 
@@ -124,6 +126,30 @@ class Directory(Reading):
                 return None
             change.set_domain(msgspec.structs.replace(domain, hold=None))
             return domain.hold
+
+        return await self.change(build, by=by, now=now, note=note)
+
+    # Servers
+
+    async def hold_server(self, server: str, reason: str, *, by: str, now: int, until: int = 0) -> bool:
+        """Send nothing to a server (HOST:PORT), whichever domain's mail it is; False when it is held already."""
+
+        async def build(change: Change) -> bool:
+            before = self.server_hold(server)
+            if before is not None and before.holds(now):
+                return False
+            change.set_server(server, Hold(since=now, reason=reason, by=by, until=until), before)
+            return True
+
+        return await self.change(build, by=by, now=now)
+
+    async def resume_server(self, server: str, *, by: str, now: int, note: str = "") -> Hold | None:
+        """Send to a server again; the hold that was on it, None when there was none."""
+
+        async def build(change: Change) -> Hold | None:
+            before = self.server_hold(server)
+            change.set_server(server, None, before)
+            return before
 
         return await self.change(build, by=by, now=now, note=note)
 
@@ -187,7 +213,10 @@ class Directory(Reading):
         """Raises RefusedError while mail of the domain waits to be forwarded."""
         with faults():
             partition = partition_for(name, self._store.partitions)
-            waiting = int(await self._store.redis.zcard(keys.queue(partition, name)))
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.zcard(keys.queue(partition, name))
+            pipe.zcard(keys.held_of(partition, name))
+            waiting = sum(await pipe.execute())
         if waiting:
             raise RefusedError(
                 f"{waiting:,} messages for {name} are still waiting", remedy="Let them leave, or delete them first."

@@ -15,7 +15,7 @@ from pipeline import keys
 from pipeline.address import local_key
 from pipeline.directory.change import Change
 from pipeline.directory.directory import Directory
-from pipeline.directory.model import Address, decode_address, decode_domain
+from pipeline.directory.model import Address, decode_address, decode_domain, decode_hold
 from pipeline.events import (
     AddressesRemoved,
     AddressesSet,
@@ -23,6 +23,8 @@ from pipeline.events import (
     DomainRemoved,
     DomainSet,
     Recorded,
+    ServerHeld,
+    ServerResumed,
     SyncRemoved,
     SyncSet,
 )
@@ -119,6 +121,16 @@ async def _undo(directory: Directory, change: Change, event: DirectoryEvent) -> 
         await _undo_addresses_set(directory, change, event)
     elif isinstance(event, AddressesRemoved):
         await _undo_addresses_removed(directory, change, event)
+    elif isinstance(event, ServerHeld | ServerResumed):
+        _undo_server(directory, change, event)
+
+
+def _undo_server(directory: Directory, change: Change, event: ServerHeld | ServerResumed) -> None:
+    left = decode_hold(event.after) if isinstance(event, ServerHeld) else None
+    there = directory.server_hold(event.server)
+    if there != left:
+        raise RefusedError(f"{event.server} was held or resumed again since", remedy=LATER)
+    change.set_server(event.server, decode_hold(event.before) if event.before else None, there)
 
 
 async def _undo_set(directory: Directory, change: Change, event: DomainSet) -> None:

@@ -20,13 +20,18 @@ class Kind(enum.StrEnum):
 
 
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Mail is accepted and kept, and none is forwarded until somebody says so."""
+    """Of a domain, or of a server: mail is accepted and kept, and none is forwarded until it ends."""
 
     since: int
     reason: str
     by: str
+    until: int = 0
+    """When it ends by itself (ns); 0: when somebody says so."""
     probed: bool = False
     """It was set because of what the server said, and ends by itself when the server takes a message again."""
+
+    def holds(self, now: int) -> bool:
+        return not self.until or now < self.until
 
 
 class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -83,6 +88,7 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 LANGUAGES: Final = ("en", "de")
 
+decode_hold: Final = msgspec.msgpack.Decoder(Hold).decode
 encode: Final = msgspec.msgpack.Encoder().encode
 decode_domain: Final = msgspec.msgpack.Decoder(Domain).decode
 decode_address: Final = msgspec.msgpack.Decoder(Address).decode

@@ -19,8 +19,17 @@ import msgspec
 from pipeline import keys
 from pipeline.address import local_key
 from pipeline.directory.inherit import effective, home
-from pipeline.directory.model import Address, Domain, decode_address, decode_domain
-from pipeline.events import AddressesRemoved, AddressesSet, AnyEvent, DomainRemoved, DomainSet, decode
+from pipeline.directory.model import Address, Domain, Hold, decode_address, decode_domain, decode_hold
+from pipeline.events import (
+    AddressesRemoved,
+    AddressesSet,
+    AnyEvent,
+    DomainRemoved,
+    DomainSet,
+    ServerHeld,
+    ServerResumed,
+    decode,
+)
 from pipeline.faults import CorruptError, StoreError
 from pipeline.servers import parsed
 from pipeline.store import Store, faults
@@ -44,6 +53,7 @@ class Reading:
         self._entry = "0"
         """The last entry of the log that is in memory."""
         self._domains: Mapping[str, Domain] = {}
+        self._servers: Mapping[str, Hold] = {}
         self._known: dict[str, dict[str, int]] = {}
         """Domain -> key -> until when the address is accepted (ns), 0 without an end."""
         self._known_count = 0
@@ -74,6 +84,14 @@ class Reading:
         """As `home`, but asks the store before it says that there is none. Raises StoreAwayError."""
         await self.find(name)
         return self.home(name)
+
+    def held_servers(self) -> Mapping[str, Hold]:
+        """HOST:PORT -> its hold, which may be over. The mapping never changes: a change makes a new one."""
+        return self._servers
+
+    def server_hold(self, server: str) -> Hold | None:
+        """From memory, at most a second old."""
+        return self._servers.get(server)
 
     async def takes_smtputf8(self, domain: Domain) -> bool:
         """Whether the servers of a home domain are known to take internationalised mail (RFC 6531): as the domain says, or as they
@@ -192,7 +210,9 @@ class Reading:
             pipe.hget(keys.DIRECTORY_HEAD, "v")
             pipe.xrevrange(keys.DIRECTORY_LOG, count=1)
             pipe.hgetall(keys.DOMAINS)
-            version, last, rows = await pipe.execute()
+            pipe.hgetall(keys.SERVERS)
+            version, last, rows, servers = await pipe.execute()
+        self._servers = {name.decode(): decode_hold(data) for name, data in servers.items()}
         self._domains = {name.decode(): decode_domain(data) for name, data in rows.items()}
         self._known = {}
         self._known_count = 0
@@ -224,6 +244,10 @@ class Reading:
         elif isinstance(event, DomainRemoved):
             domains.pop(event.domain, None)
             self._known_count -= len(self._known.pop(event.domain, ()))
+        elif isinstance(event, ServerHeld):
+            self._servers = {**self._servers, event.server: decode_hold(event.after)}
+        elif isinstance(event, ServerResumed):
+            self._servers = {name: hold for name, hold in self._servers.items() if name != event.server}
         elif isinstance(event, AddressesSet | AddressesRemoved):
             known = self._known.get(event.domain)
             if known:

@@ -8,7 +8,8 @@
 --   renew    extends the slot and its messages to `time`; 0 when the slot was lost
 --   release  gives the slot back, makes its messages free at `time`, and the domain due if something waits
 --   untried  as release, of a slot that was taken and not used: the claim's word on the next attempt is taken back
---   take     takes one message out of reach of the deliverers until `time`; 0 when one of them has it in hand
+--   take     takes one message out of reach of the deliverers until `time`; 0 when one of them has it in hand. Behind its
+--            id: the time of its own next attempt; with that as score it is in nobody's hands
 -- Returns 1 or 0.
 
 local due, queue, slots, route = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -18,7 +19,9 @@ if verb == 'take' then
   redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
   local at = redis.call('ZSCORE', queue, ARGV[7])
   if not at then return 1 end
-  if redis.call('ZCARD', slots) > 0 and tonumber(at) > tonumber(now) then return 0 end
+  if redis.call('ZCARD', slots) > 0 and tonumber(at) > tonumber(now) and tonumber(at) ~= tonumber(ARGV[8]) then
+    return 0
+  end
   redis.call('ZADD', queue, time, ARGV[7])
   return 1
 end

@@ -19,6 +19,8 @@ class DomainBooks(msgspec.Struct, frozen=True, kw_only=True):
     delivered: int = 0
     failed: int = 0
     discarded: int = 0
+    redirected: int = 0
+    """To somebody else, as a message of its own."""
     waiting: int = 0
     quarantined: int = 0
     messages: int = 0
@@ -31,7 +33,8 @@ class DomainBooks(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def difference(self) -> int:
         """Recipients received and not accounted for; below 0: accounted for more than once."""
-        return self.received - self.delivered - self.failed - self.discarded - self.waiting - self.quarantined
+        ended = self.delivered + self.failed + self.discarded + self.redirected
+        return self.received - ended - self.waiting - self.quarantined
 
     @property
     def balanced(self) -> bool:

@@ -27,6 +27,7 @@ _PLACES: Final = {
     Stage.RECEIVED: WAITING,
     Stage.SCANNED: WAITING,
     Stage.QUEUED: WAITING,
+    Stage.HELD: WAITING,
     Stage.QUARANTINED: QUARANTINED,
 }
 POLL: Final = 0.05

@@ -37,11 +37,15 @@ class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
     oldest_id: str = ""
     backing_off: int = 0
     """Messages that wait by themselves, while the route may be open (greylisting, mailbox full)."""
+    held: int = 0
+    """Messages that somebody holds, or whose end is planned, each by itself."""
     server: str = ""
     """The one dialled last, else the first of the route."""
     state: str = "open"
     """open; deferred: no server can be used until `next_try`; held: nothing is sent until somebody says so."""
     hold: Hold | None = None
+    server_hold: Hold | None = None
+    """Of `server`, when no other server of the route can be used."""
     since: int | None = None
     """Start of the outage."""
     tries: int = 0
@@ -84,6 +88,7 @@ class WaitingMessage(msgspec.Struct, frozen=True, kw_only=True):
     tries: int
     next_try: int
     """0: whenever its domain is tried."""
+    held: bool = False
 
 
 async def read_queue(
@@ -93,14 +98,17 @@ async def read_queue(
     *,
     routes: Mapping[str, Sequence[str]] | None = None,
     holds: Mapping[str, Hold] | None = None,
+    held_servers: Mapping[str, Hold] | None = None,
 ) -> QueueReport:
-    """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one."""
+    """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one;
+    `held_servers`: HOST:PORT -> its hold.
+    """
     domains: list[DomainQueue] = []
     for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
         domains += await _read(redis, some, routes or {})
     if domain is not None and not domains:
         domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {})]
-    domains = [_held(one, (holds or {}).get(one.domain)) for one in domains]
+    domains = [_held(one, (holds or {}).get(one.domain), held_servers or {}, routes or {}) for one in domains]
     shown = [one for one in domains if one.messages or domain is not None]
     return QueueReport(
         domains=tuple(shown),
@@ -135,7 +143,7 @@ def _domain(
     domain: str, fields: tuple[Any, ...], rows: Sequence[bytes | None] | None, routes: Mapping[str, Sequence[str]]
 ) -> DomainQueue:
     counts, route, oldest, backing_off, earliest = fields
-    recipients, messages, size, odd = numbers(counts, FIELDS)
+    recipients, messages, size, odd, held = numbers(counts, FIELDS)
     found = [decoded(decode_row, row, NAME) if row else None for row in rows or ()]
     first = found[0] if oldest and found else None
     earliest_row = found[-1] if earliest and found else None
@@ -151,18 +159,27 @@ def _domain(
         oldest=first.since if first else None,
         oldest_id=oldest[0].decode() if first else "",
         backing_off=backing_off,
+        held=held,
         server=route[b"server"].decode() if b"server" in route else configured[0],
         state="deferred" if down else "open",
         since=down.since if down else None,
         tries=down.tries if down else 0,
-        next_try=max(own, down.next_try if down else 0) if messages else None,
+        next_try=max(own, down.next_try if down else 0) if messages > held else None,
         error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
         odd=odd,
     )
 
 
-def _held(domain: DomainQueue, hold: Hold | None) -> DomainQueue:
-    return domain if hold is None else msgspec.structs.replace(domain, state="held", hold=hold, next_try=None)
+def _held(
+    domain: DomainQueue, hold: Hold | None, servers: Mapping[str, Hold], routes: Mapping[str, Sequence[str]]
+) -> DomainQueue:
+    if hold is not None:
+        return msgspec.structs.replace(domain, state="held", hold=hold, next_try=None)
+    used = routes.get(domain.domain) or (domain.server,)
+    kept = [servers[server] for server in used if server in servers]
+    if kept and len(kept) == len(used):
+        return msgspec.structs.replace(domain, state="held", server=used[0], server_hold=kept[0], next_try=None)
+    return domain
 
 
 def _first(times: Any) -> int | None:
@@ -204,6 +221,7 @@ async def read_waiting(
             WaitingMessage(
                 id=name.decode(), domain=domain, recipients=tuple(row.waiting), size=row.size, since=row.since,
                 tries=row.tries, next_try=row.next_try,
+                held=bool(row.held),
             )
             for name, row in ((name, decoded(decode_row, data, NAME)) for name, data in zip(ids, rows, strict=True) if data)
         ]  # fmt: skip

@@ -31,7 +31,7 @@ from tests.support.examples import ANNA, AT, BEN, DOMAIN, event, received
 from tests.support.histories import folded, impossible, legal, recorded
 
 ALL = [Queue(), Failures(7), Books(), Refusals()]
-WAITING = (Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED)
+WAITING = (Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED, Stage.HELD)
 ID = new_id(AT, 0, 1)
 
 seeds = st.integers(0, 2**32)
@@ -61,6 +61,8 @@ def test_the_queue_holds_exactly_the_recipients_that_wait_and_since_when(seed, c
         if waiting := len(message.addresses(*WAITING)):
             counts = expected.setdefault("d:" + message.domain, Counter())
             counts.update(recipients=waiting, messages=1, bytes=message.size)
+            if message.addresses(Stage.HELD):
+                counts["held"] += 1
     assert {key: view.counts(key) for key in view.hashes if key.startswith("d:")} == expected
     assert {name: decode_row(row).since for name, row in view.hashes.get("live", {}).items()} == waiting_since(events)
     scores = {
@@ -89,7 +91,7 @@ def test_the_books_of_legal_histories_balance_and_agree_with_the_messages(seed, 
     view = folded(Books(), events, cuts)
     stages = {
         "delivered": (Stage.DELIVERED,), "failed": (Stage.FAILED,), "discarded": (Stage.DISCARDED,),
-        "waiting": WAITING, "quarantined": (Stage.QUARANTINED,),
+        "waiting": WAITING, "quarantined": (Stage.QUARANTINED,), "redirected": (Stage.REDIRECTED,),
     }  # fmt: skip
     for domain in {message.domain for message in messages.values()}:
         mine = [message for message in messages.values() if message.domain == domain]

@@ -15,16 +15,21 @@ from pipeline.events import (
     Event,
     Failed,
     Finding,
+    Held,
     MessageEvent,
     Quarantined,
     Queued,
     Received,
     RecipientSpec,
+    Redirected,
     Refused,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Scanned,
+    ServerHeld,
+    ServerResumed,
     SyncRan,
     SyncRemoved,
     SyncSet,
@@ -39,6 +44,7 @@ SECOND = 1_000_000_000
 DOMAIN = "example.test"
 ANNA = "anna@example.test"
 BEN = "ben@example.test"
+CARL = "carl@other.test"
 SENDER = "sender@elsewhere.test"
 
 ATTEMPT = Attempt(
@@ -79,6 +85,11 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Undeliverable: lambda: Undeliverable(
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
+        Held: lambda: Held(**named, by="cli:root", reason="to be looked at"),
+        Resumed: lambda: Resumed(**named, by="cli:root", size=1234),
+        Redirected: lambda: Redirected(
+            **named, to=CARL, by="cli:root", reason="on leave", message="1m84e0vay17zh0a2pptx07", size=1234
+        ),
     }[kind]()
     assert isinstance(made, MessageEvent)
     return made
@@ -88,9 +99,11 @@ PATH_TO = {
     Stage.RECEIVED: (Received,),
     Stage.SCANNED: (Received, Scanned),
     Stage.QUEUED: (Received, Scanned, Queued),
+    Stage.HELD: (Received, Scanned, Queued, Held),
     Stage.QUARANTINED: (Received, Scanned, Quarantined),
     Stage.FAILED: (Received, Scanned, Queued, Failed),
     Stage.DISCARDED: (Received, Scanned, Quarantined, Discarded),
+    Stage.REDIRECTED: (Received, Scanned, Queued, Redirected),
     Stage.DELIVERED: (Received, Scanned, Queued, Delivered),
 }
 
@@ -152,4 +165,18 @@ ONE_OF_EACH: tuple[Event, ...] = (
         at=AT, domain=DOMAIN, by="syncer", name="office", run=3, result="applied", found=5000, added=12, changed=3,
         removed=4, problems=("cn=x: no address",), problem_count=1, took=340_000_000, change=9, note="on schedule",
     ),
+    Held(
+        at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", reason="wrong address", until=AT + 600 * SECOND,
+        then="bounce", action="1m84e0vay17zh0a2pptx00",
+    ),
+    Resumed(at=AT, domain=DOMAIN, recipients=(ANNA,), by="cli:root", undoes="1m84e0vay17zh0a2pptx00", size=1234),
+    Redirected(
+        at=AT, domain=DOMAIN, recipients=(ANNA,), to=CARL, by="cli:root", reason="on leave",
+        message="1m84e0vay17zh0a2pptx07", sender=SENDER, size=1234,
+    ),
+    ServerHeld(
+        at=AT, domain="", by="cli:root", server="mx.example.test:25", reason="new machine", until=AT + SECOND,
+        after=b"\x80", change=10,
+    ),
+    ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
 )  # fmt: skip

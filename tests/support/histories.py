@@ -14,13 +14,16 @@ from pipeline.events import (
     Discarded,
     Event,
     Failed,
+    Held,
     Quarantined,
     Queued,
     Received,
     RecipientSpec,
     Recorded,
+    Redirected,
     Refused,
     Released,
+    Resumed,
     RouteDeferred,
     RouteOpened,
     Scanned,
@@ -47,6 +50,9 @@ KINDS = (
     Failed,
     Undeliverable,
     Warned,
+    Held,
+    Resumed,
+    Redirected,
 )
 
 
@@ -95,6 +101,12 @@ def make(
         return Discarded(**named, reason=rng.choice(["policy", "retention", "deleted"]), size=size)
     if kind is Deferred:
         return Deferred(**tried, next_try=at + rng.randrange(1, 900) * SECOND)
+    if kind is Held:
+        return Held(**named, by="test", reason="x", until=rng.choice([0, at + SECOND]), then=rng.choice(["", "bounce"]))
+    if kind is Resumed:
+        return Resumed(**named, by="test", size=size)
+    if kind is Redirected:
+        return Redirected(**named, to="x@elsewhere.test", by="test", reason="x", message="x", size=size)
     if kind is Delivered:
         return Delivered(**tried)
     if kind is Warned:
@@ -159,7 +171,7 @@ def _next(rng: random.Random, message: Message | None, domain: str, at: int) -> 
     here = message.addresses(Stage(stage))
     chosen = tuple(rng.sample(here, rng.randrange(1, len(here) + 1)))
     if kind == "Discarded":  # may speak of copies in different places at once
-        anywhere = message.addresses(Stage.QUEUED, Stage.QUARANTINED)
+        anywhere = message.addresses(Stage.QUEUED, Stage.HELD, Stage.QUARANTINED)
         chosen = tuple(dict.fromkeys((*chosen, *rng.sample(anywhere, rng.randrange(len(anywhere) + 1)))))
     return make(rng, next(one for one in KINDS if one.__name__ == kind), domain, chosen, at, message.size)
 

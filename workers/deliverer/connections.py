@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from pipeline.diagnosis import Diagnosis
+from pipeline.directory import Hold
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
 from pipeline.gateways import Ours, known
@@ -60,6 +61,14 @@ class RouteDown(Exception):
 
 class ServerBusy(Exception):
     """All connections that the server is allowed are in use, and enough slots wait for one."""
+
+
+def on_hold(target: Target) -> Attempt:
+    """In place of the words of a server that is not dialled because somebody holds it. Who and why is in the directory: these
+    words may come before a sender.
+    """
+    words = "Mail to this server is on hold."
+    return Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=words)
 
 
 class Connection:
@@ -112,7 +121,7 @@ class Connections:
         route = self._route(domain)
         # Only the first: a connection to a backup that another domain left open is no reason to pass over the preferred server.
         first = ordered(parsed(route), random.random)
-        kept = self._take_idle(first[0].name) if first else None
+        kept = self._take_idle(first[0].name) if first and self._hold_of(first[0].name) is None else None
         if kept is not None:
             kept.route = route
             return kept
@@ -125,6 +134,13 @@ class Connections:
             down: set[str] = set()
             busy = ""
             for target in targets:
+                hold = self._hold_of(target.server)
+                if hold is not None:
+                    attempts.append(on_hold(target))
+                    down.add(target.server)
+                    look = self._wiring.clock() + self._wiring.retry_of(domain).interval
+                    until = max(until, min(hold.until or look, look))
+                    continue
                 kept = self._take_idle(target.server)
                 if kept is not None:
                     kept.route = route
@@ -163,7 +179,7 @@ class Connections:
         """Whether a borrowed connection may take another message of `domain`."""
         limit = self._wiring.settings.messages_per_connection
         fit = connection.session.usable and connection.session.sent < limit
-        return fit and connection.route == self._route(domain)
+        return fit and connection.route == self._route(domain) and self._hold_of(connection.server) is None
 
     def wanted(self, connection: Connection) -> bool:
         """Whether somebody waits for a connection to this server."""
@@ -201,6 +217,11 @@ class Connections:
         """Empty for a domain that is not ours, where a bounce goes by MX."""
         found = self._wiring.directory.home(domain)
         return found.route if found else ()
+
+    def _hold_of(self, server: str) -> Hold | None:
+        """What keeps mail from a server just now, whichever domain's it is."""
+        hold = self._wiring.directory.server_hold(server)
+        return hold if hold is not None and hold.holds(self._wiring.clock()) else None
 
     async def _targets(self, domain: str) -> Sequence[Target]:
         # The directory is asked whether it changed, so a new route holds from the next attempt on.

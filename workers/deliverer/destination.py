@@ -73,7 +73,7 @@ class Destination:
         await directory.refresh()
         if not self._is_held():
             return True
-        await schedule.put_off(self._partition, self._domain, self.next_try())
+        await schedule.put_off(self._partition, self._domain, self._looked_at_again())
         await directory.refresh()
         if not self._is_held():
             await schedule.retry_now(self._partition, self._domain, self._wiring.clock(), ())
@@ -91,7 +91,13 @@ class Destination:
 
     def _is_held(self) -> bool:
         home = self.home
-        return home is not None and home.hold is not None
+        return home is not None and home.hold is not None and home.hold.holds(self._wiring.clock())
+
+    def _looked_at_again(self) -> int:
+        """Of a held domain (ns): after an interval, or when its hold ends by itself."""
+        home = self.home
+        until = home.hold.until if home is not None and home.hold is not None else 0
+        return min(self.next_try(), until or self.next_try())
 
     # What is known of the server
 

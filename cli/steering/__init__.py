@@ -1,0 +1,1 @@
+"""Steering what waits: `gatepost queue hold`, `resume`, `redirect`, `bounce`, `delete` and `undo`."""

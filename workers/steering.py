@@ -1,0 +1,224 @@
+"""Making happen what a postmaster decides about waiting mail: the decisions are in `pipeline/steering.py`.
+
+A message in a deliverer's hands is left to it: it is waited for, a bounded time, and then said to be on its way. So what is
+recorded here never contradicts what a server is being told at the same moment. Two people at once, and one person twice, end
+as one step and nothing, or as one step and the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any, Final
+
+from pipeline import keys, steering
+from pipeline.events import MessageEvent, encode
+from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
+from pipeline.ids import partition_for, partition_of
+from pipeline.rerouting import forgiven
+from pipeline.state import Message, Stage
+from pipeline.steps import Effect, decode_route, message_step
+from pipeline.store import faults
+from workers.wiring import Wiring
+
+TRIES: Final = 5
+PATIENCE: Final = 10.0
+"""Seconds for a store that is away, and for a deliverer to be done with a message; a person waits no longer."""
+LOOK: Final = 0.1
+"""Seconds between two looks whether a deliverer is done."""
+PAGE: Final = 500
+
+Decided = Callable[[Message, int], Sequence[MessageEvent]]
+
+
+async def live_or_refuse(wiring: Wiring, message_id: str) -> Message:
+    """A live message. Raises NotFoundError, and RefusedError when it has met its end."""
+    partition = partition_of(message_id)
+    if partition < wiring.store.partitions:
+        (message,) = await wiring.schedule.heads(partition, [message_id])
+        if message is not None:
+            return message
+        if await wiring.log.holds(message_id):
+            raise RefusedError(f"{message_id} is finished", remedy=f"See `gatepost trace {message_id}`.")
+    raise NotFoundError(
+        f"no message {message_id}", remedy="The id is in the reply to the sender, and in `gatepost queue list`."
+    )
+
+
+class Steering:
+    """`by`: who decides, as it is recorded. All calls say whether something changed: asked for twice, it is so already.
+
+    They raise NotFoundError, RefusedError (also for what is in a deliverer's hands for longer than `patience`),
+    ConflictError when others were faster each time, and StoreAwayError.
+    """
+
+    def __init__(self, wiring: Wiring, *, by: str, patience: float = PATIENCE) -> None:
+        self._wiring = wiring
+        self._by = by
+        self._patience = patience
+
+    async def hold(self, message_id: str, *, reason: str, until: int = 0) -> bool:
+        return await self._decide(
+            message_id, lambda message, now: steering.held(message, by=self._by, reason=reason, now=now, until=until)
+        )
+
+    async def resume(self, message_id: str, *, reason: str = "") -> bool:
+        return await self._decide(
+            message_id, lambda message, now: steering.resumed(message, by=self._by, reason=reason, now=now)
+        )
+
+    async def plan(self, message_id: str, *, then: str, reason: str, until: int, action: str) -> bool:
+        """Its end at `until`, which the janitor sees to."""
+        return await self._decide(
+            message_id,
+            lambda message, now: steering.planned(
+                message, then=then, by=self._by, reason=reason, now=now, until=max(now, until), action=action
+            ),
+        )
+
+    async def undo(self, message_id: str, *, action: str = "") -> bool:
+        return await self._decide(
+            message_id, lambda message, now: steering.undone(message, by=self._by, now=now, action=action)
+        )
+
+    async def redirect(self, message_id: str, *, to: str, reason: str) -> str:
+        """To somebody else; the id of the message that goes there."""
+        made = ""
+
+        async def act(message: Message, now: int) -> bool:
+            nonlocal made
+            made = await self._redirect(message, to, reason, now)
+            return True
+
+        await self._at_rest(message_id, lambda message, _: bool(steering.leaving(message)), act)
+        return made
+
+    async def _decide(self, message_id: str, decided: Decided) -> bool:
+        async def act(message: Message, now: int) -> bool:
+            events = decided(message, now)
+            return bool(events) and await self._commit(message, events, now)
+
+        return await self._at_rest(message_id, lambda message, now: bool(decided(message, now)), act)
+
+    async def _at_rest(
+        self,
+        message_id: str,
+        wanted: Callable[[Message, int], bool],
+        act: Callable[[Message, int], Any],
+    ) -> bool:
+        """Act on a message that no deliverer has in hand; again from the start when somebody was faster."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._patience
+        conflicts = 0
+        while True:
+            message = await live_or_refuse(self._wiring, message_id)
+            now = self._wiring.clock()
+            if not wanted(message, now):
+                return False
+            if not await self._free(message, now):
+                if loop.time() > deadline:
+                    raise RefusedError(
+                        f"{message_id} is being delivered just now",
+                        remedy=f"See what comes of it: gatepost trace {message_id}.",
+                    )
+                await asyncio.sleep(LOOK)
+                continue
+            try:
+                return bool(await act(message, now))
+            except ConflictError:
+                conflicts += 1
+                if conflicts == TRIES:
+                    raise
+
+    async def _free(self, message: Message, now: int) -> bool:
+        """Whether it is out of the deliverers' reach now: what is not queued always is."""
+        if not message.addresses(Stage.QUEUED):
+            return True
+        return await self._wiring.schedule.take(message, partition_of(message.id), now)
+
+    async def _commit(
+        self, message: Message, events: Sequence[MessageEvent], now: int, also: Sequence[Effect] = ()
+    ) -> bool:
+        step, after = message_step(message, events, now=now, also=also)
+        body_is_cold = await self._wiring.log.commit(step, patience=PATIENCE)
+        if body_is_cold and not after.live:
+            await self._wiring.bodies.drop_cold(message.id)
+        return True
+
+    async def _redirect(self, message: Message, to: str, reason: str, now: int) -> str:
+        """The new message waits in the outbox, as a bounce does, until it is one: it may belong to another partition.
+
+        A body on disk gets its second name before the step, and loses it when the step did not happen.
+        """
+        wiring = self._wiring
+        event, received = steering.redirected(
+            message, to=to, by=self._by, reason=reason, now=now, lifetime=int(wiring.settings.queue_lifetime),
+            partition=partition_for(to.rpartition("@")[2], wiring.store.partitions),
+        )  # fmt: skip
+        partition, new = partition_of(message.id), event.message
+        with faults():
+            hot = await wiring.store.redis.get(keys.body(partition, message.id))
+        words: tuple[bytes | str, ...] = ("b", hot) if hot is not None else ("b", b"", "c", b"1")
+        entry: Effect = ("XADD", keys.outbox(partition), "*", "id", new, "m", message.id, "e", encode(received), *words)
+        effects = [entry]
+        if hot is None:
+            effects.append(("SADD", keys.promised(partition), new))
+            await asyncio.to_thread(wiring.bodies.cold.share, message.id, new)
+        try:
+            await self._commit(message, (event,), now, effects)
+        except (ConflictError, CorruptError):
+            if hot is None:
+                wiring.bodies.cold.drop(new)
+            raise
+        return new
+
+
+async def domains_behind(wiring: Wiring, server: str) -> list[str]:
+    """The domains with waiting mail whose route has a server (HOST:PORT), or who met it when they were tried last."""
+    await wiring.directory.refresh()
+    found: list[str] = []
+    for partition in range(wiring.store.partitions):
+        with faults():
+            names: Any = await wiring.store.redis.zrange(keys.due(partition), 0, -1)
+        for start in range(0, len(names), PAGE):
+            some = [name.decode() for name in names[start : start + PAGE]]
+            with faults():
+                pipe = wiring.store.redis.pipeline(transaction=False)
+                for domain in some:
+                    pipe.hget(keys.route(partition, domain), "m")
+                states = [decode_route(data) for data in await pipe.execute()]
+            for domain, state in zip(some, states, strict=True):
+                home = wiring.directory.home(domain)
+                if server in forgiven(home.route if home is not None else (), state):
+                    found.append(domain)
+    return found
+
+
+async def retry_domain(wiring: Wiring, domain: str) -> int:
+    """Make a domain due at once, its servers forgiven; how many messages wait for it."""
+    partition = partition_for(domain, wiring.store.partitions)
+    known = await wiring.directory.find_home(domain)
+    state = await wiring.schedule.route(partition, domain)
+    servers = forgiven(known.route if known else (), state)
+    return await wiring.schedule.retry_now(partition, domain, wiring.clock(), servers)
+
+
+async def retry_server(wiring: Wiring, server: str) -> dict[str, int]:
+    """As `retry_domain` for each domain with waiting mail that uses a server."""
+    return {domain: await retry_domain(wiring, domain) for domain in await domains_behind(wiring, server)}
+
+
+async def planned_messages(wiring: Wiring) -> AsyncIterator[Message]:
+    """Those whose end is planned, the next ones of each partition first."""
+    for partition in range(wiring.store.partitions):
+        start = 0
+        while True:
+            with faults():
+                rows: Any = await wiring.store.redis.zrange(keys.ends(partition), start, start + PAGE - 1)
+            names = [name.decode() for name in rows]
+            for message in await wiring.schedule.heads(partition, names):
+                if message is not None and message.hold is not None and message.hold.then:
+                    yield message
+            if len(rows) < PAGE:
+                break
+            start += PAGE
