@@ -141,7 +141,7 @@ def test_a_hold_with_an_end_lets_mail_flow_then():
 
 def test_held_mail_ends_when_its_lifetime_does_and_planned_mail_as_planned():
     free = message_in(Stage.QUEUED)
-    at = {"now": free.expires, "route": None, "unsent": sent, "partition_of_sender": 0}
+    at = {"now": free.expires, "route": None, "unsent": sent, "partition_of_sender": 0, "retention": SECOND}
     (failed,) = expired(after(free, *steering.held(free, reason="x", **BY)), **at)
     assert failed.reason == "expired"
     assert expired(after(free, *plan(free)), **at) == ()
@@ -149,7 +149,7 @@ def test_held_mail_ends_when_its_lifetime_does_and_planned_mail_as_planned():
 
 def test_a_delivery_that_happened_is_recorded_of_a_held_copy_too_and_nothing_else():
     message = after(message_in(Stage.QUEUED), *plan(message_in(Stage.QUEUED)))
-    at = {"now": NOW, "next_try": LATER, "unsent": sent, "partition_of_sender": 0}
+    at = {"now": NOW, "next_try": LATER, "unsent": sent, "partition_of_sender": 0, "retention": SECOND}
     for kind, stage in ((Kind.ACCEPTED, Stage.DELIVERED), (Kind.REFUSED, Stage.HELD), (Kind.DEFERRED, Stage.HELD)):
         events = answered(message, {ANNA: Outcome(kind=kind, attempt=ATTEMPT)}, **at)
         assert after(message, *events).stage is stage
@@ -212,7 +212,15 @@ def moved(message: Message, move: str, now: int):
             case _:
                 kind = Kind.ACCEPTED if move == "deliver" else Kind.DEFERRED
                 outcome = {ANNA: Outcome(kind=kind, attempt=ATTEMPT)}
-                return answered(message, outcome, now=now, next_try=now + SECOND, unsent=sent, partition_of_sender=0)
+                return answered(
+                    message,
+                    outcome,
+                    now=now,
+                    next_try=now + SECOND,
+                    unsent=sent,
+                    partition_of_sender=0,
+                    retention=SECOND,
+                )
     except RefusedError:
         return ()
 
