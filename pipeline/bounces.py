@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from pipeline import dsn
@@ -22,8 +23,13 @@ def header_of(content: Buffer) -> bytes:
 
 
 def unsent(message: Message, content: Buffer) -> Callable[[Recipient], str]:
-    """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks."""
-    return lambda recipient: reasons.unsent(message, recipient, header_of(content))
+    """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks, and then once."""
+
+    @functools.cache
+    def unreturned() -> str:
+        return reasons.unreturned(message, header_of(content))
+
+    return lambda recipient: reasons.unasked(recipient) or unreturned()
 
 
 def sender_partition(message: Message, partitions: int) -> int:
