@@ -52,6 +52,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
+            ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),
             ("trace", "cli.trace:trace", "Everything that happened to one message."),
         ),

@@ -41,7 +41,9 @@ def kept_as(message: Message, recipient: Recipient) -> str:
     """Why a copy lies in quarantine: undeliverable, or what the scan found; empty when it does not."""
     if recipient.stage is not Stage.QUARANTINED:
         return ""
-    return UNDELIVERABLE if recipient.unsent else message.reason or message.verdict
+    if recipient.unsent:
+        return UNDELIVERABLE
+    return message.verdict if message.verdict not in ("", "clean") else message.reason
 
 
 def _copy_form(message: Message, recipient: Recipient) -> dict[str, Any]:

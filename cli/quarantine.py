@@ -225,11 +225,13 @@ async def _scan_of(opened: Session, message: Message) -> Scanned | None:
 
 
 def _show(screen: Screen, message: Message, scanned: Scanned | None, now: int) -> None:
+    from cli.forms import UNDELIVERABLE
     from cli.render import clean, local, relative, size
     from cli.words import from_client, path, people, quoted
 
     kept_until = message.kept_until or message.expires
-    screen.say((message.id, "bold"), "  ", (clean(", ".join(_reasons(message))), "yellow"))
+    found = [message.reason if why != UNDELIVERABLE and message.reason else why for why in _reasons(message)]
+    screen.say((message.id, "bold"), "  ", (clean("; ".join(found)), "yellow"))
     screen.facts([
         ("sender", path(message.sender)),
         ("From", clean(scanned.header_from) if scanned else ""),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 
 from pipeline import dsn
@@ -22,8 +23,13 @@ def header_of(content: Buffer) -> bytes:
 
 
 def unsent(message: Message, content: Buffer) -> Callable[[Recipient], str]:
-    """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks."""
-    return lambda recipient: reasons.unsent(message, recipient, header_of(content))
+    """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks, and then once."""
+
+    @functools.cache
+    def unreturned() -> str:
+        return reasons.unreturned(message, header_of(content))
+
+    return lambda recipient: reasons.unasked(recipient) or unreturned()
 
 
 def sender_partition(message: Message, partitions: int) -> int:
@@ -45,9 +51,29 @@ def promise(
 
     `tried`: when the domain's servers were tried last, if what they said is why the message waits or waited; else 0.
     """
-    bounce_id, addresses = bounced(events)
+    bounce_id, _ = bounced(events)
     if not bounce_id:
         return ()
+    body = written(message, events, content, hostname=hostname, now=now, tried=tried, language=language)
+    received = bounce_received(
+        message, domain=message.sender.rpartition("@")[2], size=len(body), now=now, lifetime=lifetime,
+        utf8=dsn.needs_utf8(message),
+    )  # fmt: skip
+    return (promised_bounce(partition_of(message.id), message.id, bounce_id, received, body),)
+
+
+def written(
+    message: Message,
+    events: Sequence[MessageEvent],
+    content: Buffer,
+    *,
+    hostname: str,
+    now: int,
+    tried: int = 0,
+    language: str = FALLBACK,
+) -> bytes:
+    """The report that `events` promise, as bytes."""
+    bounce_id, addresses = bounced(events)
     failures = [
         _failure(recipient, event, tried)
         for event in events
@@ -55,15 +81,10 @@ def promise(
         for recipient in message.recipients
         if recipient.address in event.recipients and recipient.address in addresses
     ]
-    body = dsn.render(
+    return dsn.render(
         message=message, failures=failures, header=header_of(content), hostname=hostname, now=now, bounce_id=bounce_id,
         language=language,
     )  # fmt: skip
-    received = bounce_received(
-        message, domain=message.sender.rpartition("@")[2], size=len(body), now=now, lifetime=lifetime,
-        utf8=dsn.needs_utf8(message),
-    )  # fmt: skip
-    return (promised_bounce(partition_of(message.id), message.id, bounce_id, received, body),)
 
 
 def _failure(recipient: Recipient, event: Failed | Delivered | Warned, tried: int) -> dsn.Failure:

@@ -53,8 +53,7 @@ WORDS: Final = {
         failed_one="The message that you sent could not be delivered to the recipient below. It will not be tried again.",
         failed_all="The message that you sent could not be delivered to the {} recipients below. It will not be tried again.",
         failed_some="The message that you sent could not be delivered to {} of the recipients below. It will not be tried again.",
-        delayed="The message that you sent could not be delivered yet. You need not send it again: we go on trying until {}, and if it"
-        " cannot be delivered by then, we will tell you.",
+        delayed="The message that you sent could not be delivered yet. You need not send it again: we go on trying until {}.",
         relayed="You asked to be told when the message that you sent was delivered. This is all that can be said of it.",
         received="Received by us:",
         subject="Subject:",
@@ -68,8 +67,8 @@ WORDS: Final = {
         happened="The server {} was tried last, and this happened:",
         means="What this means: {}.",
         remedy="For the postmaster of {}: {}",
-        closing="If this does not tell you what to do, please show this report to the postmaster of the recipient's domain. It is the"
-        " answer of their mail server.",
+        closing="If this does not tell you what to do, please show this report to the postmaster of the recipient's domain. It shows"
+        " what happened at their mail server.",
     ),
     "de": Words(
         preamble="Dies ist ein Bericht ueber eine Nachricht von Ihnen, im MIME-Format.",
@@ -81,7 +80,7 @@ WORDS: Final = {
         failed_all="Ihre Nachricht konnte den {} Empfängern unten nicht zugestellt werden. Es wird nicht weiter versucht.",
         failed_some="Ihre Nachricht konnte {} der Empfänger unten nicht zugestellt werden. Es wird nicht weiter versucht.",
         delayed="Ihre Nachricht konnte noch nicht zugestellt werden. Bitte senden Sie sie nicht noch einmal: Wir versuchen es weiter bis"
-        " {}, und wenn sie bis dahin nicht zugestellt werden kann, melden wir uns.",
+        " {}.",
         relayed="Sie wollten wissen, wann Ihre Nachricht zugestellt ist. Mehr als das Folgende lässt sich darüber nicht sagen.",
         received="Bei uns seit:",
         subject="Betreff:",
@@ -95,8 +94,8 @@ WORDS: Final = {
         happened="Zuletzt wurde der Server {} versucht, dabei geschah dies:",
         means="Das heißt: {}.",
         remedy="Für den Postmaster von {}: {}",
-        closing="Wenn Ihnen das nicht weiterhilft, zeigen Sie diesen Bericht bitte dem Postmaster der Domain des Empfängers. Er enthält"
-        " die Antwort seines Mailservers.",
+        closing="Wenn Ihnen das nicht weiterhilft, zeigen Sie diesen Bericht bitte dem Postmaster der Domain des Empfängers. Er zeigt,"
+        " was bei seinem Mailserver geschah.",
     ),
 }  # fmt: skip
 

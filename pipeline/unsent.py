@@ -34,9 +34,17 @@ def unsent(message: Message, recipient: Recipient, header: bytes) -> str:
 
     Who asked for none gets none (RFC 3461 4.1).
     """
+    return unasked(recipient) or unreturned(message, header)
+
+
+def unasked(recipient: Recipient) -> str:
+    """What the sender's own wish says of one recipient."""
     notify = {word.strip() for word in recipient.notify.upper().split(",") if word.strip()}
-    if notify and "FAILURE" not in notify:
-        return "sender asked for none (NOTIFY)"
+    return "sender asked for none (NOTIFY)" if notify and "FAILURE" not in notify else ""
+
+
+def unreturned(message: Message, header: bytes) -> str:
+    """What the message says, for all its recipients."""
     return unwanted(message, header, suppressed=(b"ndr", b"all"))
 
 

@@ -36,6 +36,8 @@ COOL_EVERY: Final = 10.0
 SWEEP_EVERY: Final = 3600.0
 BATCH: Final = 500
 COOL_BATCH: Final = 64
+TOGETHER: Final = 64
+"""Messages in hand at once: their steps go in one call, with one fsync."""
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
 WARN_LATER: Final = 3600 * 1000
@@ -128,8 +130,14 @@ class Janitor:
             with faults():
                 ids = await self._store.redis.zrangebyscore(keys.warn(partition), "-inf", now // MS, start=0, num=BATCH)
             names = [name.decode() for name in ids]
-            for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
-                warned += await self._warn(partition, message_id, message)
+            heads = list(zip(names, await self._wiring.schedule.heads(partition, names), strict=True))
+            for start in range(0, len(heads), TOGETHER):
+                some = [self._warn(partition, *row) for row in heads[start : start + TOGETHER]]
+                done = await asyncio.gather(*some, return_exceptions=True)
+                for trouble in done:
+                    if isinstance(trouble, BaseException):
+                        raise trouble
+                warned += sum(outcome is True for outcome in done)
         return warned
 
     async def _warn(self, partition: int, message_id: str, message: Message | None) -> bool:
