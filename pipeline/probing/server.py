@@ -19,8 +19,8 @@ SLOW: Final = 5 * SECOND
 """Before a greeting: each new connection waits so long. Filters against spam make strangers wait for about 6 s."""
 SOON: Final = 21 * 86400 * SECOND
 """Before its end, a certificate is worth a word: a renewal at 30 days has failed by then."""
-EXPIRED: Final = "expired"
-"""In OpenSSL's words for what the dates of the certificate itself say as well."""
+DATES: Final = ("expired", "not yet valid")
+"""OpenSSL's words for what the dates of the certificate itself say as well."""
 NAMES_SHOWN: Final = 5
 
 
@@ -135,6 +135,7 @@ def _certificate(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
         yield finding("certificate-unreadable", weight, visit)
         return
     names = ", ".join(found.names[:NAMES_SHOWN]) or "-"
+    valid = found.not_before <= now <= found.not_after
     if found.not_after < now:
         yield finding("certificate-expired", weight, visit, days=(now - found.not_after) // (86400 * SECOND))
     elif found.not_before > now:
@@ -147,9 +148,9 @@ def _certificate(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
         yield finding("certificate-name", weight, visit, names=names, host=visit.host)
     if found.self_signed:
         yield finding("certificate-self-signed", weight, visit, names=names)
-    elif visit.tls.untrusted and not (found.not_after < now and EXPIRED in visit.tls.untrusted):
+    elif visit.tls.untrusted and (valid or not any(words in visit.tls.untrusted for words in DATES)):
         yield finding("certificate-untrusted", weight, visit, words=visit.tls.untrusted, issuer=found.issuer)
-    elif fits and found.not_before <= now <= found.not_after:
+    elif fits and valid:
         days = (found.not_after - now) // (86400 * SECOND)
         yield finding("certificate", Weight.GOOD, visit, names=names, issuer=found.issuer, days=days)
 
