@@ -61,7 +61,7 @@ class Watcher:
             say("  ", f"MX {preference} {clean(host)}")
         for name in lookup.names:
             found = ", ".join(name.addresses) or clean(name.problem)
-            closed = "".join(f"; not {address}: {clean(why)}" for address, why in name.closed if name.addresses)
+            closed = "".join(f"; not dialled: {clean(why)}" for _, why in name.closed if name.addresses)
             say("  ", f"{clean(name.server)}  {found}{closed}", (f"  ({clean(name.ours)})", BAD) if name.ours else "")
 
     def _began(self, visit: Visit, *, quick: bool) -> None:

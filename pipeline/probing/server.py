@@ -103,7 +103,10 @@ def _offers(visit: Visit, plan: Plan) -> Iterator[Finding]:
     if size is None:
         yield finding("size-unsaid", Weight.WARNING, visit, wanted=plan.size)
     elif 0 < size < plan.size:
-        yield finding("size-small", Weight.WARNING, visit, size=size, wanted=plan.size)
+        # The limit once more as a command takes it, without what separates thousands.
+        yield finding(
+            "size-small", Weight.WARNING, visit, size=size, wanted=plan.size, limit=str(size), domain=plan.domain
+        )
     elif size == 0:
         yield finding("size-any", Weight.GOOD, visit)
     else:
@@ -193,7 +196,7 @@ def _unknown(visit: Visit, plan: Plan, known: Answer | None) -> Iterator[Finding
         yield finding(kind, weight, visit, address=plan.random)
     elif random.refused:
         kind, weight = ("catch-all-here", Weight.WARNING) if plan.catch_all else ("unknown-refused", Weight.GOOD)
-        yield finding(kind, weight, visit, address=plan.random, words=_first(random))
+        yield finding(kind, weight, visit, address=plan.random, words=_first(random), domain=plan.domain)
     else:
         yield finding("unknown-unsaid", Weight.WARNING, visit, random, address=plan.random, words=_first(random))
 
