@@ -41,7 +41,7 @@ def about(visit: Visit, plan: Plan, now: int, *, reached_otherwise: bool = False
     yield from _sent(visit, plan)
 
 
-def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = None, **values: Any) -> Finding:
+def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = None, /, **values: Any) -> Finding:
     return Finding(
         kind=kind, weight=weight, where=visit.place, source=visit.source.address, values=values, answer=answer,
         software=visit.software,
@@ -49,6 +49,8 @@ def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = Non
 
 
 def _not_reached(visit: Visit, opened: Answer, *, reached_otherwise: bool) -> Finding:
+    if visit.no_way and visit.source.address:
+        return finding("no-source", Weight.BAD, visit, source=visit.source.address, words=_first(opened))
     if visit.no_way:
         return finding("no-way", Weight.WARNING if reached_otherwise else Weight.BAD, visit, family=visit.family)
     weight = Weight.WARNING if reached_otherwise else Weight.BAD

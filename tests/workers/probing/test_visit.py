@@ -129,7 +129,14 @@ async def test_a_source_address_that_is_not_ours_is_no_fault_of_the_server():
     async with Seeing() as server:
         report = await visited(server.port, sources=(Source("192.0.2.1", "x.example"),))
     assert server.clients == []
-    assert "no-way" in kinds(report)
+    assert kinds(report) == {"no-source": "bad"}
+
+
+async def test_an_address_of_the_other_family_is_no_source_for_a_server():
+    async with Seeing() as server:
+        report = await visited(server.port, sources=(Source("::1", "six.example"), Source("127.0.0.2", "two.example")))
+    assert server.clients == ["127.0.0.2"]
+    assert len(report.visits) == 1
 
 
 # What servers answer
