@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from cli.domain.common import arrow
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, Screen, clean, count, size
 from pipeline.probing import Finding, Report, Weight, texts
 from pipeline.probing.model import Line, Lookup, Plan, Visit
@@ -32,7 +33,7 @@ class Watcher:
         if self._asked != plan.domain:
             say((f"{self._asked} is an alias of {plan.domain}", QUIET))
         self._screen.facts([
-            ("servers", ", then ".join(map(clean, plan.route)) if plan.route else "those that its MX names"),
+            ("servers", clean(arrow(plan.route)) if plan.route else "those that its MX names"),
             ("recipient", clean(plan.known)),
             ("must not be there", clean(plan.random)),
             ("sender", f"{clean(plan.sender)}, and the null sender"),
@@ -61,7 +62,7 @@ class Watcher:
             say("  ", f"MX {preference} {clean(host)}")
         for name in lookup.names:
             found = ", ".join(name.addresses) or clean(name.problem)
-            closed = "".join(f"; not {address}: {clean(why)}" for address, why in name.closed if name.addresses)
+            closed = "".join(f"; not dialled: {clean(why)}" for _, why in name.closed if name.addresses)
             say("  ", f"{clean(name.server)}  {found}{closed}", (f"  ({clean(name.ours)})", BAD) if name.ours else "")
 
     def _began(self, visit: Visit, *, quick: bool) -> None:
@@ -78,7 +79,7 @@ class Watcher:
         """The findings, and what they come to."""
         say = self._screen.say
         say()
-        self._several = len({finding.where for finding in findings if finding.where}) > 1
+        self._several = len({visit.place for visit in report.visits}) > 1 or len(report.lookup.names) > 1
         for finding in findings:
             self._finding(finding)
         say()

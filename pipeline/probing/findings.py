@@ -33,18 +33,19 @@ def _names(lookup: Lookup, plan: Plan) -> Iterator[Finding]:
         yield Finding(kind="no-mx", weight=Weight.WARNING, values={"domain": plan.domain})
     usable = any(name.addresses and not name.ours for name in lookup.names)
     for name in lookup.names:
-        yield from _name(name, Weight.WARNING if usable and name.passing else Weight.BAD)
+        yield from _name(name, plan.domain, Weight.WARNING if usable and name.passing else Weight.BAD)
 
 
-def _name(name: Name, weight: Weight) -> Iterator[Finding]:
+def _name(name: Name, domain: str, weight: Weight) -> Iterator[Finding]:
     """`weight`: of a name that leads nowhere."""
     if name.ours:
-        yield Finding(kind="ourselves", weight=Weight.BAD, where=name.server, values={"words": name.ours})
+        ours: dict[str, str | int | float] = {"words": name.ours, "domain": domain}
+        yield Finding(kind="ourselves", weight=Weight.BAD, where=name.server, values=ours)
     elif name.problem and not name.closed:
         kind = "name-silent" if name.passing else "name"
         yield Finding(kind=kind, weight=weight, where=name.server, values={"words": name.problem})
     if name.closed:
-        words = ", ".join(f"{address}: {why}" for address, why in name.closed)
+        words = ", ".join(why for _, why in name.closed)
         open_ = Weight.WARNING if name.addresses else Weight.BAD
         yield Finding(kind="closed", weight=open_, where=name.server, values={"words": words})
     if name.addresses and not name.ours:

@@ -131,7 +131,7 @@ class Name(msgspec.Struct, frozen=True, kw_only=True):
     addresses: tuple[str, ...] = ()
     """Those that may be dialled."""
     closed: tuple[tuple[str, str], ...] = ()
-    """Addresses that may not be dialled, and why."""
+    """Addresses that may not be dialled, and why, in words that name the address too."""
     problem: str = ""
     """Why there is nothing to dial."""
     passing: bool = False

@@ -19,8 +19,8 @@ SLOW: Final = 5 * SECOND
 """Before a greeting: each new connection waits so long. Filters against spam make strangers wait for about 6 s."""
 SOON: Final = 21 * 86400 * SECOND
 """Before its end, a certificate is worth a word: a renewal at 30 days has failed by then."""
-EXPIRED: Final = "expired"
-"""In OpenSSL's words for what the dates of the certificate itself say as well."""
+DATES: Final = ("expired", "not yet valid")
+"""OpenSSL's words for what the dates of the certificate itself say as well."""
 NAMES_SHOWN: Final = 5
 
 
@@ -41,7 +41,7 @@ def about(visit: Visit, plan: Plan, now: int, *, reached_otherwise: bool = False
     yield from _sent(visit, plan)
 
 
-def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = None, **values: Any) -> Finding:
+def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = None, /, **values: Any) -> Finding:
     return Finding(
         kind=kind, weight=weight, where=visit.place, source=visit.source.address, values=values, answer=answer,
         software=visit.software,
@@ -49,6 +49,8 @@ def finding(kind: str, weight: Weight, visit: Visit, answer: Answer | None = Non
 
 
 def _not_reached(visit: Visit, opened: Answer, *, reached_otherwise: bool) -> Finding:
+    if visit.no_way and visit.source.address:
+        return finding("no-source", Weight.BAD, visit, source=visit.source.address, words=_first(opened))
     if visit.no_way:
         return finding("no-way", Weight.WARNING if reached_otherwise else Weight.BAD, visit, family=visit.family)
     weight = Weight.WARNING if reached_otherwise else Weight.BAD
@@ -103,7 +105,10 @@ def _offers(visit: Visit, plan: Plan) -> Iterator[Finding]:
     if size is None:
         yield finding("size-unsaid", Weight.WARNING, visit, wanted=plan.size)
     elif 0 < size < plan.size:
-        yield finding("size-small", Weight.WARNING, visit, size=size, wanted=plan.size)
+        # The limit once more as a command takes it, without what separates thousands.
+        yield finding(
+            "size-small", Weight.WARNING, visit, size=size, wanted=plan.size, limit=str(size), domain=plan.domain
+        )
     elif size == 0:
         yield finding("size-any", Weight.GOOD, visit)
     else:
@@ -135,6 +140,7 @@ def _certificate(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
         yield finding("certificate-unreadable", weight, visit)
         return
     names = ", ".join(found.names[:NAMES_SHOWN]) or "-"
+    valid = found.not_before <= now <= found.not_after
     if found.not_after < now:
         yield finding("certificate-expired", weight, visit, days=(now - found.not_after) // (86400 * SECOND))
     elif found.not_before > now:
@@ -147,9 +153,9 @@ def _certificate(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
         yield finding("certificate-name", weight, visit, names=names, host=visit.host)
     if found.self_signed:
         yield finding("certificate-self-signed", weight, visit, names=names)
-    elif visit.tls.untrusted and not (found.not_after < now and EXPIRED in visit.tls.untrusted):
+    elif visit.tls.untrusted and (valid or not any(words in visit.tls.untrusted for words in DATES)):
         yield finding("certificate-untrusted", weight, visit, words=visit.tls.untrusted, issuer=found.issuer)
-    elif fits and found.not_before <= now <= found.not_after:
+    elif fits and valid:
         days = (found.not_after - now) // (86400 * SECOND)
         yield finding("certificate", Weight.GOOD, visit, names=names, issuer=found.issuer, days=days)
 
@@ -192,7 +198,7 @@ def _unknown(visit: Visit, plan: Plan, known: Answer | None) -> Iterator[Finding
         yield finding(kind, weight, visit, address=plan.random)
     elif random.refused:
         kind, weight = ("catch-all-here", Weight.WARNING) if plan.catch_all else ("unknown-refused", Weight.GOOD)
-        yield finding(kind, weight, visit, address=plan.random, words=_first(random))
+        yield finding(kind, weight, visit, address=plan.random, words=_first(random), domain=plan.domain)
     else:
         yield finding("unknown-unsaid", Weight.WARNING, visit, random, address=plan.random, words=_first(random))
 

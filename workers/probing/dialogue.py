@@ -161,7 +161,7 @@ class Dialogue(asyncio.Protocol):
         if self._unread:
             # RFC 3207 4.2: what was said before the handshake is nobody's word.
             self._speaks_unasked()
-            raise ssl.SSLError(1, self._ended)
+            raise ConnectionAbortedError(self._ended)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(seconds):

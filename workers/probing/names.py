@@ -76,7 +76,8 @@ async def _dialled(line: str, plan: Plan, resolver: Resolver) -> tuple[Target, .
         return await resolve([line], plan.domain, resolver, plan.allowed)
     except RouteError as error:
         attempt = error.attempt
-        host = attempt.server.rpartition(":")[0].strip("[]")
+        host, _, port = attempt.server.rpartition(":")
+        host = host.strip("[]") if port.isdigit() else attempt.server
         closed = await _closed(host, resolver, plan.allowed)
         return Name(
             server=attempt.server, host=host, closed=closed, problem=attempt.reply,

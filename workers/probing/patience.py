@@ -17,7 +17,7 @@ class Patience(msgspec.Struct, frozen=True, kw_only=True):
     connect: float = 10.0
     greeting: float = 30.0
     """Some servers let strangers wait on purpose; the deliverer waits so long too."""
-    reply: float = 15.0
+    reply: float = 20.0
     handshake: float = 10.0
     dot: float = 20.0
     quit: float = 3.0

@@ -129,7 +129,10 @@ class Visitor:
             raise _Over
         greeting = await self._dialogue.hear_reply(Step.GREETING, self._share.at_most(self._patience.greeting))
         self._answers.append(greeting)
-        self._software = self._software or diagnosis.read().software_of(greeting.text)
+        if not self._software:
+            self._software = diagnosis.read().software_of(greeting.text)
+            if self._software:
+                self.note(f"by its greeting this is {self._software}")
         if greeting.code != 220:
             raise _Over
         await self._hello()

@@ -84,6 +84,13 @@ CASES: list[tuple[str, Weight, Report]] = [
         WARNING,
         report(visit(ended((Step.CONNECT, "Network is unreachable")), no_way=True, tls=None), visit()),
     ),
+    (
+        "no-source",
+        BAD,
+        report(
+            visit(ended((Step.CONNECT, "Cannot assign")), no_way=True, source=Source(address="192.0.2.9"), tls=None)
+        ),
+    ),
     ("connect", BAD, report(visit(ended((Step.CONNECT, "Connection refused")), tls=None))),
     ("connect", WARNING, report(visit(ended((Step.CONNECT, "Connection refused")), tls=None), visit())),
     ("greeting-silent", BAD, report(visit(ended((Step.GREETING, SILENT)), tls=None))),
