@@ -50,6 +50,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
         (
             ("queue", "cli.queue:app", "What waits, per domain. 0 is normal."),
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
+            ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),
             ("trace", "cli.trace:trace", "Everything that happened to one message."),
