@@ -10,10 +10,13 @@ import msgspec
 import pytest
 
 from cli.main import main
-from pipeline.diagnosis import read
+from cli.replies import history
+from pipeline import keys
+from pipeline.diagnosis import read, tally
 from pipeline.diagnosis.table import parse, shipped
 from pipeline.directory import Domain
 from pipeline.events import Attempt, Deferred, Delivered, Failed
+from pipeline.ids import partition_for
 from tests.cli.conftest import ANNA, BUSY, DOMAIN, SECOND, Done, Shop
 
 HUCH = Attempt(
@@ -234,8 +237,6 @@ def test_domain_and_time_choose_what_is_asked_again(shop: Shop, changed):
 
 
 def test_a_log_of_many_pages_is_read_to_its_end(shop: Shop, changed, monkeypatch):
-    from cli.replies import history
-
     monkeypatch.setattr(history, "PAGE", 2)
     tried(shop)
     found = shop.run("replies", "backtest", changed, "--json").json
@@ -244,9 +245,6 @@ def test_a_log_of_many_pages_is_read_to_its_end(shop: Shop, changed, monkeypatch
 
 
 def test_an_entry_that_cannot_be_read_is_counted_and_passed_over(shop: Shop, changed):
-    from pipeline import keys
-    from pipeline.ids import partition_for
-
     tried(shop)
 
     async def damage(wiring):
@@ -274,8 +272,6 @@ def test_replies_that_no_rule_knows_are_listed_and_grow_a_rule(shop: Shop, chang
 
 
 def test_what_is_left_off_is_said(shop: Shop, changed, monkeypatch):
-    from pipeline.diagnosis import tally
-
     monkeypatch.setattr(tally, "MAX_GROUPS", 1)
     tried(shop)
     assert "of more groups than are kept apart are not shown" in shop.run("replies", "unknown").out

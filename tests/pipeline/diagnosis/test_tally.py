@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pipeline.diagnosis import Action, diagnose, explain, read
 from pipeline.diagnosis import tally as module
-from pipeline.diagnosis.tally import MAX_GROUPS, MAX_GROUPS_OF_DOMAIN, Backtest, Decided, Unknowns, likeness
 from pipeline.diagnosis.table import parse, shipped
+from pipeline.diagnosis.tally import MAX_GROUPS, MAX_GROUPS_OF_DOMAIN, Backtest, Decided, Unknowns, likeness
 from pipeline.diagnosis.words import DOES, OWNER, RENTER
 from pipeline.events import Attempt
 from tests.pipeline.diagnosis.test_diagnose import REPLIES, attempt
