@@ -215,14 +215,14 @@ def _show(screen: Screen, attempt: Attempt, explained: Explained, language: str)
     screen.say()
     said = f"{clean(attempt.software)}, {attempt.stage}" if attempt.software else attempt.stage
     met = [(one.condition, one.value) for one in explained.met]
+    overruled = f"{explained.proposed}, but {_why(attempt)}" if explained.proposed is not found.action else ""
     screen.facts([
         ("action", found.action.value),
+        ("table says", overruled),
         ("rule", clean(found.rule) or "none knows these words"),
         *[(name, clean(value)) for name, value in met if name != "stages"],
         ("said by" if attempt.software else "said at", said),
     ])  # fmt: skip
-    if explained.proposed is not found.action:
-        screen.say((f"  The table says {explained.proposed}. {_why(attempt)}", "dim"))
     screen.say()
     for tip in tips(found, language):
         screen.say(tip)
@@ -234,8 +234,8 @@ def _show(screen: Screen, attempt: Attempt, explained: Explained, language: str)
 def _why(attempt: Attempt) -> str:
     """Why the table does not have the last word."""
     if attempt.stage in ("mail", "rcpt", "data", "dot"):
-        return "Only a 5xx returns a message."
-    return "What is said before the message is about the server, never a reason to return mail."
+        return "only a 5xx returns a message"
+    return "what is said before the message is about the server, and returns none"
 
 
 def _form(attempt: Attempt, explained: Explained, table: Table, language: str) -> dict[str, Any]:

@@ -92,8 +92,11 @@ def test_a_status_and_the_software_are_named_where_they_decide(run, tmp_path):
 
 def test_where_the_table_has_not_the_last_word_it_is_said(run):
     out = run("explain", "450 4.1.1 User unknown").out
-    assert "The table says fail. Only a 5xx returns a message." in out
-    assert "never a reason to return mail" in run("explain", "550 Huch", "--stage", "greeting").out
+    assert "action      retry\ntable says  fail, but only a 5xx returns a message\n" in out
+    assert (
+        "fail, but what is said before the message is about the server"
+        in run("explain", "550 Huch", "--stage", "greeting").out
+    )
 
 
 def test_a_reply_of_several_lines_is_read_from_standard_input_also_as_failures_shows_it(run, monkeypatch):
