@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 import time
 
@@ -161,6 +162,29 @@ def test_the_table_that_is_printed_is_the_one_that_is_used(run, tmp_path, monkey
     own.write_text("version = 1\n")
     monkeypatch.setenv("GATEPOST_REPLIES_TABLE", str(own) + "x")
     assert run("explain", "550 Huch").code == 2
+
+
+def test_what_the_tips_tell_people_to_type_exists(capsys, monkeypatch):
+    table = read()
+    texts = [
+        text
+        for one in (*table.classes.values(), *table.rules)
+        for text in msgspec.structs.astuple(one)
+        if isinstance(text, str)
+    ]
+    typed = {
+        tuple(found[1].split())
+        for text in texts
+        for found in re.finditer(r"\bgatepost ([a-z]+(?: [a-zA-Z:-]+)+)", text)
+    }
+    assert len(typed) >= 3, typed
+    for words in typed:
+        names = [word for word in words if word.isalpha() and word.islower()][:2]
+        monkeypatch.setenv("COLUMNS", "200")
+        assert main([*names, "--help"]) == 0, words
+        said = capsys.readouterr().out
+        assert all(word in said for word in words if word.startswith("--")), words
+        assert said.startswith(f"Usage: gatepost {' '.join(names)}"), words
 
 
 # backtest, unknown
