@@ -1,4 +1,4 @@
-"""What follows from a class, in words that a domain's postmaster reads. `pipeline/decide.py` is what does it."""
+"""What follows from a class, in words that a domain's postmaster reads. They are what the table proposes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ DOES: Final[Mapping[Action, Mapping[str, str]]] = {
         "de": "Alle Mail der Domain wartet und wird nach ihrem Intervall wieder versucht.",
     },
     Action.OTHER_SOURCE: {
-        "en": "The next attempt goes out from another of our addresses; where there is no other, the domain's mail waits.",
-        "de": "Der nächste Versuch geht von einer anderen unserer Adressen aus; gibt es keine, wartet die Mail der Domain.",
+        "en": "The next attempt goes out from another of our addresses; where there is no other, a 5xx puts the domain on hold, and a 4xx makes its mail wait.",
+        "de": "Der nächste Versuch geht von einer anderen unserer Adressen aus; gibt es keine, wird bei 5xx die Domain angehalten, bei 4xx wartet ihre Mail.",
     },
     Action.HOLD: {
-        "en": "Nothing goes back: the domain's mail is kept until somebody has mended the server.",
-        "de": "Nichts geht zurück: die Mail der Domain wird aufgehoben, bis jemand den Server in Ordnung gebracht hat.",
+        "en": "Nothing goes back: a 5xx puts the domain on hold until somebody has mended the server, a 4xx makes its mail wait.",
+        "de": "Nichts geht zurück: bei 5xx wird die Domain angehalten, bis jemand den Server in Ordnung gebracht hat, bei 4xx wartet ihre Mail.",
     },
 }
 OWNER: Final = {"en": "If you run the server", "de": "Wenn Sie den Server betreiben"}
