@@ -50,6 +50,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
         (
             ("queue", "cli.queue:app", "What waits, per domain. 0 is normal."),
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
+            ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),

@@ -6,15 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from cli.diagnoses import LANGUAGE
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
+    from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from pipeline.state import Message
     from projections.failures import Failure
     from projections.readers import DomainFailures, FailureGroup
 
-EXPLANATION = "These are the answers of the customer's server, not ours; who runs it can say why."
+EXPLANATION = "These are the answers of the customer's own server, not ours; who runs it can say why."
 
 
 async def failures(
@@ -25,12 +27,14 @@ async def failures(
         bool, Parameter(name="--all", help="Each error by itself, the newest first, instead of equal ones as one.")
     ] = False,
     verbose: Annotated[bool, Parameter(help="Every line of each reply.")] = False,
+    language: Annotated[str, LANGUAGE] = "",
     common: Common = DEFAULT,
 ) -> int:
     """What customers' servers answered, word for word.
 
     The newest errors of each domain (50, or failures_kept), equal ones as one
-    line. They are the answers of the customer's server, not ours.
+    line, each with what it is about and what can be done. They are the answers of
+    the customer's own server, not ours.
 
     For example:
 
@@ -39,6 +43,7 @@ async def failures(
       gatepost failures 1nx9s4tkh2v6c8jq0d7w03
       gatepost failures example.com --all --json
     """
+    from cli.diagnoses import diagnoses
     from cli.heads import LiveHeads
     from cli.names import domain_of
     from cli.render import Screen, document, rfc3339
@@ -52,16 +57,17 @@ async def failures(
         head = await LiveHeads(opened.wiring).load(message) if message else None
         wanted = head.domain if head else domain_of(what) if what and not message else None
         found = await read_failures(store.redis, store.partitions, wanted)
+        meant = await diagnoses(opened, language)
         now = opened.now()
     if message:
         found = _only(found, message, head)
     newest = sorted(((one.domain, failure) for one in found for failure in one.failures), key=lambda pair: -pair[1].at)
     if common.json:
-        groups = [_group_form(one.domain, group) for one in found for group in one.groups]
+        groups = [_group_form(one.domain, group, meant) for one in found for group in one.groups]
         document({
             "at": rfc3339(now),
             "groups": sorted(groups, key=lambda group: group["last_at"] or "", reverse=True),
-            "failures": [_form(domain, failure) for domain, failure in newest],
+            "failures": [_form(domain, failure, meant) for domain, failure in newest],
         })  # fmt: skip
         return 0
     screen = Screen()
@@ -72,10 +78,10 @@ async def failures(
     if all_ or message:
         for domain, failure in newest:
             screen.say()
-            _one(screen, domain, failure, now)
+            _one(screen, domain, failure, meant, now)
     else:
         for one in sorted(found, key=lambda one: -one.failures[0].at):
-            _grouped(screen, one, now, verbose=verbose)
+            _grouped(screen, one, meant, now, verbose=verbose)
     return 0
 
 
@@ -95,7 +101,7 @@ def _only(found: tuple[DomainFailures, ...], message: str, head: Message | None)
     return tuple(kept)
 
 
-def _grouped(screen: Screen, one: DomainFailures, now: int, *, verbose: bool) -> None:
+def _grouped(screen: Screen, one: DomainFailures, meant: Diagnoses, now: int, *, verbose: bool) -> None:
     from cli.render import clean, count, lines_of, relative
     from cli.words import people, place
 
@@ -115,9 +121,10 @@ def _grouped(screen: Screen, one: DomainFailures, now: int, *, verbose: bool) ->
             screen.say("    ", ("│ ", "dim"), line)
         if len(lines) > 1 and not verbose:
             screen.say("    ", ("│ ", "dim"), (f"{count(len(lines) - 1, 'more line')}, see --verbose", "dim"))
+        _meaning(screen, one.domain, newest, meant, 4)
 
 
-def _one(screen: Screen, domain: str, failure: Failure, now: int) -> None:
+def _one(screen: Screen, domain: str, failure: Failure, meant: Diagnoses, now: int) -> None:
     from cli.render import clean, local, size
     from cli.words import path, people, place
 
@@ -129,6 +136,16 @@ def _one(screen: Screen, domain: str, failure: Failure, now: int) -> None:
         )
     screen.say("  ", (place(failure.attempt), "dim"))
     screen.quote(failure.attempt.reply, 2)
+    _meaning(screen, domain, failure, meant, 2)
+
+
+def _meaning(screen: Screen, domain: str, failure: Failure, meant: Diagnoses, indent: int) -> None:
+    """What it is about; and what can be done, unless that was said before."""
+    title = meant.title(domain, failure.attempt)
+    if title:
+        screen.say(" " * indent, title)
+    for tip in meant.tips(domain, failure.attempt):
+        screen.say(" " * (indent + 2), (tip, "dim"))
 
 
 def _outcome(failure: Failure, now: int) -> tuple[str, str]:
@@ -148,7 +165,7 @@ def _outcome(failure: Failure, now: int) -> tuple[str, str]:
     return f"{why}; {end}", "red"
 
 
-def _form(domain: str, failure: Failure) -> dict[str, Any]:
+def _form(domain: str, failure: Failure, meant: Diagnoses) -> dict[str, Any]:
     from cli.forms import attempt_form
     from cli.render import rfc3339
 
@@ -168,11 +185,11 @@ def _form(domain: str, failure: Failure) -> dict[str, Any]:
         "bounce": failure.bounce,
         "unsent": failure.unsent,
         "possible_duplicate": failure.possible_duplicate,
-        "attempt": attempt_form(failure.attempt),
+        "attempt": attempt_form(failure.attempt, meant.form(domain, failure.attempt)),
     }
 
 
-def _group_form(domain: str, group: FailureGroup) -> dict[str, Any]:
+def _group_form(domain: str, group: FailureGroup, meant: Diagnoses) -> dict[str, Any]:
     from cli.render import rfc3339
 
     return {
@@ -181,5 +198,5 @@ def _group_form(domain: str, group: FailureGroup) -> dict[str, Any]:
         "first_at": rfc3339(group.first),
         "last_at": rfc3339(group.last),
         "recipients": list(group.recipients),
-        "newest": _form(domain, group.newest),
+        "newest": _form(domain, group.newest, meant),
     }

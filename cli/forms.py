@@ -21,10 +21,11 @@ DURATIONS: Final = frozenset({"took", "waited"})
 """ns inside, seconds outside."""
 
 
-def attempt_form(attempt: Attempt | None) -> dict[str, Any] | None:
+def attempt_form(attempt: Attempt | None, diagnosis: dict[str, Any] | None = None) -> dict[str, Any] | None:
+    """`diagnosis`: what it is about (diagnoses.diagnosis_form), where that is shown."""
     if attempt is None:
         return None
-    return {
+    form = {
         "server": attempt.server,
         "address": attempt.address,
         "tls": attempt.tls,
@@ -34,7 +35,9 @@ def attempt_form(attempt: Attempt | None) -> dict[str, Any] | None:
         "reply": attempt.reply,
         "seconds": attempt.took / 1e9,
         "unknown": attempt.unknown,
+        "software": attempt.software,
     }
+    return form | {"diagnosis": diagnosis} if diagnosis is not None else form
 
 
 def kept_as(message: Message, recipient: Recipient) -> str:

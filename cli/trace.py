@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
+from cli.diagnoses import LANGUAGE, attempts_of
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
+    from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from cli.session import Session
     from cli.words import Told
-    from pipeline.events import Recorded
+    from pipeline.events import AnyEvent, Recorded
     from pipeline.parked import Parked
     from pipeline.state import Message
 
@@ -35,15 +37,19 @@ async def trace(
     ],
     /,
     *,
+    language: Annotated[str, LANGUAGE] = "",
     common: Common = DEFAULT,
 ) -> int:
     """Everything that happened to one message, with every server's exact words.
+
+    What a refusal is about, and what can be done, is said with it.
 
     For example:
 
       gatepost trace 1nx9s4tkh2v6c8jq0d7w03
       gatepost trace 1nx9s4tkh2v6c8jq0d7w03 --json
     """
+    from cli.diagnoses import diagnoses
     from cli.names import message_id_of
     from cli.render import Screen, document
     from cli.session import session
@@ -51,9 +57,10 @@ async def trace(
     wanted = message_id_of(message_id)
     async with session(common) as opened:
         recorded, message, parked = await _read(opened, wanted)
+        meant = await diagnoses(opened, language)
         now = opened.now()
     if common.json:
-        document(_form(wanted, recorded, message, parked))
+        document(_form(wanted, recorded, message, parked, meant))
         return 0
     screen = Screen()
     if message is None:
@@ -61,7 +68,7 @@ async def trace(
     else:
         _head(screen, message, now)
     screen.say()
-    _timeline(screen, recorded)
+    _timeline(screen, recorded, meant)
     for item in parked:
         screen.say()
         screen.say(("set aside", "red"), f" as {item.reference}: ", _cleaned(item.reason))
@@ -151,7 +158,7 @@ def _head(screen: Screen, message: Message, now: int) -> None:
     ])  # fmt: skip
 
 
-def _timeline(screen: Screen, recorded: Sequence[Recorded]) -> None:
+def _timeline(screen: Screen, recorded: Sequence[Recorded], meant: Diagnoses) -> None:
     from cli.render import local_ms, utc_ms, zone
     from cli.words import describe
 
@@ -165,7 +172,9 @@ def _timeline(screen: Screen, recorded: Sequence[Recorded]) -> None:
         at, told = entry.event.at, describe(entry.event)
         first = "" if local_is_utc else f"{local_ms(at)}  "
         screen.say(first, (utc_ms(at), "" if local_is_utc else "dim"), "  ", *line(told))
-        detail(screen, told, 4 if screen.narrower_than(indent + ROOM) else indent)
+        inward = 4 if screen.narrower_than(indent + ROOM) else indent
+        detail(screen, told, inward)
+        _meaning(screen, entry, meant, inward)
 
 
 def line(told: Told) -> tuple[tuple[str, str], str]:
@@ -181,17 +190,42 @@ def detail(screen: Screen, told: Told, indent: int) -> None:
         screen.quote(reply, indent)
 
 
+def _meaning(screen: Screen, entry: Recorded, meant: Diagnoses, indent: int) -> None:
+    """What the answers of an event are about, each once; and what can be done, unless that was said before."""
+    domain = entry.event.domain
+    titles = {meant.title(domain, attempt): attempt for attempt in attempts_of(entry.event) if attempt.stage}
+    for title, attempt in titles.items():
+        screen.say(" " * indent, title)
+        for tip in meant.tips(domain, attempt):
+            screen.say(" " * (indent + 2), (tip, "dim"))
+
+
 def _form(
-    message_id: str, recorded: Sequence[Recorded], message: Message | None, parked: Sequence[Parked]
+    message_id: str,
+    recorded: Sequence[Recorded],
+    message: Message | None,
+    parked: Sequence[Parked],
+    meant: Diagnoses,
 ) -> dict[str, Any]:
-    from cli.forms import event_form, message_form, parked_form
+    from cli.forms import message_form, parked_form
 
     return {
         **(message_form(message) if message is not None else {"state": "refused"}),
         "id": message_id,
         "parked": [parked_form(item) for item in parked],
         "events": [
-            {"entry": entry.entry, "about": entry.subject, "version": entry.version, **event_form(entry.event)}
+            {"entry": entry.entry, "about": entry.subject, "version": entry.version, **_event_form(entry.event, meant)}
             for entry in recorded
         ],
     }
+
+
+def _event_form(event: AnyEvent, meant: Diagnoses) -> dict[str, Any]:
+    """An event, and in its attempts that did not succeed what they are about."""
+    from cli.forms import event_form
+
+    form = event_form(event)
+    forms = form["attempts"] if "attempts" in form else [form.get("attempt")]
+    for attempt, its_form in zip(attempts_of(event), forms, strict=False):
+        its_form["diagnosis"] = meant.form(event.domain, attempt)
+    return form

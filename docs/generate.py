@@ -1,6 +1,6 @@
-"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings, the replies.
+"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings, the replies, the classes of servers' answers.
 
-Run `python -m docs.generate` after a change to the table of states or to a setting or reply; a test says when it was forgotten.
+Run `python -m docs.generate` after a change to the table of states or of replies or to a setting or reply; a test says when it was forgotten.
 """
 
 from __future__ import annotations
@@ -9,7 +9,9 @@ import re
 from pathlib import Path
 
 import pipeline.replies
+from pipeline import diagnosis
 from pipeline.configuration import describe
+from pipeline.diagnosis.words import DOES
 from pipeline.replies import Reply
 from pipeline.state import NEXT, TERMINAL, Stage
 
@@ -44,10 +46,23 @@ def replies() -> str:
     return "\n".join(["| code | text | name |", "| --- | --- | --- |", *rows])
 
 
+def classes() -> str:
+    """What servers' refusals are about, and what follows."""
+    rows = []
+    for name, known in diagnosis.read().classes.items():
+        others = sorted(
+            {rule.action for rule in diagnosis.read().rules if rule.about == name and rule.action} - {known.action}
+        )
+        but = f" Some rules: {', '.join(others)}." if others else ""
+        rows.append(f"| `{name}` | {known.title['en']} | {known.action} | {DOES[known.action]['en']}{but} |")
+    return "\n".join(["| class | what it is about | action | what Gatepost does |", "| --- | --- | --- | --- |", *rows])
+
+
 GENERATED = {
     "architecture.md": ("states", states),
     "settings.md": ("settings", settings),
     "front-door.md": ("replies", replies),
+    "replies.md": ("classes", classes),
 }
 
 

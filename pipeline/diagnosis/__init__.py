@@ -2,12 +2,14 @@
 
     table.toml    classes with their tips, and rules: data, versioned, read from above
     table.py      reading the table
-    diagnose.py   which rule an attempt meets
+    diagnose.py   which rule an attempt meets, and why
+    words.py      what follows from it, in words
+    tally.py      many attempts, counted: by what was decided, by what would be, by what is not known
 
 The table explains and proposes. What follows for a message is decided in `pipeline/decide.py`.
 """
 
-from pipeline.diagnosis.diagnose import Diagnosis, diagnose
+from pipeline.diagnosis.diagnose import Diagnosis, Explained, diagnose, explain
 from pipeline.diagnosis.table import Action, Table, in_force, load, read
 
-__all__ = ["Action", "Diagnosis", "Table", "diagnose", "in_force", "load", "read"]
+__all__ = ["Action", "Diagnosis", "Explained", "Table", "diagnose", "explain", "in_force", "load", "read"]

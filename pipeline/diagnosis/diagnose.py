@@ -36,14 +36,47 @@ class Diagnosis(msgspec.Struct, frozen=True):
     """Language -> a tip for who rents it."""
 
 
-def diagnose(attempt: Attempt, *, software: str = "", table: Table | None = None) -> Diagnosis:
-    """What a refusal, or silence, is about. `software`: the server's, as `Table.software_of` knows it."""
+class Met(msgspec.Struct, frozen=True):
+    """A condition of a rule, and which of its values an attempt met."""
+
+    condition: str
+    """As the table calls it: codes, enhanced, stages, software, phrases, with."""
+    value: str
+
+
+class Explained(msgspec.Struct, frozen=True):
+    found: Diagnosis
+    met: tuple[Met, ...]
+    """Empty where no rule holds."""
+    proposed: Action
+    """What the rule or its class says, before the two things that hold whatever a table says."""
+
+
+def diagnose(attempt: Attempt, *, software: str | None = None, table: Table | None = None) -> Diagnosis:
+    """What a refusal, or silence, is about. `software`: another than the attempt says, as `Table.software_of` knows it."""
     used = table or read()
+    return _made(used, _rule_of(used, attempt, attempt.software if software is None else software), attempt)
+
+
+def explain(attempt: Attempt, *, table: Table | None = None) -> Explained:
+    """As `diagnose`, and why."""
+    used = table or read()
+    rule = _rule_of(used, attempt, attempt.software)
     text = plain(attempt.reply)
-    for rule in used.rules:
+    values = rule.met(attempt.code, attempt.enhanced, attempt.stage, text, attempt.software)
+    return Explained(
+        found=_made(used, rule, attempt),
+        met=tuple(Met(condition, value) for condition, value in values.items()),
+        proposed=rule.action or used.classes[rule.about].action,
+    )
+
+
+def _rule_of(table: Table, attempt: Attempt, software: str) -> Rule:
+    text = plain(attempt.reply)
+    for rule in table.rules:
         if rule.holds(attempt.code, attempt.enhanced, attempt.stage, text, software):
-            return _made(used, rule, attempt)
-    return _made(used, Rule(name=UNMATCHED, about=OTHER), attempt)
+            return rule
+    return Rule(name=UNMATCHED, about=OTHER)
 
 
 def plain(reply: str) -> str:
@@ -57,7 +90,7 @@ def _made(table: Table, rule: Rule, attempt: Attempt) -> Diagnosis:
         rule=rule.name,
         about=rule.about,
         action=_allowed(rule.action or known.action, attempt),
-        title={"en": known.en, "de": known.de},
+        title={"en": rule.en or known.en, "de": rule.de or known.de},
         owner={"en": rule.owner_en or known.owner_en, "de": rule.owner_de or known.owner_de},
         renter={"en": rule.renter_en or known.renter_en, "de": rule.renter_de or known.renter_de},
     )

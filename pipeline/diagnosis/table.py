@@ -53,6 +53,19 @@ class Class(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     renter_en: str
     renter_de: str
 
+    @property
+    def title(self) -> dict[str, str]:
+        """As the other two: language -> text."""
+        return {"en": self.en, "de": self.de}
+
+    @property
+    def owner(self) -> dict[str, str]:
+        return {"en": self.owner_en, "de": self.owner_de}
+
+    @property
+    def renter(self) -> dict[str, str]:
+        return {"en": self.renter_en, "de": self.renter_de}
+
 
 class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"about": "class"}):
     """Holds when each condition that is given does; see the head of `table.toml`."""
@@ -66,6 +79,8 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"abo
     software: tuple[str, ...] = ()
     phrases: tuple[str, ...] = ()
     also: tuple[str, ...] = msgspec.field(default=(), name="with")
+    en: str = ""
+    de: str = ""
     owner_en: str = ""
     owner_de: str = ""
     renter_en: str = ""
@@ -81,6 +96,18 @@ class Rule(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"abo
             and (not self.phrases or any(phrase in text for phrase in self.phrases))
             and (not self.also or any(phrase in text for phrase in self.also))
         )
+
+    def met(self, code: int, enhanced: str, stage: str, text: str, software: str) -> dict[str, str]:
+        """Of a rule that holds: for each condition that is given, the first of its values that is met."""
+        tested = {
+            "stages": (value for value in self.stages if value == stage),
+            "codes": (value for value in self.codes if _same_code(value, code)),
+            "enhanced": (value for value in self.enhanced if _below(value, enhanced)),
+            "software": (value for value in self.software if value == software),
+            "phrases": (value for value in self.phrases if value in text),
+            "with": (value for value in self.also if value in text),
+        }
+        return {condition: value for condition, values in tested.items() if (value := next(values, None)) is not None}
 
 
 def _untidy(phrase: str) -> bool:
@@ -152,7 +179,12 @@ OTHER: Final = "other"
 @functools.cache
 def read() -> Table:
     """The table that comes with this version."""
-    return parse(resources.files(__package__).joinpath("table.toml").read_text("utf-8"), "table.toml")
+    return parse(shipped(), "table.toml")
+
+
+def shipped() -> str:
+    """Its text."""
+    return resources.files(__package__).joinpath("table.toml").read_text("utf-8")
 
 
 @functools.cache

@@ -202,7 +202,7 @@ def test_failures_are_grouped_and_their_words_are_the_servers_own(shop: Shop):
     shop.tried(refused, Failed, NO_USER, reason="refused", bounce="1m84e0vay17zh0a2pptx07")
     shop.fold()
     text = shop.run("failures").out
-    assert "answers of the customer's server" in text
+    assert "answers of the customer's own server" in text
     assert "2 times" in text
     assert "1 more line, see --verbose" in text
     assert "come \\x1b[31mback later" in shop.run("failures", DOMAIN, "--verbose").out

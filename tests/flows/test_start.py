@@ -163,6 +163,12 @@ def test_sighup_takes_new_settings_and_a_new_certificate_without_refusing_anybod
         file.write_text("nonsense = 1\n")
         running.process.popen.send_signal(signal.SIGHUP)
         wait_until(lambda: "settings not reloaded" in running.process.output(), what="the refusal")
+        table = running.data.parent / "mine.toml"
+        table.write_text("version = 1\n")
+        file.write_text(f'replies_table = "{table}"\n')
+        running.process.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: running.process.output().count("settings not reloaded") == 2, what="the second refusal")
+        assert str(table) in running.process.output()
         running.send(MAIL)
         server.wait(2)
 

@@ -137,6 +137,36 @@ async def test_a_late_and_long_greeting_is_waited_for():
         await session.quit(1)
 
 
+# What the server is
+
+
+async def test_what_the_greeting_says_of_the_server_is_kept_with_a_refusal_and_not_with_a_delivery():
+    greeting = b"220-mx.example.com ESMTP Exim 4.96 #2\r\n220 no advertisements"
+    async with Peer({"greeting": greeting, "rcpt": [b"250 ok", b"550 No Such User Here", b"250 ok"]}) as peer:
+        session = await opened(peer)
+        outcomes = await deliver(session, [A, "b@example.com"])
+        assert summary(outcomes) == {A: "accepted dot 250", "b@example.com": "refused rcpt 550"}
+        assert outcomes[A].attempt.software == ""
+        assert outcomes["b@example.com"].attempt.software == "exim"
+        await session.quit(1)
+
+
+@pytest.mark.parametrize(
+    ("script", "software"),
+    [
+        ({"greeting": Do(b"554 mx.google.com ESMTP is not for you", after="close")}, "google"),
+        ({"greeting": b"220 mx ESMTP Postfix", "ehlo": b"421 4.3.2 later"}, "postfix"),
+        ({"greeting": b"220 mx ESMTP", "ehlo": b"421 4.3.2 later"}, ""),
+        ({"greeting": Do(b"", after="close")}, ""),
+    ],
+)
+async def test_a_session_that_does_not_open_says_what_the_server_is(script, software):
+    async with Peer(script) as peer:
+        with pytest.raises(SessionFailed) as caught:
+            await opened(peer)
+        assert caught.value.attempt.software == software
+
+
 # EHLO
 
 
