@@ -162,14 +162,24 @@ class Steering:
         effects = [entry]
         if hot is None:
             effects.append(("SADD", keys.promised(partition), new))
-            await asyncio.to_thread(wiring.bodies.cold.share, message.id, new)
+            await self._share(message, new)
         try:
             await self._commit(message, (event,), now, effects)
-        except (ConflictError, CorruptError):
+        except ConflictError:
             if hot is None:
                 wiring.bodies.cold.drop(new)
             raise
         return new
+
+    async def _share(self, message: Message, new: str) -> None:
+        """Raises CorruptError when there is no body, ConflictError when that is because the message has left."""
+        try:
+            await asyncio.to_thread(self._wiring.bodies.cold.share, message.id, new)
+        except CorruptError as error:
+            (there,) = await self._wiring.schedule.heads(partition_of(message.id), [message.id])
+            if there is None or there.version != message.version:
+                raise ConflictError(f"{message.id} has moved on") from error
+            raise
 
 
 async def domains_behind(wiring: Wiring, server: str) -> list[str]:
