@@ -12,11 +12,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from pipeline import keys, steering
-from pipeline.events import MessageEvent, encode
+from pipeline.events import MessageEvent, Retried, encode
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for, partition_of
 from pipeline.state import Message, Stage
-from pipeline.steps import Effect, decode_route, message_step
+from pipeline.steps import Effect, decode_route, message_step, retried_step
 from pipeline.store import faults
 from workers.wiring import Wiring
 
@@ -204,13 +204,35 @@ async def domains_behind(wiring: Wiring, server: str) -> list[str]:
     return found
 
 
-async def retry_domain(wiring: Wiring, domain: str) -> int:
-    """Make a domain due at once, its servers forgiven; how many messages wait for it."""
+async def retry_domain(wiring: Wiring, domain: str, *, by: str = "") -> int:
+    """Make a domain due at once, its servers forgiven; how many messages wait for it.
+
+    `by`: who wanted it, which is recorded first; empty where it follows from something that is.
+    """
     partition = partition_for(domain, wiring.store.partitions)
+    if by:
+        await _note_retry(wiring, partition, domain, by)
     known = await wiring.directory.find_home(domain)
     state = await wiring.schedule.route(partition, domain)
     servers = {*(known.route if known else ()), *(attempt.server for attempt in state.attempts if attempt.server)}
     return await wiring.schedule.retry_now(partition, domain, wiring.clock(), sorted(servers))
+
+
+async def _note_retry(wiring: Wiring, partition: int, domain: str, by: str) -> None:
+    with faults():
+        waiting = int(await wiring.store.redis.zcard(keys.queue(partition, domain)))
+    if not waiting:
+        return
+    for last in (*[False] * (TRIES - 1), True):
+        route = await wiring.schedule.route(partition, domain)
+        event = Retried(at=wiring.clock(), domain=domain, by=by, waiting=waiting)
+        try:
+            await wiring.log.commit(retried_step(partition, route, event), patience=PATIENCE)
+        except ConflictError:
+            if last:
+                raise
+        else:
+            return
 
 
 async def retry_server(wiring: Wiring, server: str) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pytest
 
 from cli.steering.asked import until_of
 from pipeline import keys
-from pipeline.events import Held, Queued, Redirected, Resumed, Scanned, ServerHeld
+from pipeline.events import Held, Queued, Redirected, Resumed, Retried, RouteDeferred, Scanned, ServerHeld
 from pipeline.faults import ConfigurationError
 from pipeline.ids import partition_for, partition_of
 from pipeline.log import decode_entry
@@ -347,3 +347,25 @@ def test_a_time_is_understood_as_people_write_it(monkeypatch, text, seconds):
 def test_what_is_no_time_to_come_is_refused(text):
     with pytest.raises(ConfigurationError):
         until_of(text, NOW)
+
+
+def test_a_retry_is_recorded_with_who_asked_and_leaves_what_is_known_of_the_route(filled: Shop):
+    message_id = filled.queued()
+    filled.route_deferred()
+    filled.run("queue", "retry", DOMAIN)
+    filled.run("queue", "retry", "other.test")
+
+    async def work(wiring):
+        route = await wiring.schedule.route(partition_for(DOMAIN, wiring.store.partitions), DOMAIN)
+        return route, [one.event async for one in wiring.log.history(message_id) if one.subject == f"@{DOMAIN}"]
+
+    route, recorded = filled.do(work)
+    assert (route.tries, route.version, len(route.attempts)) == (1, 2, 1)
+    assert [(type(one), getattr(one, "waiting", 0)) for one in recorded] == [(RouteDeferred, 0), (Retried, 1)]
+    assert "1 message for example.test at once, by cli:" in filled.run("trace", message_id).out
+
+
+def test_a_trace_says_who_holds_a_message_and_what_comes_then(filled: Shop):
+    message_id = filled.queued()
+    filled.run("queue", "delete", message_id, *WHY, "--yes")
+    assert re.search(r"held +since .* by cli:\S+, to be deleted at .*: a reason", filled.run("trace", message_id).out)
