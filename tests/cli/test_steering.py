@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +22,7 @@ from workers.steering import Steering
 from workers.steward import Steward
 
 WHY = ("--reason", "a reason")
+ROOT = Path(__file__).parents[2]
 
 
 def events(shop: Shop, message_id: str):
@@ -297,6 +302,31 @@ def test_redirected_mail_ends_here_and_waits_to_become_another_message(filled: S
     books = {one["domain"]: one for one in filled.run("books", "--json").json["domains"]}
     assert (books[DOMAIN]["redirected"], books[DOMAIN]["balanced"]) == (2, True)
     assert "redirected" in filled.run("trace", message_id).out
+
+
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"\n", 1), (b"yes\n", 0)])
+def test_on_a_terminal_it_says_what_is_meant_and_asks(filled: Shop, answer, code):
+    message_id = filled.queued()
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "cli.main", "queue", "delete", "--domain", DOMAIN, *WHY]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as asked:
+        os.write(ours, answer)
+        _, said = asked.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == code
+    assert f"{message_id}  sender@elsewhere.test to {ANNA}" in said
+    assert "Delete 1 message for good? [y/N]" in said
+    assert (head(filled, message_id).hold is not None) == (code == 0)
+
+
+def test_check_names_a_held_server(filled: Shop):
+    filled.run("queue", "hold", "--server", "mx.example.test:25", *WHY)
+    checked = filled.run("check").out
+    assert "the server mx.example.test:25 is held: a reason" in " ".join(checked.split())
 
 
 def test_a_domain_with_held_mail_cannot_be_removed(filled: Shop):

@@ -10,7 +10,7 @@ import random
 import msgspec
 import pytest
 
-from pipeline import keys
+from pipeline import bounces, keys
 from pipeline.events import Deferred, Delivered, Discarded, Failed, Held, Received, Redirected
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for, partition_of
@@ -193,6 +193,30 @@ async def test_a_message_without_a_body_is_returned_all_the_same_and_cannot_be_r
     await plan(Steering(wiring, by="cli:op"), message_id, BOUNCE)
     assert await Steward(wiring).end_holds() == 1
     assert (await wiring.kinds(message_id))[-1] == "Failed"
+
+
+async def test_one_message_s_trouble_holds_up_no_other_and_is_tried_again(parts, monkeypatch):
+    wiring = await parts()
+    bad, good, unreadable = [await wiring.queued(sender="boss@senders.test") for _ in range(3)]
+    for message_id in (bad, good, unreadable):
+        await plan(Steering(wiring, by="cli:op"), message_id, BOUNCE)
+    head = await wiring.store.redis.hget(keys.head(PARTITION, unreadable), "m")
+    await wiring.store.redis.hset(keys.head(PARTITION, unreadable), "m", b"\xc1")
+    normal = bounces.promise
+
+    def promise(message, *arguments, **named):
+        if message.id == bad:
+            raise RuntimeError("cannot be rendered")
+        return normal(message, *arguments, **named)
+
+    monkeypatch.setattr(bounces, "promise", promise)
+    assert await Steward(wiring).end_holds() == 1
+    assert (await wiring.kinds(good))[-1] == "Failed"
+    assert await Steward(wiring).end_holds() == 0
+    monkeypatch.setattr(bounces, "promise", normal)
+    await wiring.store.redis.hset(keys.head(PARTITION, unreadable), "m", head)
+    wiring.forward(61)
+    assert await Steward(wiring).end_holds() == 2
 
 
 async def test_bodies_of_held_mail_leave_redis_and_come_back_out_when_it_is_resumed(parts):
