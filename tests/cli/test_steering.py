@@ -305,7 +305,9 @@ def test_redirected_mail_ends_here_and_waits_to_become_another_message(filled: S
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"\n", 1), (b"yes\n", 0)])
-def test_on_a_terminal_it_says_what_is_meant_and_asks(filled: Shop, answer, code):
+def test_on_a_terminal_it_says_what_is_meant_asks_and_touches_nothing_that_came_in_meanwhile(
+    filled: Shop, answer, code
+):
     message_id = filled.queued()
     ours, theirs = os.openpty()
     command = [sys.executable, "-m", "cli.main", "queue", "delete", "--domain", DOMAIN, *WHY]
@@ -313,14 +315,20 @@ def test_on_a_terminal_it_says_what_is_meant_and_asks(filled: Shop, answer, code
     with subprocess.Popen(
         command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
     ) as asked:
+        said = ""
+        while "[y/N]" not in said:
+            said += asked.stderr.read(1)
+        later = filled.queued()
         os.write(ours, answer)
-        _, said = asked.communicate(timeout=60)
+        _, rest = asked.communicate(timeout=60)
     os.close(ours)
     os.close(theirs)
     assert asked.returncode == code
     assert f"{message_id}  sender@elsewhere.test to {ANNA}" in said
     assert "Delete 1 message for good? [y/N]" in said
+    assert rest == ""
     assert (head(filled, message_id).hold is not None) == (code == 0)
+    assert head(filled, later).hold is None
 
 
 def test_check_names_a_held_server(filled: Shop):
