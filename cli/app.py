@@ -61,7 +61,11 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
     (
         "Trust",
         (
-            ("books", "cli.books:books", "Received = delivered + failed + quarantined + discarded + waiting."),
+            (
+                "books",
+                "cli.books:books",
+                "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
+            ),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),

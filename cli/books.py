@@ -18,7 +18,7 @@ COLUMNS = ("received", "delivered", "failed", "quarantined", "discarded", "redir
 async def books(
     domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
 ) -> int:
-    """Received = delivered + failed + quarantined + discarded + waiting.
+    """Received = delivered + failed + quarantined + discarded + redirected + waiting.
 
     Counted in recipients: a message to three people counts three. What waits and
     what lies in quarantine is compared with the messages that are there, one by
@@ -71,7 +71,8 @@ def _show(screen: Screen, report: BooksReport, mismatches: list[Mismatch]) -> No
     screen.say()
     if report.balanced:
         screen.say(
-            ("The books balance", "green"), ": received = delivered + failed + quarantined + discarded + waiting"
+            ("The books balance", "green"),
+            ": received = delivered + failed + quarantined + discarded + redirected + waiting",
         )
     else:
         wrong = ", ".join(clean(one.domain) for one in report.domains if not one.balanced)

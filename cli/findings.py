@@ -196,6 +196,14 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
             except GatepostError as fault:
                 wrong += 1
                 yield Finding(WARNING, "domains", f"{name}: {fault}", fault.remedy)
+    for server, hold in wiring.directory.held_servers().items():
+        wrong += 1
+        yield Finding(
+            WARNING,
+            "domains",
+            f"the server {server} is held: {hold.reason}",
+            f"gatepost queue resume --server {server}",
+        )
     if not wrong:
         yield Finding(GOOD, "domains", f"{len(domains):,} with addresses and routes")
 

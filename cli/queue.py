@@ -317,7 +317,7 @@ async def retry(
       gatepost queue retry --all
     """
     from cli.render import Screen, clean, count, document
-    from cli.session import session
+    from cli.session import actor, session
     from pipeline.faults import ConfigurationError
     from workers.steering import retry_domain
 
@@ -327,7 +327,7 @@ async def retry(
         )
     async with session(common, views=True) as opened:
         domains = await _behind(opened, server) if server else await _asked_for(opened, what or domain or None)
-        waiting = {domain: await retry_domain(opened.wiring, domain) for domain in domains}
+        waiting = {domain: await retry_domain(opened.wiring, domain, by=actor()) for domain in domains}
     if common.json:
         document({"domains": [{"domain": domain, "waiting": number} for domain, number in waiting.items()]})
         return 0

@@ -154,8 +154,21 @@ def _head(screen: Screen, message: Message, now: int) -> None:
         ("size", size(message.size)),
         ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
         ("gives up", f"{local(message.ends)}, {relative(message.ends, now)}" if message.live else ""),
-        ("speaks of", message.cause),
+        ("held", _held(message)),
+        ("it was" if message.origin == "redirect" else "speaks of", message.cause),
     ])  # fmt: skip
+
+
+def _held(message: Message) -> tuple[str, str] | str:
+    """Who keeps it from leaving, and what comes then."""
+    from cli.render import clean, local
+    from pipeline.steering import ENDS
+
+    hold = message.hold
+    if hold is None:
+        return ""
+    ends = f", to be {ENDS.get(hold.then, 'sent on')} at {local(hold.until)}" if hold.until else ""
+    return f"since {local(hold.since)} by {clean(hold.by)}{ends}: {clean(hold.reason)}", "yellow"
 
 
 def _timeline(screen: Screen, recorded: Sequence[Recorded], meant: Diagnoses) -> None:

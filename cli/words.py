@@ -26,6 +26,7 @@ from pipeline.events import (
     Refused,
     Released,
     Resumed,
+    Retried,
     RouteDeferred,
     RouteOpened,
     Scanned,
@@ -113,7 +114,7 @@ def describe(event: AnyEvent) -> Told:
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
             return _tried(event)
-        case RouteDeferred() | RouteOpened():
+        case RouteDeferred() | RouteOpened() | Retried():
             return _route(event)
         case Refused():
             return _refused(event)
@@ -223,7 +224,10 @@ def _steered(event: Discarded | Held | Resumed | Redirected) -> Told:
     return Told("held", WARN, f"for {to}, by {who}{until}: {clean(event.reason)}{held}", undone)
 
 
-def _route(event: RouteDeferred | RouteOpened) -> Told:
+def _route(event: RouteDeferred | RouteOpened | Retried) -> Told:
+    if isinstance(event, Retried):
+        waiting = render.count(event.waiting, "message")
+        return Told("retried", "", f"{waiting} for {clean(event.domain)} at once, by {clean(event.by)}")
     if isinstance(event, RouteOpened):
         return Told("open again", GOOD, f"{clean(event.server)} takes mail for {clean(event.domain)} again")
     wait = render.relative(event.next_try, event.at)

@@ -296,6 +296,14 @@ class RouteOpened(Event, frozen=True, kw_only=True, tag="route_opened"):
     since: int
 
 
+class Retried(Event, frozen=True, kw_only=True, tag="retried"):
+    """Somebody had a domain's mail tried without waiting for the next attempt."""
+
+    by: str
+    waiting: int = 0
+    """Messages that it was for."""
+
+
 class Refused(Event, frozen=True, kw_only=True, tag="refused"):
     """Mail that did not get in. What one client is told again and again in a short time becomes one event with a count.
 
@@ -442,7 +450,7 @@ MessageEvent: TypeAlias = (
     | Resumed
     | Redirected
 )
-RouteEvent: TypeAlias = RouteDeferred | RouteOpened
+RouteEvent: TypeAlias = RouteDeferred | RouteOpened | Retried
 DirectoryEvent: TypeAlias = (
     DomainSet
     | DomainRemoved
@@ -458,7 +466,7 @@ AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, RouteDeferred, RouteOpened, Refused, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 _encoder = msgspec.msgpack.Encoder()

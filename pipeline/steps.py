@@ -18,6 +18,7 @@ from pipeline.events import (
     DirectoryEvent,
     MessageEvent,
     Received,
+    Retried,
     RouteDeferred,
     RouteEvent,
     RouteOpened,
@@ -208,6 +209,8 @@ def _route_step(partition: int, route: Route, event: RouteEvent, effects: tuple[
 def after_route(route: Route, event: RouteEvent) -> Route:
     if isinstance(event, RouteDeferred):
         return Route(route.version + 1, event.tries, event.since, event.next_try, event.attempts, event.at)
+    if isinstance(event, Retried):
+        return msgspec.structs.replace(route, version=route.version + 1)
     return Route(version=route.version + 1)
 
 
@@ -227,6 +230,11 @@ def route_deferred_step(partition: int, route: Route, event: RouteDeferred, toke
 
 def route_opened_step(partition: int, route: Route, event: RouteOpened) -> Step:
     return _route_step(partition, route, event, opened(partition, event.domain, event.at), "")
+
+
+def retried_step(partition: int, route: Route, event: Retried) -> Step:
+    """The record only: what makes the domain due knows every message of it."""
+    return _route_step(partition, route, event, (), "")
 
 
 def opened(partition: int, domain: str, now: int) -> tuple[Effect, ...]:

@@ -12,12 +12,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from pipeline import keys, steering
-from pipeline.events import MessageEvent, encode
+from pipeline.events import MessageEvent, Retried, encode
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for, partition_of
 from pipeline.rerouting import forgiven
 from pipeline.state import Message, Stage
-from pipeline.steps import Effect, decode_route, message_step
+from pipeline.steps import Effect, decode_route, message_step, retried_step
 from pipeline.store import faults
 from workers.wiring import Wiring
 
@@ -163,14 +163,24 @@ class Steering:
         effects = [entry]
         if hot is None:
             effects.append(("SADD", keys.promised(partition), new))
-            await asyncio.to_thread(wiring.bodies.cold.share, message.id, new)
+            await self._share(message, new)
         try:
             await self._commit(message, (event,), now, effects)
-        except (ConflictError, CorruptError):
+        except ConflictError:
             if hot is None:
                 wiring.bodies.cold.drop(new)
             raise
         return new
+
+    async def _share(self, message: Message, new: str) -> None:
+        """Raises CorruptError when there is no body, ConflictError when that is because the message has left."""
+        try:
+            await asyncio.to_thread(self._wiring.bodies.cold.share, message.id, new)
+        except CorruptError as error:
+            (there,) = await self._wiring.schedule.heads(partition_of(message.id), [message.id])
+            if there is None or there.version != message.version:
+                raise ConflictError(f"{message.id} has moved on") from error
+            raise
 
 
 async def domains_behind(wiring: Wiring, server: str) -> list[str]:
@@ -194,13 +204,35 @@ async def domains_behind(wiring: Wiring, server: str) -> list[str]:
     return found
 
 
-async def retry_domain(wiring: Wiring, domain: str) -> int:
-    """Make a domain due at once, its servers forgiven; how many messages wait for it."""
+async def retry_domain(wiring: Wiring, domain: str, *, by: str = "") -> int:
+    """Make a domain due at once, its servers forgiven; how many messages wait for it.
+
+    `by`: who wanted it, which is recorded first; empty where it follows from something that is.
+    """
     partition = partition_for(domain, wiring.store.partitions)
+    if by:
+        await _note_retry(wiring, partition, domain, by)
     known = await wiring.directory.find_home(domain)
     state = await wiring.schedule.route(partition, domain)
     servers = forgiven(known.route if known else (), state)
     return await wiring.schedule.retry_now(partition, domain, wiring.clock(), servers)
+
+
+async def _note_retry(wiring: Wiring, partition: int, domain: str, by: str) -> None:
+    with faults():
+        waiting = int(await wiring.store.redis.zcard(keys.queue(partition, domain)))
+    if not waiting:
+        return
+    for last in (*[False] * (TRIES - 1), True):
+        route = await wiring.schedule.route(partition, domain)
+        event = Retried(at=wiring.clock(), domain=domain, by=by, waiting=waiting)
+        try:
+            await wiring.log.commit(retried_step(partition, route, event), patience=PATIENCE)
+        except ConflictError:
+            if last:
+                raise
+        else:
+            return
 
 
 async def retry_server(wiring: Wiring, server: str) -> dict[str, int]:

@@ -14,7 +14,7 @@ import structlog
 from pipeline import bounces, keys, steering
 from pipeline.bodies import Buffer
 from pipeline.directory import Domain
-from pipeline.faults import ConflictError, CorruptError, NotFoundError
+from pipeline.faults import ConflictError, CorruptError, NotFoundError, StoreError
 from pipeline.rerouting import follow, ways
 from pipeline.state import Message
 from pipeline.steps import MS, message_step
@@ -29,6 +29,8 @@ EVERY: Final = 1.0
 """Seconds between two looks."""
 OVER: Final = "the time of the hold is over"
 BATCH: Final = 500
+POSTPONE: Final = 60 * 1000
+"""ms until what could not be ended is looked at again."""
 TOGETHER: Final = 64
 """Messages ended at once: their steps share calls and fsyncs."""
 
@@ -83,14 +85,25 @@ class Steward:
                 some = names[start : start + TOGETHER]
                 heads = await self._wiring.schedule.heads(partition, some)
                 done = await asyncio.gather(
-                    *(self._end(partition, name, head) for name, head in zip(some, heads, strict=True))
+                    *(self._end_or_postpone(partition, name, head) for name, head in zip(some, heads, strict=True))
                 )
                 ended += sum(done)
         return ended
 
+    async def _end_or_postpone(self, partition: int, message_id: str, message: Message | None) -> bool:
+        """One message's trouble must not stop the others: it is looked at again a minute later."""
+        try:
+            return await self._end(partition, message_id, message)
+        except StoreError:
+            raise
+        except Exception:
+            log.exception("the end of a hold failed, will be tried again", message=message_id)
+            await self._postpone(partition, message_id)
+            return False
+
     async def _end(self, partition: int, message_id: str, message: Message | None) -> bool:
         if message is None or message.hold is None:
-            await self._forget(partition, message_id)
+            await self._forget_or_postpone(partition, message_id)
             return False
         now = self._wiring.clock()
         content = await self._content(message)
@@ -124,7 +137,21 @@ class Steward:
             log.error("body is gone, its bounce has no header", message=message.id)  # noqa: TRY400 - the fault says all
             return b""
 
-    async def _forget(self, partition: int, message_id: str) -> None:
-        """Finished meanwhile, or its head cannot be read, which `gatepost check` and its expiry see to."""
+    async def _postpone(self, partition: int, message_id: str) -> None:
+        later = self._wiring.clock() // MS + POSTPONE
         with faults():
-            await self._store.redis.zrem(keys.ends(partition), message_id)
+            await self._store.redis.zadd(keys.ends(partition), {message_id: later}, xx=True)
+
+    async def _forget_or_postpone(self, partition: int, message_id: str) -> None:
+        """No head that can be read: finished meanwhile, or damaged and for an operator to look at."""
+        with faults():
+            there = await self._store.redis.exists(keys.head(partition, message_id))
+        if there:
+            log.error("the head of a message cannot be read", message=message_id)
+            await self._postpone(partition, message_id)
+            return
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.zrem(keys.ends(partition), message_id)
+            pipe.zrem(keys.held(partition), message_id)
+            await pipe.execute()

@@ -11,7 +11,7 @@ from cli.steering.selecting import NONE, Filters
 
 if TYPE_CHECKING:
     from cli.session import Session
-    from cli.steering.selecting import Preview, Tally
+    from cli.steering.selecting import Preview, Selection, Tally
 
 MESSAGES = Parameter(help="Ids of messages; or say which with filters.")
 YES = Parameter(help="Do not ask.")
@@ -80,7 +80,8 @@ async def _end(
     from cli.steering.telling import preview_form, preview_lines
 
     words = why(reason)
-    total = len(messages)
+    total: int | None = len(messages) or None
+    now = 0
     if dry_run or not yes:
         async with session(common) as opened:
             now = opened.now()
@@ -98,7 +99,9 @@ async def _end(
         if dry_run or not await confirm(QUESTIONS[then].format(count(total or len(messages), "message"))):
             return 0 if dry_run else 1
     async with session(common) as opened:
-        return await _plan(opened, then, messages, filters, words, total=total, common=common)
+        # What came in while somebody thought is not what they were asked about.
+        selection = Selection(messages, filters, now or opened.now())
+        return await _plan(opened, then, selection, words, total=total, common=common)
 
 
 def _nothing(common: Common) -> None:
@@ -123,22 +126,21 @@ def _what(then: str, found: Preview, undo_time: str) -> list[str]:
 async def _plan(
     opened: Session,
     then: str,
-    messages: tuple[str, ...],
-    filters: Filters,
+    selection: Selection,
     reason: str,
     *,
-    total: int,
+    total: int | None,
     common: Common,
 ) -> int:
     from cli.render import Screen, document, local, rfc3339
     from cli.session import actor
-    from cli.steering.selecting import Selection, act_on
+    from cli.steering.selecting import act_on
     from cli.steering.telling import code, tally_form, tell
     from pipeline.ids import new_id
     from workers.steering import Steering
 
     now = opened.now()
-    steering, selection = Steering(opened.wiring, by=actor()), Selection(messages, filters, now)
+    steering = Steering(opened.wiring, by=actor())
     action, until = new_id(now, 0), now + int(opened.wiring.settings.undo_time)
 
     async def act(message_id: str) -> bool:

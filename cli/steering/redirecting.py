@@ -47,7 +47,7 @@ async def redirect(
         raise _about_routes(filters.domain, route)
     if not to:
         raise ConfigurationError("to whom?", remedy="Say it with --to ADDRESS.")
-    words, total = why(reason), len(messages)
+    words, total, now = why(reason), len(messages) or None, 0
     if dry_run or not yes:
         async with session(common) as opened:
             now = opened.now()
@@ -64,7 +64,7 @@ async def redirect(
             return 1
     async with session(common) as opened:
         address = await destination(opened.wiring.directory, to, outside=outside)
-        return await _send(opened, Selection(messages, filters, opened.now()), address, words, total, common)
+        return await _send(opened, Selection(messages, filters, now or opened.now()), address, words, total, common)
 
 
 def _about_routes(domain: str, route: str) -> Exception:
@@ -80,7 +80,9 @@ def _about_routes(domain: str, route: str) -> Exception:
     )
 
 
-async def _send(opened: Session, selection: Selection, address: str, reason: str, total: int, common: Common) -> int:
+async def _send(
+    opened: Session, selection: Selection, address: str, reason: str, total: int | None, common: Common
+) -> int:
     from cli.render import Screen, document
     from cli.session import actor
     from cli.steering.selecting import TOLD, act_on

@@ -169,13 +169,19 @@ def _known_class(name: str) -> None:
 
 
 async def act_on(
-    opened: Session, selection: Selection, act: Callable[[str], Awaitable[Any]], *, what: str, total: int, shown: bool
+    opened: Session,
+    selection: Selection,
+    act: Callable[[str], Awaitable[Any]],
+    *,
+    what: str,
+    total: int | None,
+    shown: bool,
 ) -> Tally:
-    """Act on each; what came of it. `act` says whether something changed. Raises StoreError."""
+    """Act on each; what came of it. `act` says whether something changed. `total`: None when nobody counted. Raises StoreError."""
     from cli.progress import Progress
 
     tally = Tally()
-    with Progress(what, total, shown=shown and total > TOGETHER) as progress:
+    with Progress(what, total, shown=shown and (total is None or total > TOGETHER)) as progress:
         some: list[str] = []
 
         async def flush() -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from cli.steering.asked import until_of
 from pipeline import keys
-from pipeline.events import Held, Queued, Redirected, Resumed, Scanned, ServerHeld
+from pipeline.events import Held, Queued, Redirected, Resumed, Retried, RouteDeferred, Scanned, ServerHeld
 from pipeline.faults import ConfigurationError
 from pipeline.ids import partition_for, partition_of
 from pipeline.log import decode_entry
@@ -18,6 +22,7 @@ from workers.steering import Steering
 from workers.steward import Steward
 
 WHY = ("--reason", "a reason")
+ROOT = Path(__file__).parents[2]
 
 
 def events(shop: Shop, message_id: str):
@@ -299,6 +304,39 @@ def test_redirected_mail_ends_here_and_waits_to_become_another_message(filled: S
     assert "redirected" in filled.run("trace", message_id).out
 
 
+@pytest.mark.parametrize(("answer", "code"), [(b"n\n", 1), (b"\n", 1), (b"yes\n", 0)])
+def test_on_a_terminal_it_says_what_is_meant_asks_and_touches_nothing_that_came_in_meanwhile(
+    filled: Shop, answer, code
+):
+    message_id = filled.queued()
+    ours, theirs = os.openpty()
+    command = [sys.executable, "-m", "cli.main", "queue", "delete", "--domain", DOMAIN, *WHY]
+    environ = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as asked:
+        said = ""
+        while "[y/N]" not in said:
+            said += asked.stderr.read(1)
+        later = filled.queued()
+        os.write(ours, answer)
+        _, rest = asked.communicate(timeout=60)
+    os.close(ours)
+    os.close(theirs)
+    assert asked.returncode == code
+    assert f"{message_id}  sender@elsewhere.test to {ANNA}" in said
+    assert "Delete 1 message for good? [y/N]" in said
+    assert rest == ""
+    assert (head(filled, message_id).hold is not None) == (code == 0)
+    assert head(filled, later).hold is None
+
+
+def test_check_names_a_held_server(filled: Shop):
+    filled.run("queue", "hold", "--server", "mx.example.test:25", *WHY)
+    checked = filled.run("check").out
+    assert "the server mx.example.test:25 is held: a reason" in " ".join(checked.split())
+
+
 def test_a_domain_with_held_mail_cannot_be_removed(filled: Shop):
     message_id = filled.queued()
     filled.run("queue", "hold", message_id, *WHY)
@@ -347,3 +385,25 @@ def test_a_time_is_understood_as_people_write_it(monkeypatch, text, seconds):
 def test_what_is_no_time_to_come_is_refused(text):
     with pytest.raises(ConfigurationError):
         until_of(text, NOW)
+
+
+def test_a_retry_is_recorded_with_who_asked_and_leaves_what_is_known_of_the_route(filled: Shop):
+    message_id = filled.queued()
+    filled.route_deferred()
+    filled.run("queue", "retry", DOMAIN)
+    filled.run("queue", "retry", "other.test")
+
+    async def work(wiring):
+        route = await wiring.schedule.route(partition_for(DOMAIN, wiring.store.partitions), DOMAIN)
+        return route, [one.event async for one in wiring.log.history(message_id) if one.subject == f"@{DOMAIN}"]
+
+    route, recorded = filled.do(work)
+    assert (route.tries, route.version, len(route.attempts)) == (1, 2, 1)
+    assert [(type(one), getattr(one, "waiting", 0)) for one in recorded] == [(RouteDeferred, 0), (Retried, 1)]
+    assert "1 message for example.test at once, by cli:" in filled.run("trace", message_id).out
+
+
+def test_a_trace_says_who_holds_a_message_and_what_comes_then(filled: Shop):
+    message_id = filled.queued()
+    filled.run("queue", "delete", message_id, *WHY, "--yes")
+    assert re.search(r"held +since .* by cli:\S+, to be deleted at .*: a reason", filled.run("trace", message_id).out)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
-from pipeline.events import Queued, Scanned
+from pipeline.events import Deferred, Queued, Scanned
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
 from pipeline.schedule import BATCH, Schedule
@@ -200,3 +200,16 @@ async def test_a_head_that_cannot_be_read_comes_as_a_fault_and_not_as_a_crash(st
     await store.redis.hset(keys.head(P, message_id), "m", b"\xc1")
     (work,) = (await claim(schedule, "t1")).work
     assert isinstance(work.message, CorruptError)
+
+
+async def test_a_message_that_waits_by_itself_can_be_taken_while_others_are_in_hand(store, log, schedule):
+    """Its score is the time of its own next attempt, not the end of anybody's lease."""
+    first, second = await queue_mail(store, log, 2)
+    message = decode_head(await store.redis.hget(keys.head(P, first), "m"))
+    await log.commit(message_step(message, [event(Deferred, at=NOW)], now=NOW)[0])
+    await store.redis.hdel(keys.route(P, DOMAIN), "until")
+    await store.redis.zadd(keys.due(P), {DOMAIN: NOW // MS})
+    assert [work.id for work in (await claim(schedule, "t1")).work] == [second]
+    heads = [decode_head(await store.redis.hget(keys.head(P, name), "m")) for name in (first, second)]
+    assert [await schedule.take(message, P, NOW) for message in heads] == [True, False]
+    assert await schedule.take(heads[1], P, NOW + (LEASE + 1) * SECOND)

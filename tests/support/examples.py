@@ -25,6 +25,7 @@ from pipeline.events import (
     Refused,
     Released,
     Resumed,
+    Retried,
     RouteDeferred,
     RouteOpened,
     Scanned,
@@ -179,4 +180,5 @@ ONE_OF_EACH: tuple[Event, ...] = (
         after=b"\x80", change=10,
     ),
     ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
+    Retried(at=AT, domain=DOMAIN, by="cli:root", waiting=12),
 )  # fmt: skip
