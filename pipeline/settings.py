@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from pipeline.units import SECOND, Duration, Endpoint, Network, Size
+from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddress
 
 
 def _doc(text: str) -> msgspec.Meta:
@@ -227,6 +227,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
     resolver: Annotated[str, _doc("DNS server, host or host:port. Empty: the system's.")] = ""
+    source_addresses: Annotated[
+        tuple[SourceAddress, ...],
+        _doc(
+            "Addresses of this machine to forward mail from, IPv4 and IPv6, each perhaps with its name for EHLO behind it: 192.0.2.1 mail1.example.net. The first one that a server does not refuse is used; a domain may choose among them. Servers of a family that has none here are not dialled. Empty: the system chooses."
+        ),
+    ] = ()
+    source_memory: Annotated[
+        Duration, _doc("How long one of source_addresses is not used at a server that refused or limited it.")
+    ] = Duration(6 * 3600 * SECOND)
     connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
     keep_connection: Annotated[
@@ -262,6 +271,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("source_memory", self.source_memory.seconds, 1, 86400 * 30)
+        addresses = [source.address for source in self.source_addresses]
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("source_addresses has an address twice")
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)
         for name in ("command_timeout", "hello_time", "envelope_time", "data_time", "session_time"):

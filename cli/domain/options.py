@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+from cli.domain.way import NONE, NOTHING_OF_THE_WAY, WayOptions, way_form
 
 if TYPE_CHECKING:
     from cli.options import Common
     from pipeline.directory import Domain
-
-NONE: Final = "none"
-"""What takes a value away again."""
 
 
 @Parameter(name="*")
@@ -51,12 +50,18 @@ class DomainOptions:
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
-        """The fields of a Domain that were said, with their values. Raises ConfigurationError, RefusedError (a route that may not be)."""
+        """The fields of a Domain that were said, with their values; `route_options` holds the fields of those that were said.
+
+        `applied` puts them into a domain. Raises ConfigurationError, RefusedError (a route that may not be).
+        """
         fields: dict[str, Any] = {}
         if self.route:
             fields["route"] = _routes(self.route, common)
+        way = self.way.said(common)
+        fields |= {"route_options": way} if way else {}
         for name in ("parent", "alias_of"):
             if text := getattr(self, name):
                 fields[name] = "" if text == NONE else _domain(text)
@@ -68,9 +73,21 @@ class DomainOptions:
                 fields[name] = "" if text == NONE else text
         if self.smtputf8:
             fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
-        if self.max_size:
-            fields["max_message_size"] = _size(self.max_size)
-        return fields
+        return fields | ({"max_message_size": _size(self.max_size)} if self.max_size else {})
+
+
+def applied(domain: Domain, said: dict[str, Any]) -> Domain:
+    """`domain` with what was said of it. The options of a route go with it: one that is taken away leaves none."""
+    import msgspec
+
+    from pipeline.directory.options import PLAIN
+
+    changes = dict(said)
+    before = domain.route_options or PLAIN
+    if changes.get("route") == () and "route_options" not in changes:
+        before = PLAIN
+    after = msgspec.structs.replace(before, **changes.pop("route_options", {}))
+    return msgspec.structs.replace(domain, **changes, route_options=None if after == PLAIN else after)
 
 
 def _domain(text: str) -> str:
@@ -103,6 +120,7 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
     return {
         "domain": domain.name,
         "route": list(domain.route),
+        "route_options": way_form(domain.route_options),
         "catch_all": domain.catch_all,
         "addresses": listed,
         "created_at": rfc3339(domain.created_at),

@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from pipeline import keys
+from pipeline.egress import check_bindable
 from pipeline.faults import StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
@@ -181,6 +182,7 @@ class Deliverer:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    check_bindable(wiring.settings.source_addresses)
     deliverer = Deliverer(wiring, Resolver(wiring.settings.resolver), stop)
     notify("READY=1")
     await deliverer.run()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from pipeline.directory.options import PLAIN, RouteOptions
 from pipeline.events import Attempt
 from pipeline.outcome import Outcome, Reply, outcome
 from pipeline.outgoing import Outgoing
@@ -20,7 +21,7 @@ from pipeline.route import Target
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient
 from workers.deliverer import commands
-from workers.deliverer.opening import Opened, open_wire
+from workers.deliverer.opening import Dial, Opened, open_wire
 from workers.deliverer.wire import Broken, SessionFailed
 
 __all__ = ["Session", "SessionFailed"]
@@ -29,9 +30,11 @@ __all__ = ["Session", "SessionFailed"]
 class Session:
     """Made by `open`. One message at a time; not to be shared between tasks."""
 
-    def __init__(self, target: Target, opened: Opened, settings: Settings) -> None:
-        self.server = target.server
-        self.address = target.address
+    def __init__(self, dial: Dial, opened: Opened) -> None:
+        settings = dial.settings
+        self.server = dial.target.server
+        self.address = dial.target.address
+        self.source = dial.source
         self.tls = opened.tls
         self.software = opened.software
         self.sent = 0
@@ -45,9 +48,21 @@ class Session:
         self._started = 0
 
     @classmethod
-    async def open(cls, target: Target, *, hostname: str, settings: Settings) -> Session:
-        """Connect and greet; see `opening.open_wire`. Raises SessionFailed."""
-        return cls(target, await open_wire(target, hostname, settings), settings)
+    async def open(
+        cls,
+        target: Target,
+        *,
+        hostname: str,
+        settings: Settings,
+        options: RouteOptions = PLAIN,
+        source: str = "",
+        patience: float = 0.0,
+    ) -> Session:
+        """Connect and greet; what the arguments mean stands at `opening.Dial`. Raises SessionFailed."""
+        dial = Dial(
+            target=target, hostname=hostname, settings=settings, options=options, source=source, patience=patience
+        )
+        return cls(dial, await open_wire(dial))
 
     @property
     def offers_smtputf8(self) -> bool:
@@ -272,4 +287,5 @@ class Session:
             unknown=unknown,
             dsn=self._features.dsn,
             software="" if 200 <= code < 300 else self.software,
+            source=self.source,
         )
