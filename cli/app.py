@@ -49,6 +49,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
         "Mail",
         (
             ("queue", "cli.queue:app", "What waits, per domain. 0 is normal."),
+            ("sources", "cli.sources:app", "Our own addresses that mail goes out from, and where they are blocked."),
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),

@@ -32,6 +32,7 @@ def attempt_form(attempt: Attempt | None) -> dict[str, Any] | None:
         "reply": attempt.reply,
         "seconds": attempt.took / 1e9,
         "unknown": attempt.unknown,
+        "source": attempt.source,
     }
 
 

@@ -89,6 +89,8 @@ class Peer(Listening):
         self.early_after = early_after
         """With `early` in the script: octets of data after which it answers without waiting for the dot."""
         self.encrypted = 0
+        self.clients: list[str] = []
+        """The address that each connection came from."""
         self.said: list[bytes] = []
         """Every command, of all connections, without its line end."""
         self.transactions: list[Transaction] = []
@@ -111,6 +113,7 @@ class Peer(Listening):
             self.changed.notify_all()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(writer.get_extra_info("peername")[0])
         await self._happened()
         try:
             with contextlib.suppress(_Over, ssl.SSLError):
