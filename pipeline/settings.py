@@ -226,6 +226,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_networks: Annotated[
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
+    trust_resolver_ad: Annotated[
+        bool,
+        _doc(
+            "The resolver validates DNSSEC, and nobody can come between it and us (it runs on this machine, say). Then TLSA records hold: servers that have them are spoken to with TLS and that certificate, or not at all (DANE, RFC 7672)."
+        ),
+    ] = False
     resolver: Annotated[str, _doc("DNS server, host or host:port. Empty: the system's.")] = ""
     source_addresses: Annotated[
         tuple[SourceAddress, ...],

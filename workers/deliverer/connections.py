@@ -15,13 +15,14 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from pipeline.directory.options import PLAIN
+from pipeline import dane
+from pipeline.directory.options import PLAIN, RouteOptions, Tls
 from pipeline.egress import Egress, NoSource
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
 from pipeline.outcome import neutralise
 from pipeline.pause import pause
-from pipeline.route import Resolver, RouteError, Target, resolve
+from pipeline.route import LookupFailed, Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
 from pipeline.servers import ordered, parsed
 from pipeline.units import SourceAddress
@@ -205,6 +206,7 @@ class Connections:
     ) -> Connection:
         hostname = way.options.ehlo or (source.name if source else "") or self._wiring.hostname
         try:
+            records = await self._records(target, way.options)
             session = await Session.open(
                 target,
                 hostname=hostname,
@@ -212,6 +214,7 @@ class Connections:
                 options=way.options,
                 source=source.address if source else "",
                 patience=patience,
+                records=records,
             )
         except BaseException:
             await asyncio.shield(self._free(target.server, token))
@@ -221,6 +224,18 @@ class Connections:
         if way.route:
             await self._note_offer(target.via or target.server, offered=session.offers_smtputf8)
         return connection
+
+    async def _records(self, target: Target, options: RouteOptions) -> tuple[dane.Record, ...]:
+        """What the DNS says of the server's certificate. Raises SessionFailed when that cannot be known now."""
+        if not self._wiring.settings.trust_resolver_ad or not options.dane or options.tls is Tls.NEVER:
+            return ()
+        try:
+            return await dane.look_up(self._resolver, target)
+        except LookupFailed as failed:
+            words = neutralise(f"Not dialled: whether it must be encrypted is not known (DANE): {failed}".encode())
+            raise SessionFailed(
+                Attempt(server=target.server, address=target.address, stage="route", enhanced="4.4.3", reply=words)
+            ) from None
 
     async def _note_offer(self, server: str, *, offered: bool) -> None:
         """Receivers take SMTPUTF8 only for servers that do."""

@@ -5,9 +5,11 @@ OpenSSL judges certificates, during the handshake: the chain, the dates, and the
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import os
 import ssl
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -51,6 +53,17 @@ def verified(ca_file: str) -> ssl.SSLContext:
 @functools.lru_cache(64)
 def _verified(ca_file: str, changed: int) -> ssl.SSLContext:  # noqa: ARG001 - part of the key
     return dialling.context(ca_file, verify=True)
+
+
+def chain_of(transport: asyncio.BaseTransport | None) -> list[bytes]:
+    """The certificates that the server sent, its own first, DER."""
+    tls = transport.get_extra_info("ssl_object") if transport is not None else None
+    if tls is None:
+        return []
+    if sys.version_info >= (3, 13):
+        return list(tls.get_unverified_chain())
+    # What Python 3.13 made public is there since 3.10.
+    return [ssl.PEM_cert_to_DER_cert(one.public_bytes()) for one in tls._sslobj.get_unverified_chain() or ()]  # noqa: SLF001
 
 
 def distrust(error: BaseException | None, host: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import socket
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Final, cast
 import aiosmtplib
 import msgspec
 
-from pipeline import diagnosis
+from pipeline import dane, diagnosis
 from pipeline.directory.options import PLAIN, RouteOptions, Tls
 from pipeline.events import Attempt
 from pipeline.faults import ConfigurationError
@@ -69,9 +70,12 @@ class Dial(msgspec.Struct, frozen=True, kw_only=True):
     patience: float = 0.0
     """Seconds for the connection, where it is to be less than the setting connect_timeout."""
 
+    records: tuple[dane.Record, ...] = ()
+    """TLSA records of the server: with any, TLS must be."""
+
     @property
     def must_encrypt(self) -> bool:
-        return self.options.tls in (Tls.ALWAYS, Tls.VERIFIED)
+        return bool(self.records) or self.options.tls in (Tls.ALWAYS, Tls.VERIFIED)
 
     @property
     def name(self) -> str:
@@ -171,11 +175,14 @@ async def _encrypt(client: aiosmtplib.SMTP, dial: Dial) -> bool:
     """Whether the connection is encrypted now. Raises SessionFailed when it is not and must be."""
     if not client.supports_extension("starttls"):
         if dial.must_encrypt:
-            words = "The server does not offer STARTTLS, and its route must be encrypted."
+            why = "its DNS says that it does (DANE)" if dial.records else "its route must be encrypted"
+            words = f"The server does not offer STARTTLS, and {why}."
             raise SessionFailed(_attempt(dial, "starttls", (0, "4.7.4", words), time.monotonic_ns()))
         return False
     if not await _starttls(client, dial):
         return False
+    if dial.records:
+        _check_records(client, dial)
     await _ehlo_within(client, dial)
     return True
 
@@ -204,6 +211,17 @@ async def _starttls(client: aiosmtplib.SMTP, dial: Dial) -> bool:
             raise
         return False
     return True
+
+
+def _check_records(client: aiosmtplib.SMTP, dial: Dial) -> None:
+    """Raises SessionFailed when the certificate is not the one that the DNS speaks of."""
+    start = time.monotonic_ns()
+    chain = encryption.chain_of(client.transport)
+    names = list(dict.fromkeys(name.rstrip(".") for name in (dial.name, dial.target.mx_of) if name))
+    why = dane.distrust(dial.records, chain, names, dt.datetime.now(dt.UTC))
+    if why:
+        words = neutralise(f"The certificate of {dial.name} is not the one in its DNS (DANE): {why}".encode())
+        raise SessionFailed(_attempt(dial, "starttls", (0, "4.7.5", words), start))
 
 
 async def _ehlo_within(client: aiosmtplib.SMTP, dial: Dial) -> None:

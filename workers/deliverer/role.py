@@ -182,7 +182,8 @@ class Deliverer:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    check_bindable(wiring.settings.source_addresses)
-    deliverer = Deliverer(wiring, Resolver(wiring.settings.resolver), stop)
+    settings = wiring.settings
+    check_bindable(settings.source_addresses)
+    deliverer = Deliverer(wiring, Resolver(settings.resolver, authenticated=settings.trust_resolver_ad), stop)
     notify("READY=1")
     await deliverer.run()

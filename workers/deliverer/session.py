@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
+from pipeline.dane import Record
 from pipeline.directory.options import PLAIN, RouteOptions
 from pipeline.events import Attempt
 from pipeline.outcome import Outcome, Reply, outcome
@@ -57,10 +58,17 @@ class Session:
         options: RouteOptions = PLAIN,
         source: str = "",
         patience: float = 0.0,
+        records: tuple[Record, ...] = (),
     ) -> Session:
         """Connect and greet; what the arguments mean stands at `opening.Dial`. Raises SessionFailed."""
         dial = Dial(
-            target=target, hostname=hostname, settings=settings, options=options, source=source, patience=patience
+            target=target,
+            hostname=hostname,
+            settings=settings,
+            options=options,
+            source=source,
+            patience=patience,
+            records=records,
         )
         return cls(dial, await open_wire(dial))
 

@@ -3,21 +3,23 @@
 import asyncio
 import base64
 import datetime as dt
-import socket
+import hashlib
 import ssl
 
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from pipeline.dane import Record
 from pipeline.directory.options import RouteOptions, Tls
 from tests.support.peer import Do, Peer
-from tests.workers.deliverer.support import deliver, opened, summary
-from workers.deliverer.session import SessionFailed
+from tests.workers.deliverer.support import deliver, opened, settings, summary, target
+from workers.deliverer.session import Session, SessionFailed
 
 A = "a@example.com"
 NOW = dt.datetime.now(dt.UTC)
 DAY = dt.timedelta(days=1)
-CAN_DO_IPV6 = socket.has_ipv6
 
 
 @pytest.fixture(scope="session")
@@ -241,7 +243,6 @@ async def test_a_server_that_says_nothing_to_auth_is_a_failure(authority, passwo
 # From where
 
 
-@pytest.mark.skipif(not CAN_DO_IPV6, reason="this machine has no IPv6")
 async def test_a_session_goes_out_from_the_address_it_was_given():
     came_from = asyncio.Queue[str]()
 
@@ -275,3 +276,58 @@ async def test_an_address_that_is_not_ours_is_a_fault_of_ours():
         assert (attempt.stage, attempt.enhanced) == ("route", "4.3.5")
         assert "192.0.2.1 cannot be used" in attempt.reply
         assert peer.connections == 0
+
+
+# DANE
+
+
+def key_record(context_of: trustme.LeafCert) -> Record:
+    certificate = x509.load_pem_x509_certificate(context_of.cert_chain_pems[0].bytes())
+    key = certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return Record(3, 1, 1, hashlib.sha256(key).digest())
+
+
+async def dialled(peer: Peer, *records: Record, **options: object) -> Session:
+    return await Session.open(
+        target(peer), hostname="gw", settings=settings(), options=RouteOptions(**options), records=records
+    )  # fmt: skip
+
+
+async def test_a_server_with_the_certificate_of_its_dns_gets_mail_whoever_signed_it():
+    leaf = trustme.CA().issue_cert("other.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    async with Peer(tls=context) as peer:
+        session = await dialled(peer, key_record(leaf))
+        assert session.tls
+        assert summary(await deliver(session)) == {A: "accepted dot 250"}
+        await session.quit(1)
+
+
+async def test_a_server_with_another_certificate_gets_nothing_and_not_in_the_clear_either(authority):
+    other = key_record(trustme.CA().issue_cert("peer.example"))
+    async with Peer(tls=serving(authority)) as peer:
+        with pytest.raises(SessionFailed) as caught:
+            await dialled(peer, other)
+        attempt = caught.value.attempt
+        assert (attempt.stage, attempt.enhanced) == ("starttls", "4.7.5")
+        assert attempt.reply.startswith("The certificate of peer.example is not the one in its DNS (DANE): ")
+        assert (peer.connections, peer.transactions) == (1, [])
+
+
+@pytest.mark.parametrize("broken", [False, True])
+async def test_records_of_whatever_kind_mean_encrypted_or_not_at_all(broken):
+    async with Peer(broken_tls=broken) as peer:
+        with pytest.raises(SessionFailed) as caught:
+            await dialled(peer, Record(1, 1, 1, b"useless"))
+        assert caught.value.attempt.stage == "starttls"
+        assert peer.connections == 1
+
+
+async def test_records_do_not_make_a_route_that_is_to_be_verified_less_so(authority):
+    leaf = trustme.CA().issue_cert("peer.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    leaf.configure_cert(context)
+    async with Peer(tls=context) as peer:
+        with pytest.raises(SessionFailed):
+            await dialled(peer, key_record(leaf), tls=Tls.VERIFIED)

@@ -12,6 +12,7 @@ from pipeline.directory.options import Tls
 from pipeline.events import Attempt
 from pipeline.rerouting import follow, ways
 from pipeline.route import Resolver
+from tests.support.dns import Names
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
 from tests.workers.conftest import DOMAIN, running
@@ -199,6 +200,47 @@ async def test_a_certificate_that_one_domain_does_not_trust_does_not_hold_up_ano
             await eventually(delivered)
         assert await wiring.head(strict) is not None
         assert len(peer.transactions) == 1
+
+
+SIGNED = {("mx.example", "A"): ["127.0.0.1"]}
+
+
+@pytest.mark.parametrize("options", [{}, {"dane": False}, {"tls": Tls.NEVER}])
+@pytest.mark.parametrize("trusted", ["true", "false"])
+async def test_records_of_a_signed_zone_hold_where_the_resolver_is_trusted_and_the_route_follows_them(
+    parts, options, trusted
+):
+    async with Peer() as peer:
+        tlsa = f"_{peer.port}._tcp.mx.example"
+        records = {**SIGNED, (tlsa, "TLSA"): ["3 1 1 " + "ab" * 32]}
+        async with Names(records, signed=["mx.example", tlsa]) as names:
+            wiring = await parts(trust_resolver_ad=trusted)
+            chosen = RouteOptions(**options)
+            domain = Domain(name=DOMAIN, route=(f"mx.example:{peer.port}",), route_options=chosen)
+            await wiring.directory.set_domain(domain, by="test", now=1)
+            made = Connections(wiring, Resolver(f"127.0.0.1:{names.port}", authenticated=trusted == "true"))
+            if options or trusted == "false":
+                await made.give_back(await made.borrow(DOMAIN))
+            else:
+                with pytest.raises(RouteDown) as caught:
+                    await made.borrow(DOMAIN)
+                assert "its DNS says that it does (DANE)" in caught.value.attempts[0].reply
+            await made.close()
+
+
+async def test_records_that_cannot_be_asked_for_put_the_mail_off_and_nothing_is_dialled(parts):
+    async with Peer() as peer:
+        tlsa = f"_{peer.port}._tcp.mx.example"
+        async with Names(SIGNED, signed=["mx.example"], failing=[tlsa]) as names:
+            wiring = await parts(trust_resolver_ad="true")
+            await wiring.customer(f"mx.example:{peer.port}")
+            made = Connections(wiring, Resolver(f"127.0.0.1:{names.port}", authenticated=True))
+            with pytest.raises(RouteDown) as caught:
+                await made.borrow(DOMAIN)
+            (attempt,) = caught.value.attempts
+            assert (attempt.stage, attempt.enhanced, peer.connections) == ("route", "4.4.3", 0)
+            assert "DANE" in attempt.reply
+            await made.close()
 
 
 async def test_a_dead_server_is_dead_for_everybody_however_they_speak_to_it(parts):
