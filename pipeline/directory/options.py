@@ -87,6 +87,10 @@ def check(options: RouteOptions) -> None:
         raise ConfigurationError(
             f"{options.ehlo!a} cannot be said in EHLO", remedy="Give a host name, such as mail.example.com."
         )
+    if options.client is ClientCommand.XCLIENT and options.auth_user:
+        raise ConfigurationError(
+            "XCLIENT makes a server forget who logged in", remedy="Say --client xforward, or --auth-user none."
+        )
     _check_auth(options)
     _check_sources(options)
 

@@ -89,6 +89,7 @@ NONSENSE = [
     (["--auth-user", "relay", "--auth-secret-env", "S T"], "no name of a variable"),
     (["--auth-user", "relay", "--auth-secret-env", "S", "--tls", "never"], "--auth-in-clear"),
     (["--ehlo", "a b"], "EHLO"),
+    (["--auth-user", "relay", "--auth-secret-env", "S", "--client", "xclient"], "--client xforward"),
     (["--source", "192.0.2.1"], "source_addresses"),
     (["--route", "10 a.example.test:25", "--route", "b.example.test:25"], "some have none"),
     (["--route", "mx:192.0.2.1"], "has no MX"),

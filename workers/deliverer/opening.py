@@ -13,7 +13,7 @@ import contextlib
 import datetime as dt
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 import aiosmtplib
@@ -46,6 +46,22 @@ class Features(msgspec.Struct, frozen=True):
     smtputf8: bool = False
     size: bool = False
     dsn: bool = False
+    xclient: frozenset[str] = frozenset()
+    """The attributes that it takes with XCLIENT."""
+    xforward: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, offered: Mapping[str, str]) -> Features:
+        """`offered`: keyword in lower case -> parameters."""
+        return cls(
+            pipelining="pipelining" in offered,
+            eight_bit="8bitmime" in offered,
+            smtputf8="smtputf8" in offered,
+            size="size" in offered,
+            dsn="dsn" in offered,
+            xclient=frozenset(offered.get("xclient", "").upper().split()),
+            xforward=frozenset(offered.get("xforward", "").upper().split()),
+        )
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -259,14 +275,7 @@ def _take_over(client: aiosmtplib.SMTP, dial: Dial, software: str) -> Opened:
         raise SessionFailed(_attempt(dial, "ehlo", (0, "4.4.2", CLOSED), time.monotonic_ns()))
     cipher = transport.get_extra_info("cipher")
     tls = f"{cipher[1]} {cipher[0]}" if cipher else ""
-    offers = client.supports_extension
-    features = Features(
-        pipelining=offers("pipelining"),
-        eight_bit=offers("8bitmime"),
-        smtputf8=offers("smtputf8"),
-        size=offers("size"),
-        dsn=offers("dsn"),
-    )
+    features = Features.of(client.esmtp_extensions)
     return Opened(Wire(cast(asyncio.Transport, transport), asyncio.get_running_loop()), features, tls, software)
 
 
