@@ -49,6 +49,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
         "Mail",
         (
             ("queue", "cli.queue:app", "What waits, per domain. 0 is normal."),
+            ("sources", "cli.sources:app", "Our own addresses that mail goes out from, and where they are blocked."),
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
             ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),

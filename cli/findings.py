@@ -23,6 +23,7 @@ from pipeline.settings import Settings
 
 if TYPE_CHECKING:
     from cli.session import Session
+    from pipeline.directory import Domain
 
 FATAL: Final = "fatal"
 WARNING: Final = "warning"
@@ -48,8 +49,7 @@ async def examine(common: Common) -> list[Finding]:
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
-    found += about_replies(settings)
-    found += await about_seal(settings)
+    found += [*about_replies(settings), *about_sources(settings), *await about_seal(settings)]
     running = False
     if any(finding.weight == FATAL for finding in found):
         return [*found, *about_certificate(settings, dt.datetime.now(dt.UTC))]
@@ -129,6 +129,19 @@ def about_limits(settings: Settings) -> list[Finding]:
     return []
 
 
+def about_sources(settings: Settings) -> list[Finding]:
+    """The addresses that mail is to go out from."""
+    from pipeline.egress import check_bindable
+
+    if not settings.source_addresses:
+        return []
+    try:
+        check_bindable(settings.source_addresses)
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "sources", str(fault), fault.remedy)]
+    return [Finding(GOOD, "sources", ", ".join(source.address for source in settings.source_addresses))]
+
+
 async def _about_store(common: Common, settings: Settings) -> AsyncIterator[tuple[Finding | None, bool]]:
     """Findings, each with whether the gateway answers."""
     from cli.session import session
@@ -168,8 +181,6 @@ async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
 
 async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
     """Domains whose mail would be refused or go nowhere."""
-    from pipeline.route import check_route
-
     wiring = opened.wiring
     await wiring.directory.refresh()
     domains = wiring.directory.domains()
@@ -190,12 +201,9 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
             wrong += 1
             text = f"{name} has no address, so its mail is refused"
             yield Finding(WARNING, "domains", text, f"gatepost address add someone@{name}")
-        for route in domain.route:
-            try:
-                check_route(route, wiring.settings.allow_networks)
-            except GatepostError as fault:
-                wrong += 1
-                yield Finding(WARNING, "domains", f"{name}: {fault}", fault.remedy)
+        for finding in _about_way(name, domain, wiring.settings):
+            wrong += 1
+            yield finding
     for server, hold in wiring.directory.held_servers().items():
         wrong += 1
         yield Finding(
@@ -206,6 +214,33 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
         )
     if not wrong:
         yield Finding(GOOD, "domains", f"{len(domains):,} with addresses and routes")
+
+
+def _about_way(name: str, domain: Domain, settings: Settings) -> Iterable[Finding]:
+    """Where a route may not go, and what its options name and this machine has not."""
+    from pipeline.route import check_route
+    from pipeline.sources import secrets
+    from pipeline.sources.dialling import context
+
+    for route in domain.route:
+        try:
+            check_route(route, settings.allow_networks)
+        except GatepostError as fault:
+            yield Finding(WARNING, "domains", f"{name}: {fault}", fault.remedy)
+    options = domain.route_options
+    if options is None:
+        return
+    try:
+        if options.ca_file:
+            context(options.ca_file, verify=True)
+        if options.auth_secret_file:
+            secrets.read(options.auth_secret_file, "")
+    except GatepostError as fault:
+        yield Finding(WARNING, "domains", f"{name}: {fault}", fault.remedy)
+    known = {source.address for source in settings.source_addresses}
+    if options.sources and not known.intersection(options.sources):
+        text = f"{name}: none of its source addresses is in the setting source_addresses, so its mail waits"
+        yield Finding(WARNING, "domains", text, f"gatepost domain set {name} --source none")
 
 
 async def _about_work(opened: Session) -> AsyncIterator[Finding]:

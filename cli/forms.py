@@ -36,6 +36,7 @@ def attempt_form(attempt: Attempt | None, diagnosis: dict[str, Any] | None = Non
         "seconds": attempt.took / 1e9,
         "unknown": attempt.unknown,
         "software": attempt.software,
+        "source": attempt.source,
     }
     return form | {"diagnosis": diagnosis} if diagnosis is not None else form
 

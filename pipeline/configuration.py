@@ -14,11 +14,11 @@ import msgspec
 
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
-from pipeline.units import Duration, Endpoint, Network, Size
+from pipeline.units import Duration, Endpoint, Network, Size, SourceAddress
 
 
 def _decode_special(kind: type, value: Any) -> Any:
-    if kind in (Duration, Size, Endpoint):
+    if kind in (Duration, Size, Endpoint, SourceAddress):
         return kind.parse(value)
     if kind is Path:
         return Path(str(value)).expanduser()
@@ -33,7 +33,9 @@ def _field_types() -> dict[str, Any]:
 
 def _coerce(name: str, kind: Any, value: object, source: str) -> Any:
     if get_args(kind) and get_args(kind)[-1] is Ellipsis:
-        items = re.split(r"[,\s]+", value.strip()) if isinstance(value, str) else value
+        # A source address may have a name behind it.
+        between = r"\s*+,\s*+" if get_args(kind)[0] is SourceAddress else r"[,\s]+"
+        items = re.split(between, value.strip()) if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise ConfigurationError(f"{source}: {name}: expected a list")
         return tuple(_coerce(name, get_args(kind)[0], item, source) for item in items if item != "")

@@ -54,6 +54,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
+    gp:{host:port}:sources hash     source address of ours that is unwanted there -> Block (MessagePack). Expires
+    gp:{egress}:servers    zset     servers that have such a hash, by the end of its last block (ms)
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -73,6 +75,7 @@ SERVERS: Final = "gp:{directory}:servers"
 SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
+EGRESS: Final = "gp:{egress}:servers"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -189,6 +192,10 @@ def server(endpoint: str) -> str:
 
 def server_slots(endpoint: str) -> str:
     return f"gp:{{{endpoint}}}:slots"
+
+
+def sources(endpoint: str) -> str:
+    return f"gp:{{{endpoint}}}:sources"
 
 
 def client(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Mail that waits follows the directory: a changed route, or a hold that ended, makes it due at once."""
+"""Mail that waits follows the directory: a changed route, other options for it, or a hold that ended, makes it due at once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 
 import msgspec
 
-from pipeline.directory import Domain
+from pipeline.directory import Domain, RouteOptions
 from pipeline.directory.inherit import effective
 from pipeline.ids import partition_for
 from pipeline.schedule import Schedule
@@ -19,11 +19,16 @@ class Way(msgspec.Struct, frozen=True):
 
     route: tuple[str, ...]
     held: bool
+    options: RouteOptions | None = None
 
 
 def ways(domains: Mapping[str, Domain]) -> dict[str, Way]:
     """Of all domains; an alias has its mail where its home has it."""
-    return {name: Way(effective(domains, domain).route, domain.hold is not None) for name, domain in domains.items()}
+    found = {}
+    for name, domain in domains.items():
+        whole = effective(domains, domain)
+        found[name] = Way(whole.route, domain.hold is not None, whole.route_options)
+    return found
 
 
 async def follow(

@@ -20,6 +20,7 @@ from typing import Any, Final, NamedTuple
 
 import dns.asyncresolver
 import dns.exception
+import dns.flags
 import dns.message
 import dns.name
 import dns.rdatatype
@@ -67,23 +68,34 @@ class _Known(NamedTuple):
     until: float
     """By the resolver's clock."""
     answer: tuple[Any, ...] | _No
+    secure: bool = False
+    """The DNS vouches for it."""
 
 
 class Resolver:
     """One per process. `server`: the setting `resolver`, an IP address with or without port; empty: the system's.
-    `clock` gives seconds that only go forward.
+    `clock` gives seconds that only go forward. `authenticated`: it validates DNSSEC, and what it says of that is believed.
 
     Raises ConfigurationError when `server` is no such thing.
     """
 
     def __init__(
-        self, server: str = "", *, lifetime: float = LIFETIME, clock: Callable[[], float] = time.monotonic
+        self,
+        server: str = "",
+        *,
+        lifetime: float = LIFETIME,
+        clock: Callable[[], float] = time.monotonic,
+        authenticated: bool = False,
     ) -> None:
         self._clock = clock
         self._resolver = _configured(server)
         self._resolver.lifetime = lifetime
+        self._authenticated = authenticated
+        if authenticated:
+            # Asking with AD is asking for it in the answer (RFC 6840 5.7).
+            self._resolver.flags = dns.flags.RD | dns.flags.AD
         self._known: dict[tuple[str, str], _Known] = {}
-        self._asking: dict[tuple[str, str], asyncio.Task[tuple[Any, ...]]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[_Known]] = {}
         self._silent = 0
         self._dead_until = 0.0
 
@@ -129,6 +141,14 @@ class Resolver:
             raise LookupFailed("that is no IP address", permanent=True)
         return await self._ask(name, "PTR")
 
+    async def tlsa(self, name: str) -> tuple[tuple[int, int, int, bytes], ...]:
+        """(usage, selector, matching, data) of TLSA records (RFC 6698 2.1)."""
+        return await self._ask(name, "TLSA")
+
+    async def secure(self, name: str, kind: str) -> bool:
+        """Whether the DNS vouches for its answer (RFC 4035 3.2.3); never where it is not believed. Raises LookupFailed."""
+        return (await self._answered(name, kind)).secure
+
     def expect(self, name: str, kind: str) -> None:
         """Ask a question whose answer will be wanted soon, and wait for nothing. For PTR, `name` is the address."""
         name = _reverse(name) if kind == "PTR" else name
@@ -138,16 +158,22 @@ class Resolver:
             self._task(key, name)
 
     async def _ask(self, name: str, kind: str) -> tuple[Any, ...]:
+        answer = (await self._answered(name, kind)).answer
+        assert not isinstance(answer, _No)
+        return answer
+
+    async def _answered(self, name: str, kind: str) -> _Known:
+        """Raises LookupFailed when the answer is none."""
         key = (name.lower(), kind)
         known = self._known.get(key)
         if known is not None and known.until > self._clock():
             if isinstance(known.answer, _No):
                 raise LookupFailed(known.answer.words, permanent=known.answer.permanent)
-            return known.answer
+            return known
         # Who loses patience leaves the question to the others, and its answer to the cache.
         return await asyncio.shield(self._task(key, name))
 
-    def _task(self, key: tuple[str, str], name: str) -> asyncio.Task[tuple[Any, ...]]:
+    def _task(self, key: tuple[str, str], name: str) -> asyncio.Task[_Known]:
         """The question under way; it begins when nobody has asked it yet."""
         task = self._asking.get(key)
         if task is None:
@@ -155,12 +181,12 @@ class Resolver:
             task.add_done_callback(functools.partial(self._asked, key))
         return task
 
-    def _asked(self, key: tuple[str, str], task: asyncio.Task[tuple[Any, ...]]) -> None:
+    def _asked(self, key: tuple[str, str], task: asyncio.Task[_Known]) -> None:
         self._asking.pop(key, None)
         if not task.cancelled():
             task.exception()  # all who waited may be gone, and then nobody else looks at it
 
-    async def _look_up(self, name: str, kind: str) -> tuple[Any, ...]:
+    async def _look_up(self, name: str, kind: str) -> _Known:
         shown = neutralise(name.encode("utf-8", "backslashreplace")[:300])
         seconds: float = FAILED
         permanent = False
@@ -184,8 +210,8 @@ class Resolver:
         else:
             self._silent = 0
             found = tuple(map(_CONVERTED[kind], answer))
-            self._keep(name, kind, answer.expiration - time.time(), found)
-            return found
+            secure = self._authenticated and bool(answer.response.flags & dns.flags.AD)
+            return self._keep(name, kind, answer.expiration - time.time(), found, secure=secure)
         if permanent:
             self._silent = 0
         self._keep(name, kind, seconds, _No(why, permanent))
@@ -196,14 +222,18 @@ class Resolver:
         if self._silent >= SILENT:
             self._dead_until = self._clock() + DEAD
 
-    def _keep(self, name: str, kind: str, seconds: float, answer: tuple[Any, ...] | _No) -> None:
+    def _keep(
+        self, name: str, kind: str, seconds: float, answer: tuple[Any, ...] | _No, *, secure: bool = False
+    ) -> _Known:
+        known = _Known(self._clock() + min(seconds, LONGEST), answer, secure)
         if seconds <= 0:
-            return
+            return known
         if len(self._known) >= CACHED:
             # The oldest tenth: what is needed comes back at its next question.
             for key in list(self._known)[: CACHED // 10]:
                 del self._known[key]
-        self._known[name.lower(), kind] = _Known(self._clock() + min(seconds, LONGEST), answer)
+        self._known[name.lower(), kind] = known
+        return known
 
 
 def _address(record: Any) -> str:
@@ -221,6 +251,7 @@ _CONVERTED: Final[Mapping[str, Callable[[Any], Any]]] = {
     "TXT": lambda record: b"".join(record.strings),
     "CNAME": lambda record: _host(record.target),
     "PTR": lambda record: _host(record.target),
+    "TLSA": lambda record: (record.usage, record.selector, record.mtype, record.cert),
 }
 
 

@@ -57,6 +57,8 @@ class Target(msgspec.Struct, frozen=True):
     port: int
     via: str = ""
     """`mx:NAME` when it is an MX, as it stands in the route."""
+    mx_of: str = ""
+    """The name whose MX it is."""
 
 
 class RouteError(GatepostError):
@@ -243,7 +245,9 @@ async def _exchangers(
     found: list[list[Target] | _Failure] = []
     for group in groups:
         hosts = ordered(group, chance)
-        answers = await asyncio.gather(*(_targets(host.place, resolver, allowed, via) for host in hosts))
+        answers = await asyncio.gather(
+            *(_targets(host.place, resolver, allowed, via, mx_of=name if records else "") for host in hosts)
+        )
         why = next(filter(None, (_is_ours(answer, ours) for answer in answers)), "")
         if why:
             return found or [_Failure(known_as, "5.4.6", f"the MX of {name} leads back here: {why}")]
@@ -262,7 +266,7 @@ def _is_ours(found: list[Target] | _Failure, ours: Callable[[str, int, Sequence[
 
 
 async def _targets(
-    endpoint: Endpoint, resolver: Resolver, allowed: Sequence[Network], via: str = ""
+    endpoint: Endpoint, resolver: Resolver, allowed: Sequence[Network], via: str = "", mx_of: str = ""
 ) -> list[Target] | _Failure:
     """The addresses of one server that may be dialled, or why there is none."""
     host = endpoint.host
@@ -278,7 +282,7 @@ async def _targets(
         return _Failure(endpoint, "5.4.4", f"{host} has no address")
     reasons = [forbidden(candidate, allowed) for candidate in addresses]
     targets = [
-        Target(server=str(endpoint), host=host, address=str(candidate), port=endpoint.port, via=via)
+        Target(server=str(endpoint), host=host, address=str(candidate), port=endpoint.port, via=via, mx_of=mx_of)
         for candidate, reason in zip(addresses, reasons, strict=True)
         if not reason
     ]

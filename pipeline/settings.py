@@ -12,7 +12,7 @@ from typing import Annotated
 
 import msgspec
 
-from pipeline.units import SECOND, Duration, Endpoint, Network, Size
+from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddress
 
 
 def _doc(text: str) -> msgspec.Meta:
@@ -247,7 +247,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     allow_networks: Annotated[
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
+    trust_resolver_ad: Annotated[
+        bool,
+        _doc(
+            "The resolver validates DNSSEC, and nobody can come between it and us (it runs on this machine, say). Then TLSA records hold: servers that have them are spoken to with TLS and that certificate, or not at all (DANE, RFC 7672)."
+        ),
+    ] = False
     resolver: Annotated[str, _doc("DNS server, host or host:port. Empty: the system's.")] = ""
+    source_addresses: Annotated[
+        tuple[SourceAddress, ...],
+        _doc(
+            "Addresses of this machine to forward mail from, IPv4 and IPv6, each perhaps with its name for EHLO behind it: 192.0.2.1 mail1.example.net. The first one that a server does not refuse is used; a domain may choose among them. Servers of a family that has none here are not dialled. Empty: the system chooses."
+        ),
+    ] = ()
+    source_memory: Annotated[
+        Duration, _doc("How long one of source_addresses is not used at a server that refused or limited it.")
+    ] = Duration(6 * 3600 * SECOND)
     connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
     keep_connection: Annotated[
@@ -294,6 +309,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("lease", self.lease.seconds, 2, 3600)
         _range("undo_time", self.undo_time.seconds, 0, 86400)
+        _range("source_memory", self.source_memory.seconds, 1, 86400 * 30)
+        addresses = [source.address for source in self.source_addresses]
+        if len(set(addresses)) < len(addresses):
+            raise ValueError("source_addresses has an address twice")
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)
         for name in ("command_timeout", "hello_time", "envelope_time", "data_time", "session_time"):

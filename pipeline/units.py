@@ -72,3 +72,31 @@ class Endpoint(str):
     @property
     def port(self) -> int:
         return int(self.rpartition(":")[2])
+
+
+class SourceAddress(str):
+    """ADDRESS, or ADDRESS NAME: an IP address of this machine, and how it introduces itself in EHLO."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> SourceAddress:
+        address, _, name = " ".join(str(value).split()).partition(" ")
+        try:
+            found = ipaddress.ip_address(address.strip("[]"))
+        except ValueError:
+            raise ValueError("expected an IP address, such as 192.0.2.1, or 192.0.2.1 mail2.example.com") from None
+        if found.is_unspecified or found.is_multicast or getattr(found, "scope_id", None):
+            raise ValueError(f"{found} is not an address to send from")
+        if name and re.fullmatch(r"[A-Za-z0-9.:\[\]-]{1,253}", name) is None:
+            raise ValueError(f"{name!a} cannot be said in EHLO")
+        return cls(f"{found} {name}".strip())
+
+    @property
+    def address(self) -> str:
+        return self.partition(" ")[0]
+
+    @property
+    def name(self) -> str:
+        """Empty: the setting hostname."""
+        return self.partition(" ")[2]

@@ -25,6 +25,7 @@ import msgspec
 import structlog
 
 from pipeline import diagnosis, keys
+from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.pause import pause
 from pipeline.settings import Settings
@@ -131,6 +132,7 @@ class Supervisor:
         _refuse_wrong_table(self._settings)
         data = DataDirectory(self._settings)
         data.lock()
+        check_bindable(self._settings.source_addresses)
         holder, smtp = reserve(self._settings.smtp)
         self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
         self._notifications = Notifications(self._on_ready)

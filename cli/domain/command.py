@@ -63,8 +63,10 @@ async def add(
       gatepost domain add shop.example.com --parent example.com
       gatepost domain add example.de --alias-of example.com
       gatepost domain add example.org --route 192.0.2.10:2525 --catch-all
+      gatepost domain add example.org --route "10/3 a.example.com:25" --route "10/1 b.example.com:25"
+      gatepost domain add example.org --route mx:mail.example.com --tls verified
     """
-    from cli.domain.options import domain_form
+    from cli.domain.options import applied, domain_form
     from cli.names import domain_of
     from cli.render import Screen, document
     from cli.session import actor, session
@@ -81,7 +83,7 @@ async def add(
         return 1
     # Nobody else waits for the store while somebody thinks about the answer.
     async with session(common, create=True) as opened:
-        domain = Domain(name=wanted, created_at=opened.now(), **said, **former)
+        domain = applied(Domain(name=wanted, created_at=opened.now()), {**former, **said})
         await opened.wiring.directory.set_domain(domain, by=actor(), now=opened.now())
         listed = await opened.wiring.directory.count_addresses(wanted)
         home = opened.wiring.directory.home(wanted)
@@ -137,12 +139,11 @@ async def set_(name: Annotated[str, NAME], /, *, options: DomainOptions = NOTHIN
       gatepost domain set example.com --route new.example.com:25
       gatepost domain set example.com --max-size 20MiB --contact-outside ops@example.net
       gatepost domain set example.com --no-catch-all --delimiter +
+      gatepost domain set example.com --tls always --auth-user relay --auth-secret-file /etc/gatepost/relay
       gatepost domain set shop.example.com --route none --parent example.com
     """
-    import msgspec
-
     from cli.domain.mx import refuse_circle
-    from cli.domain.options import domain_form
+    from cli.domain.options import applied, domain_form
     from cli.names import domain_of
     from cli.render import Screen, document
     from cli.session import actor, session
@@ -163,7 +164,7 @@ async def set_(name: Annotated[str, NAME], /, *, options: DomainOptions = NOTHIN
             )
         async with rerouted(opened) as moved:
             before, after = await directory.update_domain(
-                wanted, lambda domain: msgspec.structs.replace(domain, **said), by=actor(), now=opened.now()
+                wanted, lambda domain: applied(domain, said), by=actor(), now=opened.now()
             )
         listed = await directory.count_addresses(wanted)
         home = directory.home(wanted)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
+
+from cli.domain.way import NONE, NOTHING_OF_THE_WAY, WayOptions, way_form
 
 if TYPE_CHECKING:
     from cli.options import Common
     from pipeline.directory import Domain
-
-NONE: Final = "none"
-"""What takes a value away again."""
 
 
 @Parameter(name="*")
@@ -55,12 +54,18 @@ class DomainOptions:
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
-        """The fields of a Domain that were said, with their values. Raises ConfigurationError, RefusedError (a route that may not be)."""
+        """The fields of a Domain that were said, with their values; `route_options` holds the fields of those that were said.
+
+        `applied` puts them into a domain. Raises ConfigurationError, RefusedError (a route that may not be).
+        """
         fields: dict[str, Any] = {}
         if self.route:
             fields["route"] = _routes(self.route, common)
+        way = self.way.said(common)
+        fields |= {"route_options": way} if way else {}
         for name in ("parent", "alias_of"):
             if text := getattr(self, name):
                 fields[name] = "" if text == NONE else _domain(text)
@@ -79,6 +84,20 @@ class DomainOptions:
     def _durations(self) -> dict[str, int]:
         names = [name for name in ("retry_interval", "queue_lifetime") if getattr(self, name)]
         return {name: _duration(name, getattr(self, name)) for name in names}
+
+
+def applied(domain: Domain, said: dict[str, Any]) -> Domain:
+    """`domain` with what was said of it. The options of a route go with it: one that is taken away leaves none."""
+    import msgspec
+
+    from pipeline.directory.options import PLAIN
+
+    changes = dict(said)
+    before = domain.route_options or PLAIN
+    if changes.get("route") == () and "route_options" not in changes:
+        before = PLAIN
+    after = msgspec.structs.replace(before, **changes.pop("route_options", {}))
+    return msgspec.structs.replace(domain, **changes, route_options=None if after == PLAIN else after)
 
 
 def _domain(text: str) -> str:
@@ -121,6 +140,7 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
     return {
         "domain": domain.name,
         "route": list(domain.route),
+        "route_options": way_form(domain.route_options),
         "catch_all": domain.catch_all,
         "addresses": listed,
         "created_at": rfc3339(domain.created_at),

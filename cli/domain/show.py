@@ -156,6 +156,7 @@ async def show(name: Annotated[str, Parameter(help="The domain.")], /, *, common
 def _facts(
     domain: Domain, home: Domain, listed: int, aliases: list[str], children: list[str], waiting: int, down: int
 ) -> list[tuple[str, Any]]:
+    from cli.domain.way import way_facts
     from cli.render import age, clean, local, size
 
     hold = home.hold
@@ -165,6 +166,7 @@ def _facts(
         ("alias of", domain.alias_of),
         ("held", (f"since {local(hold.since)} by {clean(hold.by)}: {clean(hold.reason)}", "yellow") if hold else ""),
         ("mail goes to", arrow(home.route) + inherited),
+        *way_facts(home.route_options),
         ("accepts", "every address" if home.catch_all else f"{listed:,} listed addresses" + details),
         ("waiting", f"{waiting:,} messages to be forwarded" if waiting else "nothing"),
         ("destination", (f"cannot be reached since {local(down)}; see `gatepost queue {home.name}`", "yellow") if down else ""),

@@ -7,7 +7,7 @@ that breaks them, out of an old or damaged store, is bounded by DEPTH.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -45,10 +45,13 @@ def effective(domains: Mapping[str, Domain], domain: Domain) -> Domain:
     """`domain` with what it takes from its parents."""
     if not domain.parent:
         return domain
-    changes = {}
+    changes: dict[str, Any] = {}
     for field in INHERITED:
         if not getattr(domain, field):
             value = next((value for parent in above(domains, domain) if (value := getattr(parent, field))), None)
             if value:
                 changes[field] = value
+    if "route" in changes:
+        # Options go with their route: see options.py.
+        changes["route_options"] = next(parent.route_options for parent in above(domains, domain) if parent.route)
     return msgspec.structs.replace(domain, **changes) if changes else domain

@@ -7,6 +7,8 @@ from typing import Final
 
 import msgspec
 
+from pipeline.directory.options import RouteOptions
+
 
 class Kind(enum.StrEnum):
     """What is behind an address at the customer's server. We accept mail for all of them alike."""
@@ -40,7 +42,9 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     name: str
     """Lower case, A-labels."""
     route: tuple[str, ...] = ()
-    """HOST:PORT of their own servers, in order of preference."""
+    """Their own servers, one a line as servers.py writes them."""
+    route_options: RouteOptions | None = None
+    """How they are spoken to; only beside a route."""
     catch_all: bool = False
     created_at: int = 0
     alias_of: str = ""

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
+from pipeline.directory import options
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -63,6 +64,7 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
     _check_times(domain)
@@ -76,6 +78,17 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_options(domain: Domain) -> None:
+    if domain.route_options is None:
+        return
+    if not domain.route:
+        raise ConfigurationError(
+            f"{domain.name} has options for a route, and no route of its own",
+            remedy="Say --route as well; a route that is taken from a parent comes with the parent's options.",
+        )
+    options.check(domain.route_options)
 
 
 def _check_times(domain: Domain) -> None:

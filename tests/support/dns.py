@@ -3,7 +3,8 @@
     async with Names({("example.org", "MX"): ["10 mx.example.org"], ("mx.example.org", "A"): ["192.0.2.1"]}) as names:
         Resolver(f"127.0.0.1:{names.port}")
 
-A name that has no record at all does not exist. `failing` names get SERVFAIL, `silent` ones no answer.
+A name that has no record at all does not exist. `failing` names get SERVFAIL, `silent` ones no answer. Answers about `signed` names
+have the AD bit, for who asks for it.
 """
 
 from __future__ import annotations
@@ -24,10 +25,12 @@ class Names(asyncio.DatagramProtocol):
         *,
         failing: Collection[str] = (),
         silent: Collection[str] = (),
+        signed: Collection[str] = (),
     ) -> None:
         self.records = dict(records)
         self.failing = set(failing)
         self.silent = set(silent)
+        self.signed = set(signed)
         self.asked: list[tuple[str, str]] = []
         self.port = 0
 
@@ -58,6 +61,7 @@ class Names(asyncio.DatagramProtocol):
                     reply.add_answer(*RR.fromZone(f"{owner}. 60 {kind} {value}"))
             if not any(owner == name for owner, _ in self.records):
                 reply.header.rcode = RCODE.NXDOMAIN
+            reply.header.ad = int(query.header.ad and name in self.signed)
         self._transport.sendto(reply.pack(), addr)
 
 

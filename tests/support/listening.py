@@ -42,9 +42,13 @@ class Listening:
         task.add_done_callback(self._tasks.discard)
         self.connections += 1
         try:
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
                 await self.serve(reader, writer)
+        except asyncio.CancelledError:
+            # Not waited for: after a handshake that the client broke off, asyncio's own streams wait for ever.
+            writer.transport.abort()
         finally:
             writer.close()
-            with contextlib.suppress(Exception, asyncio.CancelledError):
-                await writer.wait_closed()
+            if not self.ends.is_set():
+                with contextlib.suppress(Exception, asyncio.CancelledError):
+                    await writer.wait_closed()

@@ -4,7 +4,7 @@
         ...  # dial peer.port
     assert peer.transactions[0].message == b"..."
 
-A script maps a phase (greeting, ehlo, helo, starttls, mail, rcpt, data, dot, rset, quit, early) to one answer for every
+A script maps a phase (greeting, ehlo, helo, starttls, auth, xclient, xforward, mail, rcpt, data, dot, rset, quit, early) to one answer for every
 time, or to a list with one answer for each time, after which the usual answers are given.
 """
 
@@ -23,6 +23,9 @@ USUAL = {
     "greeting": b"220 peer.example ESMTP",
     "helo": b"250 peer.example",
     "starttls": b"220 2.0.0 go ahead",
+    "auth": b"235 2.7.0 welcome",
+    "xclient": b"220 peer.example ESMTP",
+    "xforward": b"250 2.0.0 ok",
     "mail": b"250 2.1.0 sender ok",
     "rcpt": b"250 2.1.5 recipient ok",
     "data": b"354 go ahead",
@@ -86,6 +89,8 @@ class Peer(Listening):
         self.early_after = early_after
         """With `early` in the script: octets of data after which it answers without waiting for the dot."""
         self.encrypted = 0
+        self.clients: list[str] = []
+        """The address that each connection came from."""
         self.said: list[bytes] = []
         """Every command, of all connections, without its line end."""
         self.transactions: list[Transaction] = []
@@ -108,6 +113,7 @@ class Peer(Listening):
             self.changed.notify_all()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.clients.append(writer.get_extra_info("peername")[0])
         await self._happened()
         try:
             with contextlib.suppress(_Over, ssl.SSLError):
@@ -171,6 +177,10 @@ class Peer(Listening):
             elif verb == b"STARTTLS":
                 if (await self._answer("starttls", writer)).startswith(b"220"):
                     encrypted = await self._encrypt(writer)
+            elif verb == b"AUTH":
+                await self._authenticate(reader, writer)
+            elif verb in (b"XCLIENT", b"XFORWARD"):
+                await self._answer(verb.decode().lower(), writer)
             elif verb == b"MAIL":
                 reply = await self._answer("mail", writer)
                 transaction = Transaction(command) if reply.startswith(b"2") else None
@@ -193,6 +203,10 @@ class Peer(Listening):
                 return
             else:
                 writer.write(b"500 5.5.1 what?\r\n")
+
+    async def _authenticate(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while (await self._answer("auth", writer)).startswith(b"334"):
+            self.said.append((await reader.readline()).rstrip(b"\r\n"))
 
     async def _encrypt(self, writer: asyncio.StreamWriter) -> bool:
         if self.broken_tls:

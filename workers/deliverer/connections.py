@@ -1,4 +1,5 @@
-"""The open connections of one deliverer, lent to its slots: one server's connections serve all domains that use it.
+"""The open connections of one deliverer, lent to its slots: one server's connections serve all domains that use it, and that speak to
+it in the same way: with the same options (see directory/options.py), and from an address that they would choose themselves.
 
 A connection holds one of the places that its server allows, over all workers; it is kept a little while after its last
 message, for whoever needs that server next. When all places are taken, slots wait here in the order in which they came, a
@@ -10,30 +11,31 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-import time
 from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from pipeline import dane
 from pipeline.diagnosis import Diagnosis
 from pipeline.directory import Hold
+from pipeline.directory.options import PLAIN, RouteOptions, Tls
+from pipeline.egress import Egress, NoSource
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
-from pipeline.gateways import Ours, known
+from pipeline.outcome import neutralise
 from pipeline.pause import pause
-from pipeline.route import Resolver, RouteError, Target, resolve
+from pipeline.route import LookupFailed, Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
 from pipeline.servers import ordered, parsed
-from pipeline.steps import MS
+from pipeline.units import SourceAddress
 from workers.deliverer.session import Session, SessionFailed
+from workers.deliverer.ways import Own, Round, Way, blames_server
 from workers.wiring import Wiring
 
 QUIT: Final = 2.0
 """Seconds for a server to answer QUIT."""
 LOOK: Final = 0.2
 """Seconds between two looks whether another process gave a place back; our own wake who waits."""
-OWN: Final = 60.0
-"""Seconds for which it is known which gateways there are."""
 WAITING: Final = 2
 """Slots that may wait for a server, per place; more come back later, so that one busy server cannot have all slots."""
 
@@ -41,7 +43,8 @@ WAITING: Final = 2
 class RouteDown(Exception):
     """No server of the domain can be used just now. `until`: ns, when all that was said is what others found; else 0.
 
-    `known`: servers that were not dialled, because others had found them down; or whose words hold for this domain alone.
+    `known`: servers that are not to be written down as down: others had found them so, it was not the server's fault, or its words
+    hold for this domain alone.
     `held_for`: words, and what they are about, because of which the domain is to be held.
     """
 
@@ -63,43 +66,17 @@ class ServerBusy(Exception):
     """All connections that the server is allowed are in use, and enough slots wait for one."""
 
 
-def on_hold(target: Target) -> Attempt:
-    """In place of the words of a server that is not dialled because somebody holds it. Who and why is in the directory: these
-    words may come before a sender.
-    """
-    words = "Mail to this server is on hold."
-    return Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=words)
-
-
 class Connection:
     """An open session, and the place at its server that it holds."""
 
-    def __init__(self, session: Session, token: str, route: tuple[str, ...]) -> None:
+    def __init__(self, session: Session, token: str, way: Way) -> None:
         self.session = session
         self.server = session.server
         self.token = token
-        self.route = route
-        """The route as it was when this was dialled or lent."""
+        self.way = way
+        """The way as it was when this was dialled or lent."""
+        self.options = way.options.shared
         self.expiry: asyncio.TimerHandle | None = None
-
-
-class Own:
-    """The gateways that share this store, which no route may lead to; looked up anew once in a while."""
-
-    def __init__(self, wiring: Wiring, resolver: Resolver) -> None:
-        self._wiring = wiring
-        self._resolver = resolver
-        self._ours = Ours()
-        self._until = 0.0
-
-    async def now(self) -> Ours:
-        if time.monotonic() >= self._until:
-            # Known at once, or all who dial meanwhile would ask as well.
-            self._until = time.monotonic() + OWN
-            wiring = self._wiring
-            with contextlib.suppress(StoreError):
-                self._ours = await Ours.of(await known(wiring.store.redis, wiring.clock()), self._resolver)
-        return self._ours
 
 
 class Connections:
@@ -113,73 +90,93 @@ class Connections:
         self._offers: dict[str, bool] = {}
         """Servers of routes -> whether they offered SMTPUTF8."""
         self._own = Own(wiring, resolver)
+        self._egress = Egress(wiring.store.redis, wiring.settings, wiring.clock)
 
     # Lending
 
     async def borrow(self, domain: str) -> Connection:
-        """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy."""
-        route = self._route(domain)
+        """A connection to a server of `domain`, as its route is now. Raises RouteDown, ServerBusy, StoreAwayError."""
+        way = self._way(domain)
         # Only the first: a connection to a backup that another domain left open is no reason to pass over the preferred server.
-        first = ordered(parsed(route), random.random)
-        kept = self._take_idle(first[0].name) if first and self._hold_of(first[0].name) is None else None
+        first = ordered(parsed(way.route), random.random)[:1]
+        kept = self._take_idle(first[0].name, way) if first and self._hold_of(first[0].name) is None else None
         if kept is not None:
-            kept.route = route
             return kept
         targets = await self._targets(domain)
-        route = self._route(domain)
+        way = self._way(domain)
         while True:
-            attempts: list[Attempt] = []
-            until = 0
-            dialled = False
-            down: set[str] = set()
-            busy = ""
-            for target in targets:
-                hold = self._hold_of(target.server)
-                if hold is not None:
-                    attempts.append(on_hold(target))
-                    down.add(target.server)
-                    look = self._wiring.clock() + self._wiring.retry_of(domain).interval
-                    until = max(until, min(hold.until or look, look))
-                    continue
-                kept = self._take_idle(target.server)
-                if kept is not None:
-                    kept.route = route
-                    return kept
-                token = new_token()
-                place = await self._wiring.schedule.take_server(
-                    target.server, token, self._wiring.clock(), self._wiring.settings.connections_per_server
-                )
-                if place.word == "full":
-                    busy = target.server
-                    break
-                if place.word == "down":
-                    attempts.append(
-                        Attempt(server=target.server, address=target.address, stage="connect", reply=place.why)
-                    )
-                    down.add(target.server)
-                    until = max(until, place.until * MS)
-                    continue
-                try:
-                    return await self._dial(target, token, route)
-                except SessionFailed as failure:
-                    attempts.append(failure.attempt)
-                    dialled = True
-            if not busy:
-                raise RouteDown(attempts, 0 if dialled else until, down)
-            await self._wait(busy)
+            round_ = Round(targets)
+            connection = await self._ask(targets, way, domain, round_)
+            if connection is not None:
+                return connection
+            if not round_.busy:
+                raise RouteDown(round_.attempts, 0 if round_.dialled else round_.until, round_.spared)
+            # One may have been given back since it was looked for.
+            kept = self._take_idle(round_.busy, way)
+            if kept is not None:
+                return kept
+            if not await self._end_idle(round_.busy):
+                await self._wait(round_.busy)
 
-    async def other_source(self, attempt: Attempt) -> bool:  # noqa: ARG002 - this gateway has one address
-        """Remember that `attempt.source` is not wanted at `attempt.server`; whether another of our addresses may be tried there.
+    async def _ask(self, targets: Sequence[Target], way: Way, domain: str, round_: Round) -> Connection | None:
+        """The first of `targets` that can be had; what came of the others is noted in `round_`."""
+        for target in targets:
+            hold = self._hold_of(target.server)
+            if hold is not None:
+                look = self._wiring.clock() + self._wiring.retry_of(domain).interval
+                round_.on_hold(target, min(hold.until or look, look))
+                continue
+            connection = self._take_idle(target.server, way) or await self._try(target, way, round_)
+            if connection is not None or round_.busy:
+                return connection
+        return None
 
-        This gateway has one address.
-        """
-        return False
+    async def _try(self, target: Target, way: Way, round_: Round) -> Connection | None:
+        """Dial one address, if it may be dialled now; what came of it is noted in `round_`."""
+        try:
+            source = await self._egress.choose(target.server, target.address, way.options.sources)
+        except NoSource as no:
+            words = neutralise(f"Not dialled: {no}".encode())
+            round_.failed(
+                Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.5", reply=words)
+            )
+            return None
+        token, settings = new_token(), self._wiring.settings
+        place = await self._wiring.schedule.take_server(
+            target.server, token, self._wiring.clock(), settings.connections_per_server
+        )
+        if place.word == "full":
+            round_.busy = target.server
+            return None
+        if place.word == "down":
+            round_.found_down(target, place)
+            return None
+        try:
+            return await self._dial(target, token, way, source, round_.patience())
+        except SessionFailed as failure:
+            round_.failed(failure.attempt, spare=not blames_server(failure.attempt, way.options))
+            return None
 
     def still_right(self, connection: Connection, domain: str) -> bool:
         """Whether a borrowed connection may take another message of `domain`."""
         limit = self._wiring.settings.messages_per_connection
-        fit = connection.session.usable and connection.session.sent < limit
-        return fit and connection.route == self._route(domain) and self._hold_of(connection.server) is None
+        session, way = connection.session, self._way(domain)
+        fit = (
+            session.usable and session.sent < limit and connection.way == way and self._hold_of(session.server) is None
+        )
+        return fit and self._egress.still(session.server, session.address, session.source, way.options.sources)
+
+    async def other_source(self, attempt: Attempt, domain: str = "") -> bool:
+        """Remember that `attempt.source` is not wanted at `attempt.server`; True when another of our addresses may be tried there.
+
+        `domain`: whose attempt it was; without it all addresses count, not only those that its route may use.
+        """
+        if not attempt.source:
+            return False
+        with contextlib.suppress(StoreError):
+            await self._egress.block(attempt.server, attempt.source, attempt.reply)
+        wanted = self._way(domain).options.sources if domain else ()
+        return self._egress.others(attempt.server, attempt.address or attempt.source, wanted)
 
     def wanted(self, connection: Connection) -> bool:
         """Whether somebody waits for a connection to this server."""
@@ -213,10 +210,9 @@ class Connections:
 
     # Servers
 
-    def _route(self, domain: str) -> tuple[str, ...]:
-        """Empty for a domain that is not ours, where a bounce goes by MX."""
+    def _way(self, domain: str) -> Way:
         found = self._wiring.directory.home(domain)
-        return found.route if found else ()
+        return Way(found.route, found.route_options or PLAIN) if found else Way()
 
     def _hold_of(self, server: str) -> Hold | None:
         """What keeps mail from a server just now, whichever domain's it is."""
@@ -229,21 +225,45 @@ class Connections:
         try:
             ours = await self._own.now()
             allowed = self._wiring.settings.allow_networks
-            return await resolve(self._route(domain), domain, self._resolver, allowed, ours=ours.why)
+            return await resolve(self._way(domain).route, domain, self._resolver, allowed, ours=ours.why)
         except RouteError as error:
             raise RouteDown([error.attempt]) from error
 
-    async def _dial(self, target: Target, token: str, route: tuple[str, ...]) -> Connection:
+    async def _dial(
+        self, target: Target, token: str, way: Way, source: SourceAddress | None, patience: float
+    ) -> Connection:
+        hostname = way.options.ehlo or (source.name if source else "") or self._wiring.hostname
         try:
-            session = await Session.open(target, hostname=self._wiring.hostname, settings=self._wiring.settings)
+            records = await self._records(target, way.options)
+            session = await Session.open(
+                target,
+                hostname=hostname,
+                settings=self._wiring.settings,
+                options=way.options,
+                source=source.address if source else "",
+                patience=patience,
+                records=records,
+            )
         except BaseException:
             await asyncio.shield(self._free(target.server, token))
             raise
-        connection = Connection(session, token, route)
+        connection = Connection(session, token, way)
         self._open.add(connection)
-        if route:
+        if way.route:
             await self._note_offer(target.via or target.server, offered=session.offers_smtputf8)
         return connection
+
+    async def _records(self, target: Target, options: RouteOptions) -> tuple[dane.Record, ...]:
+        """What the DNS says of the server's certificate. Raises SessionFailed when that cannot be known now."""
+        if not self._wiring.settings.trust_resolver_ad or not options.dane or options.tls is Tls.NEVER:
+            return ()
+        try:
+            return await dane.look_up(self._resolver, target)
+        except LookupFailed as failed:
+            words = neutralise(f"Not dialled: whether it must be encrypted is not known (DANE): {failed}".encode())
+            raise SessionFailed(
+                Attempt(server=target.server, address=target.address, stage="route", enhanced="4.4.3", reply=words)
+            ) from None
 
     async def _note_offer(self, server: str, *, offered: bool) -> None:
         """Receivers take SMTPUTF8 only for servers that do."""
@@ -255,17 +275,38 @@ class Connections:
 
     # Places
 
-    def _take_idle(self, server: str) -> Connection | None:
-        """The one that was used last: the others may then come to their end."""
-        kept = self._idle.get(server)
-        while kept:
-            connection = kept.pop()
-            if connection.expiry is not None:
-                connection.expiry.cancel()
-            if connection.session.usable:
+    def _take_idle(self, server: str, way: Way) -> Connection | None:
+        """One that suits `way`, the one that was used last: the others may then come to their end."""
+        kept = self._idle.get(server, [])
+        for connection in reversed(kept.copy()):
+            session = connection.session
+            if not session.usable:
+                self._expire(connection)
+            elif connection.options == way.options.shared and self._egress.still(
+                server, session.address, session.source, way.options.sources
+            ):
+                self._forget_idle(connection)
+                connection.way = way
                 return connection
-            self._end_soon(connection)
         return None
+
+    async def _end_idle(self, server: str) -> bool:
+        """End a connection that nobody uses and that does not suit who is waiting, so that its place comes free."""
+        kept = self._idle.get(server)
+        if not kept:
+            return False
+        connection = kept[0]
+        self._forget_idle(connection)
+        await self._end(connection)
+        return True
+
+    def _forget_idle(self, connection: Connection) -> None:
+        kept = self._idle[connection.server]
+        kept.remove(connection)
+        if not kept:
+            del self._idle[connection.server]
+        if connection.expiry is not None:
+            connection.expiry.cancel()
 
     async def _wait(self, server: str) -> None:
         """Until a place may have become free. Raises ServerBusy when enough are waiting."""
@@ -289,13 +330,8 @@ class Connections:
                 return
 
     def _expire(self, connection: Connection) -> None:
-        kept = self._idle.get(connection.server, [])
-        if connection in kept:
-            kept.remove(connection)
-            if not kept:
-                del self._idle[connection.server]
-            if connection.expiry is not None:
-                connection.expiry.cancel()
+        if connection in self._idle.get(connection.server, ()):
+            self._forget_idle(connection)
             self._end_soon(connection)
 
     def _end_soon(self, connection: Connection) -> None:

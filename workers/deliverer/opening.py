@@ -1,29 +1,32 @@
-"""From an address to a session that has said EHLO: connect, greeting, EHLO or HELO, STARTTLS when it is offered.
+"""From an address to a session that has said EHLO: connect, greeting, EHLO or HELO, STARTTLS, AUTH.
 
 aiosmtplib does the talking; then a Wire takes the transport over, because sending through aiosmtplib costs a round trip
-per command. TLS here is opportunistic: any certificate is better than none, and when the handshake fails the server is
-dialled once more and spoken to in the clear, since it would otherwise get no mail at all (RFC 7435).
+per command. TLS is opportunistic where the route does not say otherwise: any certificate is better than none, and when the
+handshake fails the server is dialled once more and spoken to in the clear, since it would otherwise get no mail at all (RFC 7435).
+Where the route says that TLS must be, there is no such second time: `Dial.must_encrypt` is asked wherever the clear begins.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
+import datetime as dt
 import socket
-import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Final, cast
 
 import aiosmtplib
 import msgspec
 
-from pipeline import diagnosis
+from pipeline import dane, diagnosis
+from pipeline.directory.options import PLAIN, RouteOptions, Tls
 from pipeline.events import Attempt
-from pipeline.outcome import nonsense, parse_reply
+from pipeline.faults import ConfigurationError
+from pipeline.outcome import neutralise, nonsense, parse_reply
 from pipeline.route import Target
 from pipeline.settings import Settings
+from workers.deliverer import encryption, login
 from workers.deliverer.wire import CLOSED, SessionFailed, Wire, explain
 
 _NO_EHLO: Final = frozenset({500, 501, 502, 503, 504, 550, 554})
@@ -31,6 +34,8 @@ _NO_EHLO: Final = frozenset({500, 501, 502, 503, 504, 550, 554})
 
 _MALFORMED: Final = b"Malformed SMTP response line: "
 """What aiosmtplib puts before a line that it does not understand."""
+IP_BIND_ADDRESS_NO_PORT: Final = 24
+"""Of Linux; Python has no name for it."""
 
 
 class Features(msgspec.Struct, frozen=True):
@@ -41,6 +46,22 @@ class Features(msgspec.Struct, frozen=True):
     smtputf8: bool = False
     size: bool = False
     dsn: bool = False
+    xclient: frozenset[str] = frozenset()
+    """The attributes that it takes with XCLIENT."""
+    xforward: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, offered: Mapping[str, str]) -> Features:
+        """`offered`: keyword in lower case -> parameters."""
+        return cls(
+            pipelining="pipelining" in offered,
+            eight_bit="8bitmime" in offered,
+            smtputf8="smtputf8" in offered,
+            size="size" in offered,
+            dsn="dsn" in offered,
+            xclient=frozenset(offered.get("xclient", "").upper().split()),
+            xforward=frozenset(offered.get("xforward", "").upper().split()),
+        )
 
 
 class Opened(msgspec.Struct, frozen=True):
@@ -52,37 +73,70 @@ class Opened(msgspec.Struct, frozen=True):
     """What the server is, as far as its greeting says."""
 
 
+class Dial(msgspec.Struct, frozen=True, kw_only=True):
+    """Where to, from where, as whom, and what it must not go without."""
+
+    target: Target
+    hostname: str
+    """Our name in EHLO."""
+    settings: Settings
+    options: RouteOptions = PLAIN
+    source: str = ""
+    """The address of ours to go out from; empty: the system's choice."""
+    patience: float = 0.0
+    """Seconds for the connection, where it is to be less than the setting connect_timeout."""
+
+    records: tuple[dane.Record, ...] = ()
+    """TLSA records of the server: with any, TLS must be."""
+
+    @property
+    def must_encrypt(self) -> bool:
+        return bool(self.records) or self.options.tls in (Tls.ALWAYS, Tls.VERIFIED)
+
+    @property
+    def name(self) -> str:
+        """Whom the certificate is for."""
+        return self.target.host.rstrip(".")
+
+
 class _HandshakeFailed(Exception):
-    pass
+    """`failure`: what is to be said when there is no second time."""
+
+    def __init__(self, failure: SessionFailed) -> None:
+        super().__init__()
+        self.failure = failure
 
 
-async def open_wire(target: Target, hostname: str, settings: Settings) -> Opened:
-    """Connect to `target` and say EHLO as `hostname`. Raises SessionFailed with the stage and the words it ended with.
+async def open_wire(dial: Dial) -> Opened:
+    """Connect and say EHLO. Raises SessionFailed with the stage and the words it ended with.
 
     Takes at most `connect_timeout` for the connection, as much again for the greeting, and `reply_timeout` for each
-    command; twice all that when a TLS handshake fails.
+    command; twice all that when a TLS handshake fails and the clear is allowed.
     """
     try:
-        return await _open(target, hostname, settings, tls=True)
-    except _HandshakeFailed:
-        return await _open(target, hostname, settings, tls=False)
+        return await _open(dial, tls=dial.options.tls is not Tls.NEVER)
+    except _HandshakeFailed as failed:
+        if dial.must_encrypt:
+            raise failed.failure from None
+        return await _open(dial, tls=False)
 
 
-async def _open(target: Target, hostname: str, settings: Settings, *, tls: bool) -> Opened:
+async def _open(dial: Dial, *, tls: bool) -> Opened:
     client = aiosmtplib.SMTP(
-        hostname=target.host, local_hostname=hostname, start_tls=False, timeout=settings.reply_timeout.seconds
+        hostname=dial.name, local_hostname=dial.hostname, start_tls=False, timeout=dial.settings.reply_timeout.seconds
     )
     taken_over = False
     software = ""
+    table = diagnosis.in_force(dial.settings.replies_table)
     try:
-        software = diagnosis.in_force(settings.replies_table).software_of(await _greet(client, target, settings))
-        await _ehlo(client, target)
-        if tls and client.supports_extension("starttls") and await _starttls(client, target):
-            await _ehlo_within(client, target)
-        opened = _take_over(client, target, software)
+        software = table.software_of(await _greet(client, dial))
+        await _ehlo(client, dial)
+        encrypted = tls and await _encrypt(client, dial)
+        if dial.options.auth_user:
+            await _log_in(client, dial, encrypted=encrypted)
+        opened = _take_over(client, dial, software)
         taken_over = True
     except SessionFailed as failed:
-        table = diagnosis.in_force(settings.replies_table)
         said_by = software or table.software_of(failed.attempt.reply)
         raise SessionFailed(msgspec.structs.replace(failed.attempt, software=said_by)) from failed
     else:
@@ -92,26 +146,40 @@ async def _open(target: Target, hostname: str, settings: Settings, *, tls: bool)
             client.close()
 
 
-async def _greet(client: aiosmtplib.SMTP, target: Target, settings: Settings) -> str:
+async def _greet(client: aiosmtplib.SMTP, dial: Dial) -> str:
     """Connect; the text of the greeting."""
     loop = asyncio.get_running_loop()
+    target, patience = dial.target, dial.settings.connect_timeout.seconds
     family = socket.AF_INET6 if ":" in target.address else socket.AF_INET
-    with _at(target, "connect"):
+    with _at(dial, "connect"):
         sock = socket.socket(family, socket.SOCK_STREAM)
         try:
             sock.setblocking(False)
-            async with asyncio.timeout(settings.connect_timeout.seconds):
+            if dial.source:
+                _bind(sock, dial)
+            async with asyncio.timeout(min(dial.patience or patience, patience)):
                 await loop.sock_connect(sock, (target.address, target.port))
         except BaseException:
             sock.close()
             raise
-    with _at(target, "greeting"):
-        greeting = await client.connect(sock=sock, timeout=settings.connect_timeout.seconds)
+    with _at(dial, "greeting"):
+        greeting = await client.connect(sock=sock, timeout=patience)
     return greeting.message
 
 
-async def _ehlo(client: aiosmtplib.SMTP, target: Target) -> None:
-    with _at(target, "ehlo"):
+def _bind(sock: socket.socket, dial: Dial) -> None:
+    # Ports are shared between destinations, or a busy address would run out of them.
+    with contextlib.suppress(OSError, AttributeError):
+        sock.setsockopt(socket.IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, 1)
+    try:
+        sock.bind((dial.source, 0))
+    except OSError as error:
+        words = f"Our own address {dial.source} cannot be used: {explain(error)} (see the setting source_addresses)"
+        raise SessionFailed(_attempt(dial, "route", (0, "4.3.5", words), time.monotonic_ns())) from None
+
+
+async def _ehlo(client: aiosmtplib.SMTP, dial: Dial) -> None:
+    with _at(dial, "ehlo"):
         try:
             await client.ehlo()
         except aiosmtplib.SMTPHeloError as refused:
@@ -120,73 +188,113 @@ async def _ehlo(client: aiosmtplib.SMTP, target: Target) -> None:
             await client.helo()
 
 
-async def _starttls(client: aiosmtplib.SMTP, target: Target) -> bool:
-    """Whether the connection is encrypted now. False: the server took its offer back, and goes on in the clear."""
+async def _encrypt(client: aiosmtplib.SMTP, dial: Dial) -> bool:
+    """Whether the connection is encrypted now. Raises SessionFailed when it is not and must be."""
+    if not client.supports_extension("starttls"):
+        if dial.must_encrypt:
+            why = "its DNS says that it does (DANE)" if dial.records else "its route must be encrypted"
+            words = f"The server does not offer STARTTLS, and {why}."
+            raise SessionFailed(_attempt(dial, "starttls", (0, "4.7.4", words), time.monotonic_ns()))
+        return False
+    if not await _starttls(client, dial):
+        return False
+    if dial.records:
+        _check_records(client, dial)
+    await _ehlo_within(client, dial)
+    return True
+
+
+async def _starttls(client: aiosmtplib.SMTP, dial: Dial) -> bool:
+    """Whether the handshake was made. False: the server took its offer back, and goes on in the clear."""
+    start = time.monotonic_ns()
     try:
-        with _at(target, "starttls"):
-            await client.starttls(tls_context=_context(), validate_certs=False)
+        context = (
+            encryption.verified(dial.options.ca_file) if dial.options.tls is Tls.VERIFIED else encryption.anybody()
+        )
+    except ConfigurationError as error:
+        words = neutralise(f"We can verify nobody: {error}".encode())
+        raise SessionFailed(_attempt(dial, "route", (0, "4.3.5", words), start)) from None
+    try:
+        with _at(dial, "starttls"):
+            await client.starttls(tls_context=context, validate_certs=context.check_hostname)
     except SessionFailed as failed:
         if failed.attempt.code == 0:
-            raise _HandshakeFailed from failed
-        if failed.attempt.code == 421 or not client.is_connected:
+            why = encryption.distrust(failed.__context__, dial.name)
+            words = why or failed.attempt.reply
+            if why or dial.must_encrypt:
+                failed = SessionFailed(_attempt(dial, "starttls", (0, "4.7.5", words), start))
+            raise _HandshakeFailed(failed) from None
+        if failed.attempt.code == 421 or not client.is_connected or dial.must_encrypt:
             raise
         return False
     return True
 
 
-async def _ehlo_within(client: aiosmtplib.SMTP, target: Target) -> None:
+def _check_records(client: aiosmtplib.SMTP, dial: Dial) -> None:
+    """Raises SessionFailed when the certificate is not the one that the DNS speaks of."""
+    start = time.monotonic_ns()
+    chain = encryption.chain_of(client.transport)
+    names = list(dict.fromkeys(name.rstrip(".") for name in (dial.name, dial.target.mx_of) if name))
+    why = dane.distrust(dial.records, chain, names, dt.datetime.now(dt.UTC))
+    if why:
+        words = neutralise(f"The certificate of {dial.name} is not the one in its DNS (DANE): {why}".encode())
+        raise SessionFailed(_attempt(dial, "starttls", (0, "4.7.5", words), start))
+
+
+async def _ehlo_within(client: aiosmtplib.SMTP, dial: Dial) -> None:
     """The first words within TLS. In TLS 1.3 our part of the handshake ends before the server has judged it: it may then
     close in place of an answer.
     """
     try:
-        await _ehlo(client, target)
+        await _ehlo(client, dial)
     except SessionFailed as failed:
         if failed.attempt.code == 0:
-            raise _HandshakeFailed from failed
+            raise _HandshakeFailed(failed) from failed
         raise
 
 
-def _take_over(client: aiosmtplib.SMTP, target: Target, software: str) -> Opened:
+async def _log_in(client: aiosmtplib.SMTP, dial: Dial, *, encrypted: bool) -> None:
+    start = time.monotonic_ns()
+    try:
+        secret = login.secret_of(dial.options)
+    except login.CannotLogIn as cannot:
+        # Nothing of the server's: so it is the route's.
+        raise SessionFailed(_attempt(dial, "route", (0, cannot.enhanced, cannot.words), start)) from None
+    try:
+        with _at(dial, "auth"):
+            await login.log_in(client, dial.options, secret, encrypted=encrypted)
+    except login.CannotLogIn as cannot:
+        raise SessionFailed(_attempt(dial, "auth", (0, cannot.enhanced, cannot.words), start)) from None
+    except SessionFailed as failed:
+        said = login.hide(failed.attempt.reply, dial.options, secret)
+        raise SessionFailed(msgspec.structs.replace(failed.attempt, reply=said)) from None
+
+
+def _take_over(client: aiosmtplib.SMTP, dial: Dial, software: str) -> Opened:
     transport = client.transport
     if transport is None or transport.is_closing():
-        raise SessionFailed(_attempt(target, "ehlo", (0, "4.4.2", CLOSED), time.monotonic_ns()))
+        raise SessionFailed(_attempt(dial, "ehlo", (0, "4.4.2", CLOSED), time.monotonic_ns()))
     cipher = transport.get_extra_info("cipher")
     tls = f"{cipher[1]} {cipher[0]}" if cipher else ""
-    offers = client.supports_extension
-    features = Features(
-        pipelining=offers("pipelining"),
-        eight_bit=offers("8bitmime"),
-        smtputf8=offers("smtputf8"),
-        size=offers("size"),
-        dsn=offers("dsn"),
-    )
+    features = Features.of(client.esmtp_extensions)
     return Opened(Wire(cast(asyncio.Transport, transport), asyncio.get_running_loop()), features, tls, software)
 
 
-@functools.cache
-def _context() -> ssl.SSLContext:
-    # Not create_default_context: it loads the system's authorities, 20 ms and a megabyte for certificates nobody checks.
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
 @contextlib.contextmanager
-def _at(target: Target, stage: str) -> Iterator[None]:
+def _at(dial: Dial, stage: str) -> Iterator[None]:
     """Turn whatever goes wrong within into SessionFailed at `stage`."""
     start = time.monotonic_ns()
     try:
         yield
     except aiosmtplib.SMTPResponseException as error:
-        raise SessionFailed(_attempt(target, stage, _words(error), start)) from None
+        raise SessionFailed(_attempt(dial, stage, _words(error), start)) from None
     except TimeoutError:
         words = "The server did not answer in time."
-        raise SessionFailed(_attempt(target, stage, (0, _no_answer(stage), words), start)) from None
+        raise SessionFailed(_attempt(dial, stage, (0, _no_answer(stage), words), start)) from None
     except (OSError, aiosmtplib.SMTPException) as error:
         lost = isinstance(error, aiosmtplib.SMTPServerDisconnected | aiosmtplib.SMTPConnectError)
         words = CLOSED if lost else explain(error)
-        raise SessionFailed(_attempt(target, stage, (0, _no_answer(stage), words), start)) from None
+        raise SessionFailed(_attempt(dial, stage, (0, _no_answer(stage), words), start)) from None
 
 
 def _no_answer(stage: str) -> str:
@@ -206,14 +314,15 @@ def _words(error: aiosmtplib.SMTPResponseException) -> tuple[int, str, str]:
     return reply.code, reply.enhanced, reply.text
 
 
-def _attempt(target: Target, stage: str, words: tuple[int, str, str], start: int) -> Attempt:
+def _attempt(dial: Dial, stage: str, words: tuple[int, str, str], start: int) -> Attempt:
     code, enhanced, reply = words
     return Attempt(
-        server=target.server,
-        address=target.address,
+        server=dial.target.server,
+        address=dial.target.address,
         stage=stage,
         code=code,
         enhanced=enhanced,
         reply=reply,
         took=time.monotonic_ns() - start,
+        source=dial.source,
     )

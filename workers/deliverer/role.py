@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from pipeline import keys
+from pipeline.egress import check_bindable
 from pipeline.faults import StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
@@ -182,6 +183,8 @@ class Deliverer:
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     _ = wiring.table  # a wrong one is refused now, not at the first reply
-    deliverer = Deliverer(wiring, Resolver(wiring.settings.resolver), stop)
+    settings = wiring.settings
+    check_bindable(settings.source_addresses)
+    deliverer = Deliverer(wiring, Resolver(settings.resolver, authenticated=settings.trust_resolver_ad), stop)
     notify("READY=1")
     await deliverer.run()

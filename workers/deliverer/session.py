@@ -13,14 +13,16 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from pipeline.events import Attempt
+from pipeline.dane import Record
+from pipeline.directory.options import PLAIN, ClientCommand, RouteOptions
+from pipeline.events import Attempt, Client
 from pipeline.outcome import Outcome, Reply, outcome
 from pipeline.outgoing import Outgoing
 from pipeline.route import Target
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient
-from workers.deliverer import commands
-from workers.deliverer.opening import Opened, open_wire
+from workers.deliverer import commands, identity
+from workers.deliverer.opening import Dial, Features, Opened, open_wire
 from workers.deliverer.wire import Broken, SessionFailed
 
 __all__ = ["Session", "SessionFailed"]
@@ -29,15 +31,21 @@ __all__ = ["Session", "SessionFailed"]
 class Session:
     """Made by `open`. One message at a time; not to be shared between tasks."""
 
-    def __init__(self, target: Target, opened: Opened, settings: Settings) -> None:
-        self.server = target.server
-        self.address = target.address
+    def __init__(self, dial: Dial, opened: Opened) -> None:
+        settings = dial.settings
+        self.server = dial.target.server
+        self.address = dial.target.address
+        self.source = dial.source
         self.tls = opened.tls
         self.software = opened.software
         self.sent = 0
         """Messages begun over this connection."""
         self._wire = opened.wire
         self._features = opened.features
+        self._hostname = dial.hostname
+        self._client_command = dial.options.client
+        self._told = ""
+        """The last XCLIENT that the server believed."""
         self._reply_timeout = settings.reply_timeout.seconds
         self._dot_timeout = settings.dot_timeout.seconds
         self._dirty = False
@@ -45,9 +53,28 @@ class Session:
         self._started = 0
 
     @classmethod
-    async def open(cls, target: Target, *, hostname: str, settings: Settings) -> Session:
-        """Connect and greet; see `opening.open_wire`. Raises SessionFailed."""
-        return cls(target, await open_wire(target, hostname, settings), settings)
+    async def open(
+        cls,
+        target: Target,
+        *,
+        hostname: str,
+        settings: Settings,
+        options: RouteOptions = PLAIN,
+        source: str = "",
+        patience: float = 0.0,
+        records: tuple[Record, ...] = (),
+    ) -> Session:
+        """Connect and greet; what the arguments mean stands at `opening.Dial`. Raises SessionFailed."""
+        dial = Dial(
+            target=target,
+            hostname=hostname,
+            settings=settings,
+            options=options,
+            source=source,
+            patience=patience,
+            records=records,
+        )
+        return cls(dial, await open_wire(dial))
 
     @property
     def offers_smtputf8(self) -> bool:
@@ -107,6 +134,8 @@ class Session:
         self._begin("mail")
         if self._wire.parting is not None:
             raise SessionFailed(self._reply_attempt(self._wire.parting))
+        if self._client_command is not None:
+            await self._introduce(message.client)
         smtputf8 = commands.needs_smtputf8(message, recipients, outgoing.content)
         outcomes = self._unsayable(message, recipients, smtputf8=smtputf8)
         recipients = [recipient for recipient in recipients if recipient.address not in outcomes]
@@ -132,6 +161,32 @@ class Session:
                 result = self._no_data(data_reply)
             outcomes.update(dict.fromkeys(accepted, result))
         return outcomes
+
+    async def _introduce(self, client: Client | None) -> None:
+        """Tell a server that offers to be told who sent the message to us. One that then refuses is not insisted with."""
+        xclient = self._client_command is ClientCommand.XCLIENT
+        offered = self._features.xclient if xclient else self._features.xforward
+        said = identity.command("XCLIENT" if xclient else "XFORWARD", client, offered)
+        if said == self._told or (client is None and not self._told):
+            return
+        if self._dirty:
+            self._dirty = False
+            self._wire.send([b"RSET\r\n"], 1, self._reply_timeout)
+            await self._reset_reply()
+        reply = await self._say(said) if said else None
+        if not xclient:
+            return
+        if reply is not None and reply.positive:
+            self._told = said
+            hello = await self._say(f"EHLO {self._hostname}")
+            if not hello.positive:
+                raise SessionFailed(self._reply_attempt(hello, "ehlo"))
+            self._features = Features.of(identity.keywords(hello.text.split("\n")))
+        elif self._told:
+            # It would be taken for mail of the client before.
+            words = "The server does not take another XCLIENT over this connection."
+            raise SessionFailed(self._attempt(0, "4.5.0", words, stage="ehlo"))
+        self._begin("mail")
 
     def _unsayable(self, message: Message, recipients: Sequence[Recipient], *, smtputf8: bool) -> dict[str, Outcome]:
         """Recipients that we refuse ourselves, in words that say so."""
@@ -272,4 +327,5 @@ class Session:
             unknown=unknown,
             dsn=self._features.dsn,
             software="" if 200 <= code < 300 else self.software,
+            source=self.source,
         )

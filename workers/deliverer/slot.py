@@ -280,14 +280,17 @@ class Slot:
         found = weigh(message, outcomes, self._destination.evidence(), self._wiring.table)
         if found.course is Course.OTHER_SOURCE:
             assert found.attempt is not None
-            if not may_change or not await self._office.connections.other_source(found.attempt):
+            if not may_change or not await self._office.connections.other_source(found.attempt, self.domain):
                 return weigh(message, outcomes, self._destination.evidence(elsewhere=False), self._wiring.table)
         return found
 
     async def _elsewhere(self, down: RouteDown) -> bool:
         """Whether a server that does not want our address may be tried from another one."""
         said = [attempt for attempt in down.attempts if attempt.server not in down.known]
-        again = [await self._office.connections.other_source(attempt) for attempt in unwanted(said, self._wiring.table)]
+        again = [
+            await self._office.connections.other_source(attempt, self.domain)
+            for attempt in unwanted(said, self._wiring.table)
+        ]
         return any(again)
 
     def _forget_held(self, message_id: str) -> None:

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from pipeline.bodies import Buffer
+from pipeline.directory.options import PLAIN, RouteOptions
 from pipeline.outcome import Outcome
 from pipeline.outgoing import Outgoing
 from pipeline.route import Target
@@ -29,8 +30,12 @@ def target(peer: Peer, host: str = "peer.example") -> Target:
     return Target(server=f"{server}:{peer.port}", host=host, address=peer.host, port=peer.port)
 
 
-async def opened(peer: Peer, **changes: str) -> Session:
-    return await Session.open(target(peer), hostname="gw.example.net", settings=settings(**changes))
+async def opened(
+    peer: Peer, options: RouteOptions = PLAIN, host: str = "peer.example", source: str = "", **changes: str
+) -> Session:
+    return await Session.open(
+        target(peer, host), hostname="gw.example.net", settings=settings(**changes), options=options, source=source
+    )
 
 
 def message(**changes: object) -> Message:

@@ -1,0 +1,97 @@
+"""Where a domain's mail goes and how, and what came of trying."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pipeline.directory.options import PLAIN, RouteOptions
+from pipeline.events import Attempt
+from pipeline.faults import StoreError
+from pipeline.gateways import Ours, known
+from pipeline.route import Resolver, Target
+from pipeline.schedule import ServerSlot
+from pipeline.steps import MS
+from workers.wiring import Wiring
+
+IMPATIENT: Final = 5.0
+"""Seconds for a connection while there are further addresses to try: a lost SYN is repeated after 1 and 3 s."""
+OWN: Final = 60.0
+"""Seconds for which it is known which gateways there are."""
+
+
+class Way(msgspec.Struct, frozen=True):
+    """Where a domain's mail goes, and how. `route` is empty for a domain that is not ours, where a bounce goes by MX."""
+
+    route: tuple[str, ...] = ()
+    options: RouteOptions = PLAIN
+
+
+class Round:
+    """What came of asking each server of a route once."""
+
+    def __init__(self, targets: Sequence[Target]) -> None:
+        self.attempts: list[Attempt] = []
+        self.until = 0
+        self.dialled = False
+        self.spared: set[str] = set()
+        self.busy = ""
+        self._left = len(targets)
+
+    def patience(self) -> float:
+        """Seconds for the next connection; 0 for as long as the settings say: an address that is dead must not hold up the next one."""
+        return IMPATIENT if len(self.attempts) + 1 < self._left else 0.0
+
+    def found_down(self, target: Target, place: ServerSlot) -> None:
+        self.attempts.append(Attempt(server=target.server, address=target.address, stage="connect", reply=place.why))
+        self.spared.add(target.server)
+        self.until = max(self.until, place.until * MS)
+
+    def on_hold(self, target: Target, until: int) -> None:
+        """Somebody holds the server. Who and why is in the directory: these words may come before a sender."""
+        words = "Mail to this server is on hold."
+        self.attempts.append(
+            Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=words)
+        )
+        self.spared.add(target.server)
+        self.until = max(self.until, until)
+
+    def failed(self, attempt: Attempt, *, spare: bool = False) -> None:
+        self.attempts.append(attempt)
+        self.dialled = True
+        if spare:
+            self.spared.add(attempt.server)
+
+
+def blames_server(attempt: Attempt, options: RouteOptions) -> bool:
+    """Whether a failure speaks of the server, so that nobody else need dial it for a while; otherwise of how this route speaks to it,
+    or of the address that it was dialled from: that must not hold up others' mail.
+    """
+    if attempt.stage in ("starttls", "auth"):
+        return options.shared == PLAIN
+    if attempt.stage == "ehlo" and options.ehlo:
+        return False
+    return not (attempt.source and attempt.code >= 500)
+
+
+class Own:
+    """The gateways that share this store, which no route may lead to; looked up anew once in a while."""
+
+    def __init__(self, wiring: Wiring, resolver: Resolver) -> None:
+        self._wiring = wiring
+        self._resolver = resolver
+        self._ours = Ours()
+        self._until = 0.0
+
+    async def now(self) -> Ours:
+        if time.monotonic() >= self._until:
+            # Known at once, or all who dial meanwhile would ask as well.
+            self._until = time.monotonic() + OWN
+            wiring = self._wiring
+            with contextlib.suppress(StoreError):
+                self._ours = await Ours.of(await known(wiring.store.redis, wiring.clock()), self._resolver)
+        return self._ours
