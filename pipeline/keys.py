@@ -44,6 +44,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
 
     gp:{host:port}:server  hash     what all partitions share about one server: until (ms, not dialled before), why
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
+    gp:{host:port}:pace    hash     how many connections may be open, what it let us have when it limited us, when the next
+                                    message may go (see server.lua). Expires an hour after the last change
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -154,6 +156,10 @@ def server(endpoint: str) -> str:
 
 def server_slots(endpoint: str) -> str:
     return f"gp:{{{endpoint}}}:slots"
+
+
+def server_pace(endpoint: str) -> str:
+    return f"gp:{{{endpoint}}}:pace"
 
 
 def client(name: str) -> str:

@@ -227,7 +227,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         tuple[Network, ...], _doc("Loopback, link-local and private networks that routes may reach, e.g. 10.1.0.0/16.")
     ] = ()
     resolver: Annotated[str, _doc("DNS server, host or host:port. Empty: the system's.")] = ""
-    connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
+    connections_per_server: Annotated[
+        int,
+        _doc(
+            "Connections at once to one server, over all workers: with each message that it takes one more is opened, up to this many."
+        ),
+    ] = 10
+    messages_per_minute: Annotated[
+        int, _doc("Messages to one server in a minute, over all workers and all domains that use it. 0: no limit.")
+    ] = 0
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
     keep_connection: Annotated[
         Duration, _doc("How long an idle connection to a server is kept for the next message.")
@@ -259,6 +267,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)
+        _range("messages_per_minute", self.messages_per_minute, 0, 1_000_000)
         _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("lease", self.lease.seconds, 2, 3600)

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from pipeline.consequences import says_too_many
 from pipeline.diagnosis import Diagnosis
 from pipeline.events import Attempt
 from pipeline.faults import StoreError
@@ -20,6 +21,7 @@ from pipeline.pause import pause
 from pipeline.route import Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
 from pipeline.steps import MS
+from workers.deliverer.pace import Pace
 from workers.deliverer.session import Session, SessionFailed
 from workers.wiring import Wiring
 
@@ -53,7 +55,18 @@ class RouteDown(Exception):
 
 
 class ServerBusy(Exception):
-    """All connections that the server is allowed are in use, and enough slots wait for one."""
+    """All connections that the server is allowed are in use, and enough slots wait for one; or it takes no more for now.
+
+    `delay`: ns until it makes sense to look again; 0: soon.
+    """
+
+    def __init__(self, delay: int = 0) -> None:
+        super().__init__()
+        self.delay = delay
+
+
+class _TooMany(Exception):
+    """The server takes no more connections of ours, and works with those that it has: who wanted this one waits for a place."""
 
 
 class Connection:
@@ -76,6 +89,7 @@ class Connections:
         self._idle: dict[str, list[Connection]] = {}
         self._waiting: dict[str, deque[asyncio.Event]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self.pace = Pace(wiring)
         self._offers: dict[str, bool] = {}
         """Servers of routes -> whether they offered SMTPUTF8."""
 
@@ -106,6 +120,7 @@ class Connections:
                 place = await self._wiring.schedule.take_server(
                     target.server, token, self._wiring.clock(), self._wiring.settings.connections_per_server
                 )
+                self.pace.heard(target.server, place.width)
                 if place.word == "full":
                     busy = target.server
                     break
@@ -118,12 +133,25 @@ class Connections:
                     continue
                 try:
                     return await self._dial(target, token, route)
+                except _TooMany:
+                    busy = target.server
+                    break
                 except SessionFailed as failure:
                     attempts.append(failure.attempt)
                     dialled = True
             if not busy:
                 raise RouteDown(attempts, 0 if dialled else until, known)
             await self._wait(busy)
+
+    async def took(self, server: str) -> None:
+        """A server took a message: who waits for it may get a place more."""
+        if await self.pace.good(server):
+            self._wake(server)
+
+    def slots(self, domain: str) -> int:
+        """How many slots a domain may use: as many as connections to its preferred server may be open."""
+        route = self._route(domain)
+        return self.pace.width(route[0]) if route else self._wiring.settings.connections_per_server
 
     async def other_source(self, attempt: Attempt) -> bool:  # noqa: ARG002 - this gateway has one address
         """Remember that `attempt.source` is not wanted at `attempt.server`; whether another of our addresses may be tried there.
@@ -186,6 +214,14 @@ class Connections:
     async def _dial(self, target: Target, token: str, route: tuple[str, ...]) -> Connection:
         try:
             session = await Session.open(target, hostname=self._wiring.hostname, settings=self._wiring.settings)
+        except SessionFailed as failure:
+            # The place is given back together with the word that there are fewer: nobody is to take it in between.
+            too_many = says_too_many(failure.attempt, self._wiring.table)
+            others = await asyncio.shield(self.pace.limited(target.server, token)) if too_many else 0
+            if others:
+                raise _TooMany from failure
+            await asyncio.shield(self._free(target.server, token))
+            raise
         except BaseException:
             await asyncio.shield(self._free(target.server, token))
             raise
