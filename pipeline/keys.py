@@ -47,6 +47,12 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{host:port}:pace    hash     how many connections may be open, what it let us have when it limited us, when the next
                                     message may go (see server.lua). Expires an hour after the last change
 
+    gp:{watch}:servers     zset     servers' addresses that no connection came about to (Watched, MessagePack), by the time (ms) of the
+                                    next attempt: until then somebody looks whether they answer
+    gp:{watch}:waiting:<host:port>  set     "partition domain" of who waits for it. Expires
+    gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
+    gp:{watch}:lease       string   token of the deliverer that looks. Expires
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -64,6 +70,8 @@ DOMAINS: Final = "gp:{directory}:domains"
 SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
+WATCHED: Final = "gp:{watch}:servers"
+WATCH_LEASE: Final = "gp:{watch}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -160,6 +168,14 @@ def server_slots(endpoint: str) -> str:
 
 def server_pace(endpoint: str) -> str:
     return f"gp:{{{endpoint}}}:pace"
+
+
+def watch_waiting(endpoint: str) -> str:
+    return f"gp:{{watch}}:waiting:{endpoint}"
+
+
+def watch_woken(endpoint: str) -> str:
+    return f"gp:{{watch}}:woken:{endpoint}"
 
 
 def client(name: str) -> str:

@@ -174,6 +174,16 @@ class Schedule:
                 await self._store.redis.publish(keys.hint(partition), domain)
         return waiting
 
+    async def reopen(self, partition: int, domain: str, now: int, server: str) -> None:
+        """Make a domain due at once whose server is back. Messages that wait by themselves go on waiting."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.delete(keys.server(server))
+            pipe.hdel(keys.route(partition, domain), "until")
+            pipe.zadd(keys.due(partition), {domain: now // MS}, xx=True)
+            pipe.publish(keys.hint(partition), domain)
+            await pipe.execute()
+
     async def take_server(self, server: str, token: str, now: int, limit: int) -> ServerSlot:
         """A connection slot at one server; limits hold over all workers and all domains that share it."""
         word, until, why, width = await self._server_call("take", server, token, now, limit)

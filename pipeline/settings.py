@@ -220,6 +220,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
+    watch_interval: Annotated[
+        Duration,
+        _doc(
+            "How often to look whether the port of a server answers that could not be connected to; its mail is then tried at once. 0: not at all, it waits for its next attempt."
+        ),
+    ] = Duration(SECOND)
     queue_lifetime: Annotated[
         Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")
     ] = Duration(7 * 86400 * SECOND)
@@ -270,6 +276,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("messages_per_minute", self.messages_per_minute, 0, 1_000_000)
         _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
+        _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
         for name in ("receivers", "scanners", "deliverers"):
             _range(name, getattr(self, name), 0, 256)

@@ -20,6 +20,7 @@ from pipeline.route import Resolver
 from pipeline.store import explain
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
+from workers.deliverer.watch import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
 
@@ -62,7 +63,11 @@ class Deliverer:
             self._wake.set()
 
     async def run(self) -> None:
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
+        helpers = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._renew()),
+            asyncio.create_task(Watch(self.wiring).run(self._stop)),
+        ]
         away = False
         try:
             while not self.stopping:
