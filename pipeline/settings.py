@@ -246,12 +246,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     keep_connection: Annotated[
         Duration, _doc("How long an idle connection to a server is kept for the next message.")
     ] = Duration(2 * SECOND)
-    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server, and for its greeting each.")] = (
-        Duration(30 * SECOND)
-    )
-    reply_timeout: Annotated[Duration, _doc("Time for a server's reply to a command (RFC 5321 4.5.3.2).")] = Duration(
+    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server.")] = Duration(30 * SECOND)
+    greeting_timeout: Annotated[Duration, _doc("Time for a server's greeting (RFC 5321 4.5.3.2.1).")] = Duration(
         300 * SECOND
     )
+    reply_timeout: Annotated[
+        Duration,
+        _doc("Time for a server's reply to EHLO, STARTTLS, MAIL, RCPT and RSET each (RFC 5321 4.5.3.2.2, 4.5.3.2.3)."),
+    ] = Duration(300 * SECOND)
+    data_timeout: Annotated[Duration, _doc("Time for a server's reply to DATA (RFC 5321 4.5.3.2.4).")] = Duration(
+        120 * SECOND
+    )
+    block_timeout: Annotated[
+        Duration, _doc("How long a server may take no data while a message is sent (RFC 5321 4.5.3.2.5).")
+    ] = Duration(180 * SECOND)
     dot_timeout: Annotated[Duration, _doc("Time for a server's reply to the final dot (RFC 5321 4.5.3.2.6).")] = (
         Duration(600 * SECOND)
     )
@@ -286,6 +294,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _range(name, getattr(self, name), 1, 1_000_000)
         for name in ("connections", "connection_rate", "message_rate", "recipient_rate", "wasted_rate", "unknown_rate"):
             _range(f"client_{name}", getattr(self, f"client_{name}"), 0, 10_000_000)
+        for name in ("connect", "greeting", "reply", "data", "block", "dot"):
+            _range(f"{name}_timeout", getattr(self, f"{name}_timeout").seconds, 0.01, 86400)
         _range("greeting_delay", self.greeting_delay.seconds, 0, 60)
         if bool(self.arc_domain) != bool(self.arc_key):
             raise ValueError("arc_domain and arc_key go together")

@@ -59,7 +59,7 @@ class _HandshakeFailed(Exception):
 async def open_wire(target: Target, hostname: str, settings: Settings) -> Opened:
     """Connect to `target` and say EHLO as `hostname`. Raises SessionFailed with the stage and the words it ended with.
 
-    Takes at most `connect_timeout` for the connection, as much again for the greeting, and `reply_timeout` for each
+    Takes at most `connect_timeout` for the connection, `greeting_timeout` for the greeting, and `reply_timeout` for each
     command; twice all that when a TLS handshake fails.
     """
     try:
@@ -105,7 +105,7 @@ async def _greet(client: aiosmtplib.SMTP, target: Target, settings: Settings) ->
             sock.close()
             raise
     with _at(target, "greeting"):
-        greeting = await client.connect(sock=sock, timeout=settings.connect_timeout.seconds)
+        greeting = await client.connect(sock=sock, timeout=settings.greeting_timeout.seconds)
     return greeting.message
 
 
