@@ -97,6 +97,32 @@ async def test_a_domain_that_never_answered_gets_one_slot_and_an_open_one_as_man
     assert await due_at(store) == NOW // MS + LEASE * 1000
 
 
+async def test_a_domain_that_is_not_open_has_one_message_touched_however_many_wait(store, log, schedule):
+    ids = await queue_mail(store, log, 3 * BATCH)
+    assert len((await claim(schedule, "t1")).work) == 1
+    assert await store.redis.zcount(keys.queue(P, DOMAIN), NOW // MS, NOW // MS) == len(ids) - 1
+
+
+async def test_what_came_last_and_what_waits_longest_share_a_claim_and_each_is_taken_once(store, log, schedule):
+    await open_route(store)
+    backlog = [(await queue_mail(store, log, now=NOW - (100 - n) * SECOND))[0] for n in range(2 * BATCH)]
+    first = [work.id for work in (await claim(schedule, "t1")).work]
+    assert first[::2] == backlog[: BATCH // 2]
+    assert first[1::2] == backlog[::-1][: BATCH // 2]
+    rest = [work.id for work in (await claim(schedule, "t1", more=True)).work]
+    assert sorted(first + rest) == sorted(backlog)
+
+
+@pytest.mark.parametrize("count", [1, 2, BATCH - 1, BATCH, BATCH + 1, BATCH + 3])
+async def test_a_claim_takes_as_many_as_there_are_up_to_a_batch(store, log, schedule, count):
+    await open_route(store)
+    ids = [(await queue_mail(store, log, now=NOW - (100 - n) * SECOND))[0] for n in range(count)]
+    got = [work.id for work in (await claim(schedule, "t1")).work]
+    assert len(set(got)) == len(got) == min(count, BATCH)
+    if count < BATCH:
+        assert got == ids
+
+
 async def test_nobody_gets_what_another_has_in_hand(store, log, schedule):
     await open_route(store)
     ids = await queue_mail(store, log, BATCH + 2)

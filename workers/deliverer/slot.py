@@ -63,6 +63,7 @@ class Office(Protocol):
     def stopping(self) -> bool: ...
     def look_at(self, partition: int, domain: str) -> None: ...
     def later(self, at: int) -> None: ...
+    def dials(self, more: int) -> None: ...
 
 
 class Slot:
@@ -169,12 +170,15 @@ class Slot:
         if connection is None or not self._office.connections.still_right(connection, self.domain):
             await self._hang_up(abort=False)
             self.dialling = True
+            self._office.dials(1)
             try:
                 connection = self._connection = await self._office.connections.borrow(self.domain)
             except (RouteDown, ServerBusy, StoreError):
                 self.dialling = False
                 raise
-            # Not in a `finally`: who was cut off while dialling has not tried.
+            finally:
+                self._office.dials(-1)
+            # Not in the `finally`: who was cut off while dialling has not tried.
             self.dialling = False
         return connection.session
 
