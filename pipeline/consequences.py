@@ -32,6 +32,9 @@ BY: Final = "gatepost"
 """Who holds a domain, and lets it flow again, when it happens by itself."""
 LONGEST_REASON: Final = 500
 """Characters: enough for two lines on a terminal and any one-line reply."""
+CLOSING: Final = 421
+RATE_LIMITED: Final = "rate-limited"
+"""The class."""
 
 _PAST_RCPT: Final = frozenset({"data", "dot"})
 _ABOUT_THE_SERVER: Final = frozenset({Action.BACK_OFF, Action.OTHER_SOURCE, Action.HOLD})
@@ -134,11 +137,16 @@ def unwanted(attempts: Sequence[Attempt], table: Table) -> list[Attempt]:
     ]
 
 
+def says_too_many(attempt: Attempt, table: Table) -> bool:
+    """Whether a server says that we are too many, or too fast. 421 says it in general (RFC 5321 3.8): it takes no more just now."""
+    return attempt.code == CLOSING or (attempt.code >= 400 and _diagnosed(attempt, table).about == RATE_LIMITED)
+
+
 def is_whole_server(attempt: Attempt, diagnosis: Diagnosis | None) -> bool:
     """Whether what makes a domain wait holds for every domain that uses the server: it limits or blocks our address, not this
     domain's mail. A server has many domains, and the trouble of one must not delay the others' mail.
     """
-    return attempt.code in (0, 421) or diagnosis is None or diagnosis.about in ("rate-limited", "blocked", "network")
+    return attempt.code in (0, CLOSING) or diagnosis is None or diagnosis.about in (RATE_LIMITED, "blocked", "network")
 
 
 def reason(attempt: Attempt, diagnosis: Diagnosis) -> str:

@@ -56,6 +56,14 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{host:port}:slots   zset     connections to it in use: fencing token, by end of lease
     gp:{host:port}:sources hash     source address of ours that is unwanted there -> Block (MessagePack). Expires
     gp:{egress}:servers    zset     servers that have such a hash, by the end of its last block (ms)
+    gp:{host:port}:pace    hash     how many connections may be open, what it let us have when it limited us, when the next
+                                    message may go (see server.lua). Expires an hour after the last change
+
+    gp:{watch}:servers     zset     servers' addresses that no connection came about to (Watched, MessagePack), by the time (ms) of the
+                                    next attempt: until then somebody looks whether they answer
+    gp:{watch}:waiting:<host:port>  set     "partition domain" of who waits for it. Expires
+    gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
+    gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -76,6 +84,8 @@ SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
 EGRESS: Final = "gp:{egress}:servers"
+WATCHED: Final = "gp:{watch}:servers"
+WATCH_LEASE: Final = "gp:{watch}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -196,6 +206,18 @@ def server_slots(endpoint: str) -> str:
 
 def sources(endpoint: str) -> str:
     return f"gp:{{{endpoint}}}:sources"
+
+
+def server_pace(endpoint: str) -> str:
+    return f"gp:{{{endpoint}}}:pace"
+
+
+def watch_waiting(endpoint: str) -> str:
+    return f"gp:{{watch}}:waiting:{endpoint}"
+
+
+def watch_woken(endpoint: str) -> str:
+    return f"gp:{{watch}}:woken:{endpoint}"
 
 
 def client(name: str) -> str:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -53,6 +53,8 @@ class ServerSlot(msgspec.Struct, frozen=True):
     word: str
     until: int
     why: str
+    width: int
+    """How many connections may be open at once just now."""
 
 
 def new_token() -> str:
@@ -86,13 +88,16 @@ class Schedule:
             ready, later = await pipe.execute()
         return [name.decode() for name in ready], int(later[0][1]) if later else 0
 
-    async def claim(self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool) -> Claim:
+    async def claim(
+        self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool, limit: int = 0
+    ) -> Claim:
+        """`limit`: slots that an open domain may have; 0: as many as connections to one server."""
         names = [
             keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
         ]  # fmt: skip
         prefix = f"gp:{{{partition}}}:"
         arguments = [
-            domain, now // MS, now // MS + self._lease, retry_at // MS, self._limit, BATCH, BATCH_OCTETS, token,
+            domain, now // MS, now // MS + self._lease, retry_at // MS, limit or self._limit, BATCH, BATCH_OCTETS, token,
             "more" if more else "new", prefix,
         ]  # fmt: skip
         with faults():
@@ -170,14 +175,39 @@ class Schedule:
                 await self._store.redis.publish(keys.hint(partition), domain)
         return waiting
 
+    async def reopen(self, partition: int, domain: str, now: int, server: str) -> None:
+        """Make a domain due at once whose server is back. Messages that wait by themselves go on waiting."""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            pipe.delete(keys.server(server))
+            pipe.hdel(keys.route(partition, domain), "until")
+            pipe.zadd(keys.due(partition), {domain: now // MS}, xx=True)
+            pipe.publish(keys.hint(partition), domain)
+            await pipe.execute()
+
     async def take_server(self, server: str, token: str, now: int, limit: int) -> ServerSlot:
         """A connection slot at one server; limits hold over all workers and all domains that share it."""
-        names = [keys.server(server), keys.server_slots(server)]
+        word, until, why, width = await self._server_call("take", server, token, now, limit)
+        return ServerSlot(word.decode(), int(float(until)), why.decode("utf-8", "replace"), width)
+
+    async def server_good(self, server: str, now: int, limit: int) -> int:
+        """A server took a message: how many connections to it may be open now."""
+        return int(await self._server_call("good", server, "", now, limit))
+
+    async def server_limited(self, server: str, token: str, now: int, limit: int, memory: int) -> int:
+        """A server says that we are too many, or too fast, which is remembered for `memory` (ns); how many other connections are open."""
+        return int(await self._server_call("limited", server, token, now, limit, memory // MS))
+
+    async def server_admit(self, server: str, now: int, rate: int) -> int:
+        """Time (ns) until the next message may go to a server, at `rate` a minute; negative: so long that no turn was reserved."""
+        return int(await self._server_call("admit", server, "", now, 1, rate)) * MS
+
+    async def _server_call(self, verb: str, server: str, token: str, now: int, limit: int, number: int = 0) -> Any:
+        names = [keys.server(server), keys.server_slots(server), keys.server_pace(server)]
         with faults():
-            word, until, why = await self._server(
-                self._store.redis, names, [now // MS, now // MS + self._lease, token, limit]
+            return await self._server(
+                self._store.redis, names, [verb, now // MS, now // MS + self._lease, token, limit, number]
             )
-        return ServerSlot(word.decode(), int(float(until)), why.decode("utf-8", "replace"))
 
     async def renew_server(self, server: str, token: str, now: int) -> None:
         with faults():
@@ -193,6 +223,8 @@ class Schedule:
             pipe = self._store.redis.pipeline(transaction=False)
             pipe.hset(keys.server(server), mapping={"until": until // MS, "why": why})
             pipe.pexpire(keys.server(server), max(1, (until - now) // MS))
+            # When it is back one connection opens it anew.
+            pipe.hdel(keys.server_pace(server), "width")
             await pipe.execute()
 
     async def heads(self, partition: int, message_ids: Sequence[str]) -> list[Message | None]:

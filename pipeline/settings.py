@@ -220,6 +220,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
+    watch_interval: Annotated[
+        Duration,
+        _doc(
+            "How often to look whether the port of a server answers that could not be connected to; its mail is then tried at once. 0: not at all, it waits for its next attempt."
+        ),
+    ] = Duration(SECOND)
     queue_lifetime: Annotated[
         Duration, _doc("How long to hold a message that cannot be delivered before it is returned to the sender.")
     ] = Duration(7 * 86400 * SECOND)
@@ -263,17 +269,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     source_memory: Annotated[
         Duration, _doc("How long one of source_addresses is not used at a server that refused or limited it.")
     ] = Duration(6 * 3600 * SECOND)
-    connections_per_server: Annotated[int, _doc("Connections at once to one server, over all workers.")] = 10
+    connections_per_server: Annotated[
+        int,
+        _doc(
+            "Connections at once to one server, over all workers: with each message that it takes one more is opened, up to this many."
+        ),
+    ] = 10
+    messages_per_minute: Annotated[
+        int, _doc("Messages to one server in a minute, over all workers and all domains that use it. 0: no limit.")
+    ] = 0
     messages_per_connection: Annotated[int, _doc("Messages over one connection before it is closed.")] = 500
     keep_connection: Annotated[
         Duration, _doc("How long an idle connection to a server is kept for the next message.")
     ] = Duration(2 * SECOND)
-    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server, and for its greeting each.")] = (
-        Duration(30 * SECOND)
-    )
-    reply_timeout: Annotated[Duration, _doc("Time for a server's reply to a command (RFC 5321 4.5.3.2).")] = Duration(
+    connect_timeout: Annotated[Duration, _doc("Time for a connection to a server.")] = Duration(30 * SECOND)
+    greeting_timeout: Annotated[Duration, _doc("Time for a server's greeting (RFC 5321 4.5.3.2.1).")] = Duration(
         300 * SECOND
     )
+    reply_timeout: Annotated[
+        Duration,
+        _doc("Time for a server's reply to EHLO, STARTTLS, MAIL, RCPT and RSET each (RFC 5321 4.5.3.2.2, 4.5.3.2.3)."),
+    ] = Duration(300 * SECOND)
+    data_timeout: Annotated[Duration, _doc("Time for a server's reply to DATA (RFC 5321 4.5.3.2.4).")] = Duration(
+        120 * SECOND
+    )
+    block_timeout: Annotated[
+        Duration, _doc("How long a server may take no data while a message is sent (RFC 5321 4.5.3.2.5).")
+    ] = Duration(180 * SECOND)
     dot_timeout: Annotated[Duration, _doc("Time for a server's reply to the final dot (RFC 5321 4.5.3.2.6).")] = (
         Duration(600 * SECOND)
     )
@@ -305,8 +327,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)
+        _range("messages_per_minute", self.messages_per_minute, 0, 1_000_000)
         _range("messages_per_connection", self.messages_per_connection, 1, 1_000_000)
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
+        _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
         _range("undo_time", self.undo_time.seconds, 0, 86400)
         _range("source_memory", self.source_memory.seconds, 1, 86400 * 30)
@@ -321,6 +345,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _range(name, getattr(self, name), 1, 1_000_000)
         for name in ("connections", "connection_rate", "message_rate", "recipient_rate", "wasted_rate", "unknown_rate"):
             _range(f"client_{name}", getattr(self, f"client_{name}"), 0, 10_000_000)
+        for name in ("connect", "greeting", "reply", "data", "block", "dot"):
+            _range(f"{name}_timeout", getattr(self, f"{name}_timeout").seconds, 0.01, 86400)
         _range("greeting_delay", self.greeting_delay.seconds, 0, 60)
         if bool(self.arc_domain) != bool(self.arc_key):
             raise ValueError("arc_domain and arc_key go together")

@@ -26,6 +26,7 @@ from pipeline.retry import RetryPolicy
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.store import Store
+from pipeline.watching import Watchlist
 
 if TYPE_CHECKING:
     from pipeline.authentication.seal import KeySealer
@@ -88,6 +89,7 @@ class Wiring:
         )
         self.allowance = Allowance(store.redis, settings)
         self.schedule = Schedule(store, settings, beyond_memory=True)
+        self.watchlist = Watchlist(store)
         # A full Redis takes no new mail and goes on with what it has.
         self.intake_log = Log(store.redis)
         self.intake = Intake(

@@ -19,7 +19,7 @@
 
 local due, queue, slots, route = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local domain, now, lease, retry_at = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local limit, batch, octets, token = tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[7]), ARGV[8]
+local limit, batch, octets, token = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
 local held, prefix = ARGV[9] == 'more', ARGV[10]
 
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
@@ -40,7 +40,23 @@ else
   end
 end
 
+-- One message opens a route; the others of a domain that may be down are not touched.
+if open == 0 then batch = 1 end
 local ready = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, batch)
+if batch > 1 and #ready == batch then
+  -- There is a backlog: half of what is taken are those that have waited longest, half those that came last, in turn.
+  local oldest, taken = ready, {}
+  local newest = redis.call('ZREVRANGEBYSCORE', queue, now, '-inf', 'LIMIT', 0, math.floor(batch / 2))
+  ready = {}
+  for index = 1, batch do
+    for _, id in ipairs({ oldest[index], newest[index] or oldest[index] }) do
+      if #ready < batch and not taken[id] then
+        taken[id] = true
+        ready[#ready + 1] = id
+      end
+    end
+  end
+end
 if #ready == 0 then
   local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
   local blocked = tonumber(redis.call('HGET', route, 'until') or 0)

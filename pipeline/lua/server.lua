@@ -1,17 +1,63 @@
--- A connection slot at one server, shared by all workers and by all domains that use the server.
+-- What all workers, and all domains, share of one server: places for connections, how many there may be just now, and the pace of messages.
 --
 -- KEYS[1] server  hash    until (ms, not dialled before), why
 -- KEYS[2] slots   zset    fencing tokens by end of lease
--- ARGV: now, end of the lease, token, slots allowed
--- Returns {word, until, why}: taken; full; or down until a time, with the words that said so.
+-- KEYS[3] pace    hash    width (connections that may be open now), most and most_until (what it let us have when it limited us, and until
+--                         when (ms) that is remembered), narrowed (ms), next (ms, when the next message may go)
+-- ARGV: verb, now, end of the lease, token, connections at most, and a number
+--   take     a place. Returns {word, until, why, allowed}: taken; full; or down until a time, with the words that said so
+--   good     it took a message: one more connection may be open. Returns how many
+--   limited  it says that we are too many, or too fast: the place is given back, and half as many connections may be open. Its word is
+--            remembered for `number` ms. Returns how many others are open
+--   admit    a message of `number` a minute. Returns ms until it may go, its turn reserved; negative: so long nobody waits, no turn
+-- The first connection opens the server, each message that it takes adds one.
 
-local now = tonumber(ARGV[1])
-redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
-local state = redis.call('HMGET', KEYS[1], 'until', 'why')
-if state[1] and tonumber(state[1]) > now then return { 'down', state[1], state[2] or '' } end
-if redis.call('ZCARD', KEYS[2]) >= tonumber(ARGV[4]) and not redis.call('ZSCORE', KEYS[2], ARGV[3]) then
-  return { 'full', redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')[2], '' }
+local verb, now, lease, token = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local most, number = tonumber(ARGV[5]), tonumber(ARGV[6])
+local server, slots, pace = KEYS[1], KEYS[2], KEYS[3]
+local KEPT, PATIENCE, TOGETHER = 3600000, 2000, 1000
+
+redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
+local known = redis.call('HMGET', pace, 'width', 'most', 'most_until', 'narrowed', 'next')
+local cap = most
+if known[2] and tonumber(known[3]) > now then cap = math.min(cap, tonumber(known[2])) end
+local width = math.min(cap, tonumber(known[1] or 1))
+
+if verb == 'take' then
+  local state = redis.call('HMGET', server, 'until', 'why')
+  if state[1] and tonumber(state[1]) > now then return { 'down', state[1], state[2] or '', width } end
+  if redis.call('ZCARD', slots) >= width and not redis.call('ZSCORE', slots, token) then
+    return { 'full', redis.call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2], '', width }
+  end
+  redis.call('ZADD', slots, lease, token)
+  redis.call('PEXPIRE', slots, KEPT)
+  return { 'taken', '0', '', width }
 end
-redis.call('ZADD', KEYS[2], ARGV[2], ARGV[3])
-redis.call('PEXPIRE', KEYS[2], 3600000)
-return { 'taken', '0', '' }
+
+if verb == 'admit' then
+  local at = math.max(now, tonumber(known[5] or 0))
+  if at - now > PATIENCE then return now - at end
+  redis.call('HSET', pace, 'next', at + 60000 / number)
+  redis.call('PEXPIRE', pace, KEPT)
+  return at - now
+end
+
+if verb == 'good' then
+  width = math.min(cap, width + 1)
+  redis.call('HSET', pace, 'width', width)
+  redis.call('PEXPIRE', pace, KEPT)
+  return width
+end
+
+local others = redis.call('ZCARD', slots) - redis.call('ZREM', slots, token)
+-- What is said to the only connection is that the server is away; what is said to many at once is one limit, not many.
+if others > 0 then
+  local learnt = math.min(cap, others)
+  if not known[4] or tonumber(known[4]) <= now - TOGETHER then
+    learnt = math.max(1, math.min(width - 1, others))
+    redis.call('HSET', pace, 'width', math.max(1, math.floor(width / 2)), 'narrowed', now)
+  end
+  redis.call('HSET', pace, 'most', learnt, 'most_until', now + number)
+  redis.call('PEXPIRE', pace, KEPT)
+end
+return others

@@ -97,6 +97,32 @@ async def test_a_domain_that_never_answered_gets_one_slot_and_an_open_one_as_man
     assert await due_at(store) == NOW // MS + LEASE * 1000
 
 
+async def test_a_domain_that_is_not_open_has_one_message_touched_however_many_wait(store, log, schedule):
+    ids = await queue_mail(store, log, 3 * BATCH)
+    assert len((await claim(schedule, "t1")).work) == 1
+    assert await store.redis.zcount(keys.queue(P, DOMAIN), NOW // MS, NOW // MS) == len(ids) - 1
+
+
+async def test_what_came_last_and_what_waits_longest_share_a_claim_and_each_is_taken_once(store, log, schedule):
+    await open_route(store)
+    backlog = [(await queue_mail(store, log, now=NOW - (100 - n) * SECOND))[0] for n in range(2 * BATCH)]
+    first = [work.id for work in (await claim(schedule, "t1")).work]
+    assert first[::2] == backlog[: BATCH // 2]
+    assert first[1::2] == backlog[::-1][: BATCH // 2]
+    rest = [work.id for work in (await claim(schedule, "t1", more=True)).work]
+    assert sorted(first + rest) == sorted(backlog)
+
+
+@pytest.mark.parametrize("count", [1, 2, BATCH - 1, BATCH, BATCH + 1, BATCH + 3])
+async def test_a_claim_takes_as_many_as_there_are_up_to_a_batch(store, log, schedule, count):
+    await open_route(store)
+    ids = [(await queue_mail(store, log, now=NOW - (100 - n) * SECOND))[0] for n in range(count)]
+    got = [work.id for work in (await claim(schedule, "t1")).work]
+    assert len(set(got)) == len(got) == min(count, BATCH)
+    if count < BATCH:
+        assert got == ids
+
+
 async def test_nobody_gets_what_another_has_in_hand(store, log, schedule):
     await open_route(store)
     ids = await queue_mail(store, log, BATCH + 2)
@@ -171,6 +197,7 @@ async def test_retry_now_forgives_route_servers_and_messages(store, log, schedul
 
 async def test_a_server_that_is_down_is_down_for_every_domain_and_its_slots_are_shared(store, schedule):
     assert (await schedule.take_server("a:25", "x", NOW, 2)).word == "taken"
+    assert await schedule.server_good("a:25", NOW, 2) == 2
     assert (await schedule.take_server("a:25", "y", NOW, 2)).word == "taken"
     assert (await schedule.take_server("a:25", "z", NOW, 2)).word == "full"
     assert (await schedule.take_server("a:25", "y", NOW, 2)).word == "taken"
@@ -180,6 +207,79 @@ async def test_a_server_that_is_down_is_down_for_every_domain_and_its_slots_are_
     slot = await schedule.take_server("b:25", "x", NOW, 2)
     assert (slot.word, slot.until, slot.why) == ("down", RETRY // MS, "connection refused")
     assert (await schedule.take_server("b:25", "x", RETRY, 2)).word == "taken"
+
+
+async def taken(schedule, now=NOW, most=10):
+    """How many connections a server lets us have."""
+    count = 0
+    while (await schedule.take_server("a:25", f"c{count}", now, most)).word == "taken":
+        count += 1
+    return count
+
+
+async def test_one_connection_opens_a_server_and_each_message_that_it_takes_adds_one_up_to_the_setting(schedule):
+    assert await taken(schedule) == 1
+    assert [await schedule.server_good("a:25", NOW, 4) for _ in range(5)] == [2, 3, 4, 4, 4]
+    assert await taken(schedule, most=4) == 4
+
+
+async def test_a_server_that_limits_us_gets_half_as_many_and_what_it_took_is_remembered_for_a_while(schedule):
+    hour = 3600 * SECOND
+    for _ in range(9):
+        await schedule.server_good("a:25", NOW, 10)
+    assert await taken(schedule) == 10
+    # Six are open, and the seventh is told that it is one too many; others are told the same a moment later.
+    for number in range(6, 10):
+        await schedule.release_server("a:25", f"c{number}")
+    assert (await schedule.take_server("a:25", "seventh", NOW, 10)).word == "taken"
+    assert await schedule.server_limited("a:25", "seventh", NOW, 10, hour) == 6
+    assert await schedule.server_limited("a:25", "", NOW + SECOND // 2, 10, hour) == 6
+    assert (await schedule.take_server("a:25", "t", NOW, 10)).width == 5
+    assert [await schedule.server_good("a:25", NOW + SECOND, 10) for _ in range(3)] == [6, 6, 6]
+    later = NOW + hour + SECOND
+    assert [await schedule.server_good("a:25", later, 10) for _ in range(3)] == [7, 8, 9]
+
+
+async def test_limits_halve_down_to_one_connection_and_not_below(schedule):
+    for _ in range(9):
+        await schedule.server_good("a:25", NOW, 10)
+    assert await taken(schedule) == 10
+    widths = []
+    for second in range(0, 10, 2):
+        assert await schedule.server_limited("a:25", "", NOW + second * SECOND, 10, SECOND) == 10
+        widths.append((await schedule.take_server("a:25", "x", NOW + second * SECOND, 10)).width)
+    assert widths == [5, 2, 1, 1, 1]
+
+
+async def test_what_is_said_to_the_only_connection_is_no_limit(schedule):
+    for _ in range(9):
+        await schedule.server_good("a:25", NOW, 10)
+    assert (await schedule.take_server("a:25", "x", NOW, 10)).word == "taken"
+    assert await schedule.server_limited("a:25", "x", NOW, 10, SECOND) == 0
+    assert await taken(schedule) == 10
+
+
+async def test_a_server_that_is_back_is_opened_by_one_connection_again(schedule):
+    for _ in range(9):
+        await schedule.server_good("a:25", NOW, 10)
+    await schedule.server_down("a:25", NOW, RETRY, "timed out")
+    assert await taken(schedule, now=RETRY) == 1
+
+
+async def test_messages_a_minute_are_counted_over_all_who_ask_and_a_turn_is_reserved_only_for_who_need_not_wait_long(
+    schedule,
+):
+    waits = [await schedule.server_admit("a:25", NOW, 60) // SECOND for _ in range(6)]
+    assert waits == [0, 1, 2, -3, -3, -3]
+    assert await schedule.server_admit("a:25", NOW + 3 * SECOND, 60) == 0
+    assert await schedule.server_admit("b:25", NOW, 60) == 0
+    # In any minute as many as may be, and the one that it begins with.
+    at, went = NOW, 0
+    while at < NOW + 60 * SECOND:
+        wait = await schedule.server_admit("c:25", at, 120)
+        went += wait >= 0
+        at += max(abs(wait), SECOND // 10)
+    assert 100 <= went <= 121
 
 
 async def test_taking_one_message_is_refused_while_a_deliverer_has_it_in_hand(store, log, schedule):

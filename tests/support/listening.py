@@ -14,6 +14,7 @@ class Listening:
 
     def __init__(self) -> None:
         self.port = 0
+        """Set before it begins to listen: a port that is known already."""
         self.connections = 0
         self.ends = asyncio.Event()
         """Set when the server ends: what a connection may wait for to stall."""
@@ -23,7 +24,7 @@ class Listening:
         raise NotImplementedError
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connected, self.host, 0, limit=64 << 20)
+        self._server = await asyncio.start_server(self._connected, self.host, self.port, limit=64 << 20)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 

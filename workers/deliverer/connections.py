@@ -16,6 +16,7 @@ from collections.abc import Collection, Sequence
 from typing import Final
 
 from pipeline import dane
+from pipeline.consequences import says_too_many
 from pipeline.diagnosis import Diagnosis
 from pipeline.directory import Hold
 from pipeline.directory.options import PLAIN, RouteOptions, Tls
@@ -28,6 +29,7 @@ from pipeline.route import LookupFailed, Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
 from pipeline.servers import ordered, parsed
 from pipeline.units import SourceAddress
+from workers.deliverer.pace import Pace
 from workers.deliverer.session import Session, SessionFailed
 from workers.deliverer.ways import Own, Round, Way, blames_server
 from workers.wiring import Wiring
@@ -63,7 +65,18 @@ class RouteDown(Exception):
 
 
 class ServerBusy(Exception):
-    """All connections that the server is allowed are in use, and enough slots wait for one."""
+    """All connections that the server is allowed are in use, and enough slots wait for one; or it takes no more for now.
+
+    `delay`: ns until it makes sense to look again; 0: soon.
+    """
+
+    def __init__(self, delay: int = 0) -> None:
+        super().__init__()
+        self.delay = delay
+
+
+class _TooMany(Exception):
+    """The server takes no more connections of ours, and works with those that it has: who wanted this one waits for a place."""
 
 
 class Connection:
@@ -87,6 +100,7 @@ class Connections:
         self._idle: dict[str, list[Connection]] = {}
         self._waiting: dict[str, deque[asyncio.Event]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self.pace = Pace(wiring)
         self._offers: dict[str, bool] = {}
         """Servers of routes -> whether they offered SMTPUTF8."""
         self._own = Own(wiring, resolver)
@@ -131,6 +145,16 @@ class Connections:
                 return connection
         return None
 
+    async def took(self, server: str) -> None:
+        """A server took a message: who waits for it may get a place more."""
+        if await self.pace.good(server):
+            self._wake(server)
+
+    def slots(self, domain: str) -> int:
+        """How many slots a domain may use: as many as connections to its preferred server may be open."""
+        first = ordered(parsed(self._way(domain).route), random.random)[:1]
+        return self.pace.width(first[0].name) if first else self._wiring.settings.connections_per_server
+
     async def _try(self, target: Target, way: Way, round_: Round) -> Connection | None:
         """Dial one address, if it may be dialled now; what came of it is noted in `round_`."""
         try:
@@ -145,6 +169,7 @@ class Connections:
         place = await self._wiring.schedule.take_server(
             target.server, token, self._wiring.clock(), settings.connections_per_server
         )
+        self.pace.heard(target.server, place.width)
         if place.word == "full":
             round_.busy = target.server
             return None
@@ -153,6 +178,9 @@ class Connections:
             return None
         try:
             return await self._dial(target, token, way, source, round_.patience())
+        except _TooMany:
+            round_.busy = target.server
+            return None
         except SessionFailed as failure:
             round_.failed(failure.attempt, spare=not blames_server(failure.attempt, way.options))
             return None
@@ -244,6 +272,14 @@ class Connections:
                 patience=patience,
                 records=records,
             )
+        except SessionFailed as failure:
+            # The place is given back together with the word that there are fewer: nobody is to take it in between.
+            too_many = says_too_many(failure.attempt, self._wiring.table)
+            others = await asyncio.shield(self.pace.limited(target.server, token)) if too_many else 0
+            if others:
+                raise _TooMany from failure
+            await asyncio.shield(self._free(target.server, token))
+            raise
         except BaseException:
             await asyncio.shield(self._free(target.server, token))
             raise

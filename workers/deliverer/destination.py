@@ -164,6 +164,7 @@ class Destination:
         await self._wiring.log.commit(route_deferred_step(self._partition, route, event, self._token, held))
         if not known:
             await self._mark_down(down.attempts, down.known, now, event.next_try)
+        await self._wiring.watchlist.add(self._partition, self._domain, down.attempts, now, event.next_try)
         log.warning(
             "route deferred",
             domain=self._domain,

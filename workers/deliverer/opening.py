@@ -110,7 +110,7 @@ class _HandshakeFailed(Exception):
 async def open_wire(dial: Dial) -> Opened:
     """Connect and say EHLO. Raises SessionFailed with the stage and the words it ended with.
 
-    Takes at most `connect_timeout` for the connection, as much again for the greeting, and `reply_timeout` for each
+    Takes at most `connect_timeout` for the connection, `greeting_timeout` for the greeting, and `reply_timeout` for each
     command; twice all that when a TLS handshake fails and the clear is allowed.
     """
     try:
@@ -163,7 +163,7 @@ async def _greet(client: aiosmtplib.SMTP, dial: Dial) -> str:
             sock.close()
             raise
     with _at(dial, "greeting"):
-        greeting = await client.connect(sock=sock, timeout=patience)
+        greeting = await client.connect(sock=sock, timeout=dial.settings.greeting_timeout.seconds)
     return greeting.message
 
 

@@ -21,6 +21,7 @@ from pipeline.route import Resolver
 from pipeline.store import explain
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
+from workers.deliverer.watch import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
 
@@ -29,7 +30,9 @@ log = structlog.get_logger()
 POLL: Final = 1.0
 """Seconds between two looks at the schedule without any hint."""
 MAX_SLOTS: Final = 200
-"""Domains served at once by one process; the longest waiting come first."""
+"""Slots that talk to a server, in one process; the domains that wait longest come first."""
+MAX_DIALLING: Final = 800
+"""Slots that wait for a connection, besides: servers that are away, or full, take nobody's turn. Of a domain that is not open each holds one message."""
 DUE_AT_ONCE: Final = 100
 AT_MOST_EVERY: Final = 0.05
 """Seconds between two looks at the whole schedule, however many hints come: these are for single domains."""
@@ -43,6 +46,7 @@ class Deliverer:
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
+        self._dialling = 0
         self._hinted: set[tuple[int, str]] = set()
         self._next = 0
         self._look_again = 0.0
@@ -62,8 +66,16 @@ class Deliverer:
             self._next = at
             self._wake.set()
 
+    def dials(self, more: int) -> None:
+        """So many more slots (or fewer) wait for a connection now."""
+        self._dialling += more
+
     async def run(self) -> None:
-        helpers = [asyncio.create_task(self._listen()), asyncio.create_task(self._renew())]
+        helpers = [
+            asyncio.create_task(self._listen()),
+            asyncio.create_task(self._renew()),
+            asyncio.create_task(Watch(self.wiring).run(self._stop)),
+        ]
         away = False
         try:
             while not self.stopping:
@@ -107,7 +119,7 @@ class Deliverer:
             self._open(partition, domain)
 
     def _open(self, partition: int, domain: str) -> None:
-        if len(self._tasks) >= MAX_SLOTS or self.stopping:
+        if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
             return
         slot = Slot(self, self.wiring, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)

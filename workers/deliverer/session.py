@@ -47,6 +47,8 @@ class Session:
         self._told = ""
         """The last XCLIENT that the server believed."""
         self._reply_timeout = settings.reply_timeout.seconds
+        self._data_timeout = settings.data_timeout.seconds
+        self._block_timeout = settings.block_timeout.seconds
         self._dot_timeout = settings.dot_timeout.seconds
         self._dirty = False
         self._stage = ""
@@ -216,6 +218,7 @@ class Session:
         self._stage = "rcpt"
         rcpt_replies = [await self._reply() for _ in rcpts]
         self._stage = "data"
+        self._wire.allow(self._data_timeout)
         data_reply = await self._reply()
         if mail_reply.positive and any(reply.positive for reply in rcpt_replies):
             return mail_reply, rcpt_replies, data_reply
@@ -246,7 +249,7 @@ class Session:
         if not any(reply.positive for reply in rcpt_replies):
             return mail_reply, rcpt_replies, None
         self._begin("data")
-        return mail_reply, rcpt_replies, await self._say("DATA")
+        return mail_reply, rcpt_replies, await self._say("DATA", self._data_timeout)
 
     async def _message(self, outgoing: Outgoing, may_commit: Callable[[], bool]) -> Outcome:
         """The message and its dot; the outcome for all recipients that were accepted."""
@@ -254,9 +257,9 @@ class Session:
         replies, pending = 1, b""
         for piece in commands.stuffed(outgoing.pieces()):
             if pending:
-                self._wire.send([pending], replies, self._reply_timeout)
+                self._wire.send([pending], replies, self._block_timeout)
                 replies = 0
-                await self._wire.drain(self._reply_timeout)
+                await self._wire.drain(self._block_timeout)
                 if self._wire.answered:
                     return await self._interrupted()
             pending = piece
@@ -291,8 +294,8 @@ class Session:
             raise SessionFailed(self._attempt(0, "4.5.0", words))
         return outcome(self._reply_attempt(reply))
 
-    async def _say(self, command: str) -> Reply:
-        self._wire.send([commands.lines([command])], 1, self._reply_timeout)
+    async def _say(self, command: str, timeout: float = 0.0) -> Reply:  # noqa: ASYNC109 - the wire keeps the time itself
+        self._wire.send([commands.lines([command])], 1, timeout or self._reply_timeout)
         return await self._reply()
 
     async def _reply(self) -> Reply:

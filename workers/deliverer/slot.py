@@ -21,13 +21,23 @@ import structlog
 
 from pipeline import keys
 from pipeline.bodies import Buffer
-from pipeline.consequences import Consequence, Course, is_whole_server, unwanted, weigh
+from pipeline.consequences import (
+    CLOSING,
+    RATE_LIMITED,
+    Consequence,
+    Course,
+    is_whole_server,
+    says_too_many,
+    unwanted,
+    weigh,
+)
 from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.schedule import Claim, Work, new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS
+from pipeline.units import SECOND
 from workers.deliverer.connections import Connection, Connections, RouteDown, ServerBusy
 from workers.deliverer.destination import Destination
 from workers.deliverer.record import Fence, record
@@ -40,7 +50,6 @@ BUSY_NS: Final = 500_000_000
 """Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
-CLOSING: Final = 421
 SOURCES: Final = 16
 """Addresses of ours that are tried, one after the other, for one message: more than anybody has at one server."""
 
@@ -54,6 +63,7 @@ class Office(Protocol):
     def stopping(self) -> bool: ...
     def look_at(self, partition: int, domain: str) -> None: ...
     def later(self, at: int) -> None: ...
+    def dials(self, more: int) -> None: ...
 
 
 class Slot:
@@ -94,8 +104,9 @@ class Slot:
             return
         try:
             await self._drain()
-        except ServerBusy:
-            await self._give_back(delay=int(BUSY_NS * (1 + random.random())), untried=True)  # noqa: S311 - spreads looks, guards nothing
+        except ServerBusy as busy:
+            delay = busy.delay or int(BUSY_NS * (1 + random.random()))  # noqa: S311 - spreads looks, guards nothing
+            await self._give_back(delay=delay, untried=True)
         except RouteDown as down:
             await self._back_off(down)
         except LeaseLostError:
@@ -112,7 +123,13 @@ class Slot:
         started = time.monotonic()
         retry_at = self._destination.next_try()
         claim = await self._wiring.schedule.claim(
-            self.partition, self.domain, self.token, now=now, retry_at=retry_at, more=more
+            self.partition,
+            self.domain,
+            self.token,
+            now=now,
+            retry_at=retry_at,
+            more=more,
+            limit=self._office.connections.slots(self.domain),
         )
         self._destination.claimed(is_open=claim.open, good=claim.good)
         self._valid_until = started + self._lease
@@ -153,12 +170,15 @@ class Slot:
         if connection is None or not self._office.connections.still_right(connection, self.domain):
             await self._hang_up(abort=False)
             self.dialling = True
+            self._office.dials(1)
             try:
                 connection = self._connection = await self._office.connections.borrow(self.domain)
             except (RouteDown, ServerBusy, StoreError):
                 self.dialling = False
                 raise
-            # Not in a `finally`: who was cut off while dialling has not tried.
+            finally:
+                self._office.dials(-1)
+            # Not in the `finally`: who was cut off while dialling has not tried.
             self.dialling = False
         return connection.session
 
@@ -200,17 +220,24 @@ class Slot:
             self._broken += 1
             if failure.attempt.code == CLOSING or self._broken > 1 or self._destination.probing:
                 self._forget_held(message.id)
+                if says_too_many(failure.attempt, self._wiring.table) and await self._limited(failure.attempt.server):
+                    raise ServerBusy from failure
                 raise RouteDown([failure.attempt]) from failure
             return left
         self._broken = 0
         if self._destination.probing:
             return await self._probed(message, found, content)
-        if found.diagnosis is not None:
+        others = 0
+        if found.diagnosis is not None and found.attempt is not None:
             self._destination.hurt()
+            if found.diagnosis.about == RATE_LIMITED:
+                others = await self._limited(found.attempt.server) - 1
         also = await self._destination.answered(found.outcomes) if found.course is Course.GO_ON else ()
         left = await record(self._wiring, message, found.outcomes, content, self._fence, also)
         if found.course is not Course.GO_ON:
-            await self._stop(message, found)
+            await self._stop(message, found, others)
+        if any(outcome.kind is Kind.ACCEPTED for outcome in found.outcomes.values()):
+            await self._office.connections.took(next(iter(found.outcomes.values())).attempt.server)
         return left
 
     async def _probed(self, message: Message, found: Consequence, content: Buffer) -> Message | None:
@@ -230,14 +257,20 @@ class Slot:
         attempts = list(dict.fromkeys(outcome.attempt for outcome in outcomes.values()))[-1:]
         raise RouteDown(attempts, known={attempt.server for attempt in attempts})
 
-    async def _stop(self, message: Message, found: Consequence) -> None:
-        """What the server said is about itself or us. Raises RouteDown."""
+    async def _limited(self, server: str) -> int:
+        """The server says that we are too many, or too fast: fewer connections from now on; how many are open."""
+        return await self._office.connections.pace.limited(server, "")
+
+    async def _stop(self, message: Message, found: Consequence, others: int) -> None:
+        """What the server said is about itself or us. Raises RouteDown; ServerBusy when it limits us, and `others` of our connections work."""
         attempt = found.attempt
         assert attempt is not None
         self._forget_held(message.id)
         whole = is_whole_server(attempt, found.diagnosis)
         if whole:
             await self._hang_up(abort=False, keep=False)
+        if others > 0:
+            raise ServerBusy
         held_for = (attempt, found.diagnosis) if found.course is Course.HOLD and found.diagnosis else None
         raise RouteDown([attempt], known=() if whole else {attempt.server}, held_for=held_for)
 
@@ -257,6 +290,7 @@ class Slot:
                     continue
                 raise
             fresh = session.sent == 0
+            await self._wait_for_its_turn(session.server)
             outgoing = await self._wiring.forwarding.prepare(message, content)
             alias = self._destination.alias_of()
             try:
@@ -272,6 +306,14 @@ class Slot:
             if found.course is not Course.OTHER_SOURCE:
                 return found
             await self._hang_up(abort=True)
+
+    async def _wait_for_its_turn(self, server: str) -> None:
+        """Where so many messages a minute may go. Raises ServerBusy when that is not at once."""
+        wait = await self._office.connections.pace.admit(server)
+        if wait < 0:
+            raise ServerBusy(-wait)
+        if wait:
+            await asyncio.sleep(wait / SECOND)
 
     async def _weighed(self, message: Message, outcomes: Mapping[str, Outcome], *, may_change: bool) -> Consequence:
         """What the answers come to. OTHER_SOURCE: there is another one, and nobody has got the message yet."""

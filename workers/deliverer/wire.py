@@ -107,6 +107,11 @@ class Wire(asyncio.Protocol):
         else:
             self._transport.writelines(pieces)
 
+    def allow(self, patience: float) -> None:
+        """From now on `patience` seconds for each reply that is still expected."""
+        if self._expected and self._broken is None:
+            self._wait_at_most(patience)
+
     async def reply(self) -> Reply:
         """The next reply, in the order of the commands. Raises Broken."""
         while not self._replies:
@@ -143,9 +148,7 @@ class Wire(asyncio.Protocol):
             if not self._line(line.removesuffix(b"\r")):
                 return
         if len(self._rest) > MAX_LINE or self._read > MAX_REPLY:
-            self._lines.append(self._rest[:MAX_TEXT])
-            self._break(nonsense(self._lines), "4.5.0")
-            self._transport.abort()
+            self._nonsense(self._rest)
 
     def eof_received(self) -> bool:
         self._gone(CLOSED)
@@ -165,6 +168,9 @@ class Wire(asyncio.Protocol):
 
     def _line(self, line: bytes) -> bool:
         """Whether what follows can still be understood."""
+        if len(line) > MAX_LINE:
+            self._nonsense(line)
+            return False
         if line[3:4] == b"-" and well_formed(line):
             if len(self._lines) <= MAX_LINES:
                 self._lines.append(line[:MAX_TEXT])
@@ -177,6 +183,11 @@ class Wire(asyncio.Protocol):
             self._transport.abort()
             return False
         return self._answer(reply)
+
+    def _nonsense(self, line: bytes) -> None:
+        self._lines.append(line[:MAX_TEXT])
+        self._break(nonsense(self._lines), "4.5.0")
+        self._transport.abort()
 
     def _answer(self, reply: Reply) -> bool:
         if self._expected == 0:

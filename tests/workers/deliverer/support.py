@@ -21,7 +21,8 @@ CONTENT = b"Subject: test\r\n\r\n.dot\r\nline\r\n..\r\n.\r\nend\r\n"
 
 
 def settings(**changes: str) -> Settings:
-    times = {"connect_timeout": "5s", "reply_timeout": "5s", "dot_timeout": "5s"} | changes
+    names = ("connect", "greeting", "reply", "data", "block", "dot")
+    times = {f"{name}_timeout": "5s" for name in names} | changes
     return Settings(**{name: Duration.parse(value) for name, value in times.items()})  # type: ignore[arg-type]
 
 

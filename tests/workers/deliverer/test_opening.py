@@ -114,7 +114,7 @@ async def test_a_server_that_closes_is_a_failure(phase, how):
 
 async def test_a_server_that_does_not_greet_is_given_up():
     async with Peer({"greeting": Do(b"", after="stall")}) as peer:
-        assert await failed(peer, connect_timeout="0.05s") == (
+        assert await failed(peer, greeting_timeout="0.05s") == (
             "greeting",
             0,
             "4.4.2",

@@ -284,7 +284,8 @@ async def test_a_connection_lost_before_the_dot_decides_nothing(features, phase,
 @pytest.mark.parametrize("phase", ["mail", "rcpt", "data"])
 async def test_a_server_that_stalls_before_the_dot_is_given_up(features, phase):
     async with Peer({phase: Do(b"", after="stall")}, features=features) as peer:
-        session = await opened(peer, reply_timeout="0.05s")
+        timeout = "data_timeout" if phase == "data" else "reply_timeout"
+        session = await opened(peer, **{timeout: "0.05s"})
         assert await failed(session, A) == (phase, 0, "The server did not answer within 0.05 seconds.")
 
 
@@ -300,7 +301,7 @@ async def test_nonsense_before_the_dot_decides_nothing(phase, nonsense):
 async def test_a_server_that_takes_no_data_is_given_up():
     content = b"0123456789abcdef\r\n" * 2_000_000
     async with Peer({"early": Do(b"", after="stall")}, early_after=10) as peer:
-        session = await opened(peer, reply_timeout="0.1s")
+        session = await opened(peer, block_timeout="0.1s")
         assert await failed(session, content=content) == ("data", 0, "The server took no data for 0.1 seconds.")
 
 
