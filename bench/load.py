@@ -28,8 +28,8 @@ class Sink:
     or a sink in Python would be the bottleneck.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
-        self.port = free_port()
+    def __init__(self, directory: Path, name: str, port: int = 0) -> None:
+        self.port = port or free_port()
         self._counter = directory / f"{name}.count"
         as_user = ["-u", "root"] if os.geteuid() == 0 else []
         with self._counter.open("wb") as output:

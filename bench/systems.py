@@ -150,27 +150,30 @@ class System(ABC):
 
 class Gatepost(System):
     name = "Gatepost"
+    settings: Mapping[str, str] = {"GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8"}
 
     def start(self) -> None:
         command = str(Path(sys.executable).parent / "gatepost")
         if not os.access(command, os.X_OK):
             raise BenchError("there is no gatepost command beside this Python; ./run bench installs it")
         data = str(self.directory / "data")
-        environ = {"GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8"}
         up = [command, "up", "--data", data, "--smtp", f"127.0.0.1:{self.port}"]
-        self._spawn(up, environ)
+        self._spawn(up, self.settings)
         wait_for(self._is_ready, "Gatepost's ready line")
         for domain, port in self.routes.items():
-            self._command(environ, command, "domain", "add", domain, "--route", f"127.0.0.1:{port}", "--data", data)
-            self._command(environ, command, "address", "add", f"user@{domain}", "--data", data)
+            self.command("domain", "add", domain, "--route", f"127.0.0.1:{port}")
+            self.command("address", "add", f"user@{domain}")
 
     def _is_ready(self) -> bool:
         """It prints one line when it is ready to accept mail."""
         self._check_running()
         return "\n" in (self.directory / "stdout.log").read_text("utf-8", errors="replace")
 
-    def _command(self, environ: Mapping[str, str], *arguments: str) -> None:
-        done = subprocess.run(arguments, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+    def command(self, *words: str) -> None:
+        """A `gatepost` command about it, as somebody types it."""
+        arguments = [str(Path(sys.executable).parent / "gatepost"), *words, "--data", str(self.directory / "data")]
+        environ = {**os.environ, **self.settings}
+        done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             raise BenchError(f"{' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 

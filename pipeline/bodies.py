@@ -187,6 +187,11 @@ class ColdStore:
         with contextlib.suppress(FileNotFoundError):
             self.path(message_id).unlink()
 
+    def drop_many(self, message_ids: Sequence[str]) -> None:
+        for message_id in message_ids:
+            with contextlib.suppress(OSError):
+                self.drop(message_id)
+
     def older(self, partition: int, than: float) -> list[str]:
         """Ids of a partition's bodies that were written before `than` (seconds since 1970). Blocks."""
         found = []
@@ -204,6 +209,8 @@ class Bodies:
     def __init__(self, redis: Client, cold: ColdStore) -> None:
         self._redis = redis
         self.cold = cold
+        self._doomed: list[str] = []
+        self._dropping: asyncio.Task[None] | None = None
 
     def draft(self) -> Draft:
         return Draft(self.cold.drafts)
@@ -220,6 +227,12 @@ class Bodies:
         with faults():
             hot: bytes | None = await self._redis.get(keys.body(partition_of(message_id), message_id))
         return hot if hot is not None else self.cold.get(message_id)
+
+    async def get_moved(self, message_id: str) -> Buffer:
+        """`get` for a body that Redis was just seen not to have: as it only ever moves from there to the disk, it is there."""
+        with contextlib.suppress(CorruptError):
+            return self.cold.get(message_id)
+        return await self.get(message_id)
 
     async def cool(self, message_ids: Sequence[str]) -> int:
         """Move bodies out of Redis, in bulk; how many moved."""
@@ -240,5 +253,21 @@ class Bodies:
         return len(found)
 
     async def drop_cold(self, message_id: str) -> None:
-        """After the step that recorded a last outcome and found no hot body."""
-        await asyncio.to_thread(self.cold.drop, message_id)
+        """After the step that recorded a last outcome and found no hot body.
+
+        Nobody waits for the disk: files go many at once, and all of them before `close` returns. What a crash or the disk leaves
+        is swept up later.
+        """
+        self._doomed.append(message_id)
+        if self._dropping is None or self._dropping.done():
+            self._dropping = asyncio.create_task(self._drop_doomed())
+
+    async def _drop_doomed(self) -> None:
+        while self._doomed:
+            doomed, self._doomed = self._doomed, []
+            await asyncio.to_thread(self.cold.drop_many, doomed)
+
+    async def close(self) -> None:
+        """Until no file is left that has to go."""
+        if self._dropping is not None:
+            await self._dropping

@@ -123,4 +123,5 @@ class Wiring:
     async def close(self) -> None:
         while not (self.log.idle and self.intake_log.idle):
             await asyncio.sleep(0.01)
+        await self.bodies.close()
         await self.store.close()
