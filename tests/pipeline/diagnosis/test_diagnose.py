@@ -145,7 +145,7 @@ renter_de = "a"
 
 
 def test_a_text_that_is_missing_is_named():
-    good = f'{TABLE_TEXT}\n[[rule]]\nname = "a"\nclass = "other"\n'
+    good = f'{TABLE_TEXT}\n[[rule]]\nname = "a"\nclass = "other"\ncodes = ["5xx"]\n'
     assert parse(good, "mine.toml").version == 2
     with pytest.raises(ConfigurationError, match="class 'other': a text is empty"):
         parse(good.replace('en = "a"', 'en = " "', 1), "mine.toml")
@@ -169,6 +169,7 @@ def test_a_text_that_is_missing_is_named():
         ('name = "a"\nclass = "other"\nstages = ["rctp"]', "there is no stage 'rctp'"),
         ('name = "a"\nclass = "other"\nsoftware = ["exmi"]', "there is no software 'exmi'"),
         ('name = ""\nclass = "other"', "a rule has a name"),
+        ('name = "a"\nclass = "other"\naction = "hold"', "holds for every reply"),
         ('name = "a"\nclass = "other"\n[software]', "mine.toml"),
         ('name = "a"\nclass = "other"\n[class.new]\naction = "fail"\nen = ""', "class 'new': .*`de`"),
         ("name = ", "nvalid"),
