@@ -112,6 +112,15 @@ def test_each_class_has_its_texts_in_each_language():
     assert set(found.title) == set(found.owner) == set(found.renter) == set(LANGUAGES)
 
 
+def test_texts_of_a_rule_go_before_those_of_its_class():
+    busy, gone = diagnose(attempt("rcpt", "450 4.2.1 Busy")), diagnose(attempt("rcpt", "550 5.1.1 User unknown"))
+    assert busy.about == gone.about == "recipient"
+    assert busy.title["en"] == "The mailbox takes nothing just now"
+    assert busy.owner["de"].startswith("Sehen Sie im Protokoll Ihres Servers nach")
+    assert gone.title == TABLE.classes["recipient"].title
+    assert gone.renter == TABLE.classes["recipient"].renter
+
+
 @pytest.mark.parametrize(
     ("greeting", "software"),
     [
