@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -17,6 +18,8 @@ from pipeline.faults import ConfigurationError
 if TYPE_CHECKING:
     from cli.session import Session
 
+REMEMBERED: Final = 1024
+"""Replies whose meaning is kept at hand: title and tips are asked for one after the other, and many replies are alike."""
 LANGUAGE: Final = Parameter(help="For titles and tips: en or de. Left out: the domain's, else en.")
 
 
@@ -28,8 +31,13 @@ class Diagnoses:
         self._languages = languages
         self._language = language
         self._told: set[str] = set()
+        self._remembered = functools.lru_cache(REMEMBERED)(self._diagnosed)
 
     def of(self, attempt: Attempt) -> Diagnosis:
+        return self._remembered(attempt.stage, attempt.code, attempt.enhanced, attempt.reply, attempt.software)
+
+    def _diagnosed(self, stage: str, code: int, enhanced: str, reply: str, software: str) -> Diagnosis:
+        attempt = Attempt(server="", stage=stage, code=code, enhanced=enhanced, reply=reply, software=software)
         return diagnose(attempt, table=self._table)
 
     def language(self, domain: str) -> str:

@@ -28,8 +28,8 @@ async def backtest(
 ) -> int:
     """Run a changed table over what servers answered, and show what it would have decided otherwise.
 
-    Every recorded attempt that did not succeed is asked again; nothing is changed.
-    Without a table: how many there were of each class.
+    Every recorded attempt that did not succeed is judged by it and by the table in
+    force; nothing is changed. Without a table: how many there were of each class.
 
     For example:
 
@@ -68,9 +68,9 @@ def _show(screen: Screen, tested: Backtest, history: History, *, compared: bool)
     if not tested.seen:
         screen.say(("No attempt that failed is recorded there.", "green"))
     elif compared and not tested.otherwise:
-        screen.say((f"All {what} would have been decided as they were.", "green"))
+        screen.say((f"All {what} would be decided as by the table in force.", "green"))
     elif compared:
-        screen.say((f"{tested.otherwise:,} of {what} would have been decided otherwise:", "bold"))
+        screen.say((f"{tested.otherwise:,} of {what} would be decided otherwise:", "bold"))
     groups = tested.groups()
     for group in groups[:SHOWN]:
         screen.say()

@@ -152,6 +152,8 @@ class Table(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"cl
             return "a rule has a name"
         if rule.about not in self.classes:
             return f"there is no class {rule.about!r}"
+        if not any((rule.codes, rule.enhanced, rule.stages, rule.software, rule.phrases, rule.also)):
+            return "it holds for every reply; give it a condition"
         if any(_untidy(phrase) for phrase in (*rule.phrases, *rule.also)):
             return "phrases are in lower case, with single blanks"
         if any(code != SILENT and not _CODE.fullmatch(code) for code in rule.codes):

@@ -112,6 +112,15 @@ def test_each_class_has_its_texts_in_each_language():
     assert set(found.title) == set(found.owner) == set(found.renter) == set(LANGUAGES)
 
 
+def test_texts_of_a_rule_go_before_those_of_its_class():
+    busy, gone = diagnose(attempt("rcpt", "450 4.2.1 Busy")), diagnose(attempt("rcpt", "550 5.1.1 User unknown"))
+    assert busy.about == gone.about == "recipient"
+    assert busy.title["en"] == "The mailbox takes nothing just now"
+    assert busy.owner["de"].startswith("Sehen Sie im Protokoll Ihres Servers nach")
+    assert gone.title == TABLE.classes["recipient"].title
+    assert gone.renter == TABLE.classes["recipient"].renter
+
+
 @pytest.mark.parametrize(
     ("greeting", "software"),
     [
@@ -145,7 +154,7 @@ renter_de = "a"
 
 
 def test_a_text_that_is_missing_is_named():
-    good = f'{TABLE_TEXT}\n[[rule]]\nname = "a"\nclass = "other"\n'
+    good = f'{TABLE_TEXT}\n[[rule]]\nname = "a"\nclass = "other"\ncodes = ["5xx"]\n'
     assert parse(good, "mine.toml").version == 2
     with pytest.raises(ConfigurationError, match="class 'other': a text is empty"):
         parse(good.replace('en = "a"', 'en = " "', 1), "mine.toml")
@@ -169,6 +178,7 @@ def test_a_text_that_is_missing_is_named():
         ('name = "a"\nclass = "other"\nstages = ["rctp"]', "there is no stage 'rctp'"),
         ('name = "a"\nclass = "other"\nsoftware = ["exmi"]', "there is no software 'exmi'"),
         ('name = ""\nclass = "other"', "a rule has a name"),
+        ('name = "a"\nclass = "other"\naction = "hold"', "holds for every reply"),
         ('name = "a"\nclass = "other"\n[software]', "mine.toml"),
         ('name = "a"\nclass = "other"\n[class.new]\naction = "fail"\nen = ""', "class 'new': .*`de`"),
         ("name = ", "nvalid"),
