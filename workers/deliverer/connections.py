@@ -19,6 +19,7 @@ from pipeline.faults import StoreError
 from pipeline.pause import pause
 from pipeline.route import Resolver, RouteError, Target, resolve
 from pipeline.schedule import new_token
+from pipeline.steering import ON_HOLD
 from pipeline.steps import MS
 from workers.deliverer.session import Session, SessionFailed
 from workers.wiring import Wiring
@@ -49,11 +50,7 @@ class ServerBusy(Exception):
 
 
 def on_hold(target: Target) -> Attempt:
-    """In place of the words of a server that is not dialled because somebody holds it. Who and why is in the directory: these
-    words may come before a sender.
-    """
-    words = "Mail to this server is on hold."
-    return Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=words)
+    return Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=ON_HOLD)
 
 
 class Connection:
