@@ -362,9 +362,8 @@ async def _asked_for(opened: Session, what: str | None) -> list[str]:
         return [domain_of(what)]
     message = await live_or_refuse(opened.wiring, what.lower())
     if not message.addresses(Stage.QUEUED):
-        raise RefusedError(
-            f"{message.id} does not wait to leave, it is {message.stage}", remedy=f"See `gatepost trace {message.id}`."
-        )
+        way = f"gatepost queue resume {message.id}" if message.stage is Stage.HELD else f"gatepost trace {message.id}"
+        raise RefusedError(f"{message.id} does not wait to leave, it is {message.stage}", remedy=f"See `{way}`.")
     return [message.domain]
 
 

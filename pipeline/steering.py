@@ -35,6 +35,10 @@ DELETED: Final = "deleted"
 OURSELVES: Final = "gatepost"
 """Who resumes what was held until a time."""
 REDIRECT: Final = "redirect"
+ON_HOLD: Final = "Mail to this server is on hold."
+"""In place of the words of a server that is not dialled because somebody holds it. Who and why is in the directory: these words
+may come before a sender.
+"""
 ENDS: Final = {BOUNCE: "returned to its sender", DELETE: "deleted"}
 
 

@@ -15,6 +15,7 @@ import msgspec
 
 from pipeline.decide import RETURNED
 from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred, Undeliverable
+from pipeline.steering import ON_HOLD
 from projections.base import Writes, bulk
 
 NAME: Final = "failures"
@@ -97,6 +98,8 @@ class Failures:
 def _failures(subject: str, event: ErrorEvent) -> Iterator[Failure]:
     if isinstance(event, RouteDeferred):
         for attempt in event.attempts or (Attempt(server="", stage="route"),):
+            if attempt.reply == ON_HOLD and not attempt.code:  # our own word, of a server that was not asked
+                continue
             yield Failure(
                 at=event.at, kind="route_deferred", attempt=attempt, tries=event.tries, next_try=event.next_try
             )

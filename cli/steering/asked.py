@@ -17,6 +17,7 @@ POSTMASTER: Final = "postmaster"
 LONGEST: Final = 3650 * 86400 * SECOND
 """A hold of more than ten years is a slip of the keyboard."""
 _CLOCK: Final = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
+_HOST: Final = re.compile(r"[a-z0-9_](?:[a-z0-9._-]{0,252})|\[[0-9a-f:.]{2,45}\]")
 WHY: Final = 500
 """Characters of a reason: it stands in the event of every message."""
 
@@ -65,7 +66,8 @@ def age_of(text: str) -> int:
 
 def why(text: str) -> str:
     """A reason, in one line. Raises ConfigurationError."""
-    words = " ".join(text.split())
+    # What a shell handed over that is no UTF-8 cannot be written down.
+    words = " ".join(text.encode("utf-8", "replace").decode().split())
     if not words:
         raise ConfigurationError("why?", remedy='Say it with --reason "...": it is recorded and shown.')
     if len(words) > WHY:
@@ -82,7 +84,7 @@ def server_of(text: str) -> str:
         endpoint = Endpoint.parse(wanted)
     except ValueError as error:
         raise ConfigurationError(f"server {text!a}: {error}") from None
-    if not endpoint.host or not endpoint.port:
+    if not endpoint.port or _HOST.fullmatch(wanted.rpartition(":")[0]) is None:
         raise ConfigurationError(f"server {text!a} is not HOST:PORT")
     return str(endpoint)
 

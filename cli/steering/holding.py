@@ -127,10 +127,11 @@ async def resume(
     """
     from cli.render import Screen, count, document
     from cli.session import session
+    from cli.steering.asked import why
     from cli.steering.telling import code, tally_form, tell
 
     _one_kind(messages, domain, server)
-    words = " ".join(reason.split())[:500]
+    words = why(reason) if reason else ""
     async with session(common) as opened:
         if messages:
             tally = await _resume_messages(opened, messages, words, shown=not common.json)

@@ -214,6 +214,12 @@ def test_what_cannot_be_steered_is_said_and_does_not_hold_up_the_others(filled: 
         (["hold", "--domain", DOMAIN, "--server", "a:25", *WHY], 2),
         (["hold", "--domain", "other.test", *WHY], 3),
         (["hold", "--server", "a:99999", *WHY], 2),
+        (["hold", "--server", "", *WHY], 2),
+        (["hold", "--server", "a b:25", *WHY], 2),
+        (["hold", "--server", "\x1b[31m:25", *WHY], 2),
+        (["hold", "--server", "\udcff:25", *WHY], 2),
+        (["bounce", "--sender", "\udcff", *WHY, "--domain", "\udcff"], 2),
+        (["redirect", "1" * 22, "--to", "\udcff@example.test", *WHY, "--yes"], 2),
         (["hold", "--domain", DOMAIN, *WHY, "--until", "yesterday"], 2),
         (["hold", "--domain", DOMAIN, "--reason", " "], 2),
         (["hold", "--domain", DOMAIN, "--reason", "x" * 501], 2),
@@ -236,6 +242,14 @@ def test_what_makes_no_sense_is_refused_with_the_way_out_and_never_a_traceback(f
     assert done.code == code, done.err
     assert done.err.startswith("gatepost: ")
     assert "Traceback" not in done.err
+
+
+def test_a_reason_that_is_no_text_is_written_down_as_far_as_it_is(filled: Shop):
+    message_id = filled.queued()
+    assert filled.run("queue", "hold", message_id, "--reason", "k\udcffnn\x1b[31m Grüße").code == 0
+    assert events(filled, message_id)[-1].reason == "k?nn\x1b[31m Grüße"
+    assert "\x1b" not in filled.run("trace", message_id).out
+    assert filled.run("queue", "resume", message_id, "--reason", "\udcff").code == 0
 
 
 def test_a_domain_s_hold_has_an_end_and_is_recorded_as_a_change(filled: Shop):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import count
 
 import pytest
@@ -286,3 +287,35 @@ async def test_internationalised_mail_is_taken_for_servers_that_are_known_to_tak
     assert not await directory.takes_smtputf8(Domain(name="a.test", route=(one,), smtputf8="no"))
     assert await directory.takes_smtputf8(Domain(name="a.test", route=(two,), smtputf8="yes"))
     assert not await directory.takes_smtputf8(Domain(name="a.test"))
+
+
+async def test_a_held_server_is_known_to_who_follows_and_to_who_starts_and_is_held_once(store, log):
+    first, second = Directory(store, log), Directory(store, Log(store.redis))
+    await second.refresh()
+    results = await asyncio.gather(
+        *(one.hold_server("a.test:25", f"by {n}", by=str(n), now=5, until=9) for n, one in enumerate((first, second)))
+    )
+    assert sorted(results) == [False, True]
+    await second.refresh()
+    late = Directory(store, log)
+    await late.refresh()
+    assert first.held_servers() == second.held_servers() == late.held_servers()
+    hold = late.server_hold("a.test:25")
+    assert (hold.since, hold.until, hold.holds(8), hold.holds(9)) == (5, 9, True, False)
+    assert await late.hold_server("a.test:25", "again", by="x", now=10)
+    before = await second.resume_server("a.test:25", by="x", now=11)
+    assert before.reason == "again"
+    assert await second.resume_server("a.test:25", by="x", now=12) is None
+    await late.refresh()
+    assert (late.held_servers(), dict(second.held_servers())) == ({}, {})
+
+
+async def test_a_server_s_hold_is_taken_back_unless_it_was_changed_since(store, log):
+    directory = Directory(store, log)
+    await directory.hold_server("a.test:25", "x", by="one", now=1)
+    await past.revert(directory, store, 1, by="two", now=2)
+    assert directory.server_hold("a.test:25") is None
+    await past.revert(directory, store, 2, by="two", now=3)
+    assert directory.server_hold("a.test:25").by == "one"
+    with pytest.raises(RefusedError):
+        await past.revert(directory, store, 2, by="two", now=4)

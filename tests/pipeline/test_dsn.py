@@ -347,3 +347,17 @@ def test_a_recipient_is_named_as_the_sender_named_it():
     _, parts = parsed(bounce(Failure(recipient=original, reason="expired")))
     assert "<a@alias.example>" in text(parts[0])
     assert fields(parts, 1)["Final-Recipient"] == "rfc822; a@alias.example"
+
+
+@given(st.text(max_size=600))
+def test_what_a_postmaster_returned_says_why_and_is_final_whatever_a_server_had_said(note):
+    failure = Failure(
+        recipient=recipient(), reason="returned", note=note, attempt=refused(code=451, enhanced="4.7.1").attempt
+    )
+    _, (text, status, _) = parsed(bounce(failure))
+    said = text.get_payload(decode=True).decode()
+    assert "was returned by the postmaster" in said
+    words = "".join(char if char.isprintable() else "?" for char in note).split()
+    assert "".join(words) in "".join(said.split())
+    assert "Status: 5.0.0" in status.as_string()
+    assert "Status: 4." not in status.as_string()

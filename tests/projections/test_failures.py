@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.events import Attempt, Deferred, Delivered, Failed, RouteDeferred, Undeliverable
 from pipeline.ids import new_id
+from pipeline.steering import ON_HOLD
 from projections.failures import RECIPIENTS_NAMED, Failure, Failures, decode_failure
 from projections.readers.failures import group
 from tests.support.examples import ANNA, AT, ATTEMPT, BEN, DOMAIN, SECOND, SENDER, event
@@ -110,3 +111,10 @@ def test_errors_that_differ_in_numbers_and_addresses_only_are_one_group():
 )
 def test_errors_that_say_something_else_are_groups_of_their_own(other):
     assert len(group([said("451 4.7.1 greylisted"), other])) == 2
+
+
+def test_what_no_server_said_is_no_answer_of_a_server():
+    returned = msgspec.structs.replace(event(Failed), reason="returned", by="cli:op")
+    held = msgspec.structs.replace(ATTEMPT, stage="route", code=0, reply=ON_HOLD)
+    route = RouteDeferred(at=AT, domain=DOMAIN, tries=1, since=AT, next_try=AT + SECOND, attempts=(held, ATTEMPT))
+    assert [one.attempt for one in kept([(ID, returned), ("@" + DOMAIN, route)])] == [ATTEMPT]

@@ -15,6 +15,7 @@ from pipeline.faults import StoreError
 from pipeline.gateways import Ours, known
 from pipeline.route import Resolver, Target
 from pipeline.schedule import ServerSlot
+from pipeline.steering import ON_HOLD
 from pipeline.steps import MS
 from workers.wiring import Wiring
 
@@ -52,10 +53,9 @@ class Round:
         self.until = max(self.until, place.until * MS)
 
     def on_hold(self, target: Target, until: int) -> None:
-        """Somebody holds the server. Who and why is in the directory: these words may come before a sender."""
-        words = "Mail to this server is on hold."
+        """Somebody holds the server. Who and why is in the directory."""
         self.attempts.append(
-            Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=words)
+            Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=ON_HOLD)
         )
         self.spared.add(target.server)
         self.until = max(self.until, until)
