@@ -1,29 +1,28 @@
 """The janitor: what time does to messages, and tidying up.
 
 Five duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
-that their mail still waits, turning promised bounces into messages, moving the bodies of waiting mail out of Redis, sweeping up what a dead process left behind.
+that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, sweeping up what a dead process left behind.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
 
-from pipeline import bounces, decide, delays, keys
+from pipeline import bounces, decide, keys
 from pipeline.bodies import Buffer
-from pipeline.events import MessageEvent, Received, decode
+from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
 from pipeline.state import LEAVING, Message, Stage
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
-from pipeline.unsent import unwarned
 from workers.consume import Consumer, Entry, ensure_groups, streams
+from workers.delays import Delays
 from workers.notify import notify
 from workers.reports import promise, within_limits
 from workers.steward import EVERY, Steward
@@ -36,12 +35,8 @@ COOL_EVERY: Final = 10.0
 SWEEP_EVERY: Final = 3600.0
 BATCH: Final = 500
 COOL_BATCH: Final = 64
-TOGETHER: Final = 64
-"""Messages in hand at once: their steps go in one call, with one fsync."""
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
-WARN_LATER: Final = 3600 * 1000
-"""ms until somebody who was told enough in this hour may be told of a delay."""
 ORPHAN_AGE: Final = 6 * 3600.0
 """Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
@@ -119,66 +114,6 @@ class Janitor:
                 await self._postpone(partition, message_id, now)
             else:
                 await self._store.redis.zrem(keys.expiry(partition), message_id)
-
-    # Waiting
-
-    async def warn(self) -> int:
-        """Tell senders that their mail still waits, where they are to be told; how many messages that was."""
-        warned = 0
-        for partition in range(self._store.partitions):
-            now = self._wiring.clock()
-            with faults():
-                ids = await self._store.redis.zrangebyscore(keys.warn(partition), "-inf", now // MS, start=0, num=BATCH)
-            names = [name.decode() for name in ids]
-            heads = list(zip(names, await self._wiring.schedule.heads(partition, names), strict=True))
-            for start in range(0, len(heads), TOGETHER):
-                some = [self._warn(partition, *row) for row in heads[start : start + TOGETHER]]
-                done = await asyncio.gather(*some, return_exceptions=True)
-                for trouble in done:
-                    if isinstance(trouble, BaseException):
-                        raise trouble
-                warned += sum(outcome is True for outcome in done)
-        return warned
-
-    async def _warn(self, partition: int, message_id: str, message: Message | None) -> bool:
-        """Who has it in hand meanwhile is not disturbed."""
-        wiring, now = self._wiring, self._wiring.clock()
-        events, content, tried = await self._delayed(partition, message, now)
-        if message is None or not events:
-            with faults():
-                await self._store.redis.zrem(keys.warn(partition), message_id)
-            return False
-        if not await wiring.allowance.take(message.sender, now):
-            with faults():
-                await self._store.redis.zadd(keys.warn(partition), {message_id: now // MS + WARN_LATER}, xx=True)
-            return False
-        also = promise(wiring, message, events, content, tried=tried)
-        try:
-            await wiring.log.commit(message_step(message, events, now=now, also=also)[0])
-        except ConflictError:
-            return False  # it moved on, and is looked at again if it waits still
-        return True
-
-    async def _delayed(
-        self, partition: int, message: Message | None, now: int
-    ) -> tuple[tuple[MessageEvent, ...], Buffer, int]:
-        """What is to be said of a message that waits, its content, and when its route was tried last; nothing to a machine."""
-        content: Buffer = b""
-        if message is None or not message.addresses(Stage.QUEUED):
-            return (), content, 0
-        with contextlib.suppress(CorruptError):
-            content = await self._wiring.bodies.get(message.id)
-        if unwarned(message, bounces.header_of(content)):
-            return (), content, 0
-        route = await self._wiring.schedule.route(partition, message.domain)
-        events = decide.delayed(
-            message,
-            now=now,
-            route=route.attempts[-1] if route.attempts else None,
-            wanted=lambda recipient: delays.wants(recipient, self._wiring.settings.delay_warnings),
-            partition_of_sender=bounces.sender_partition(message, self._store.partitions),
-        )
-        return events, content, route.at
 
     # Bounces
 
@@ -336,7 +271,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     await asyncio.gather(
         Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
         _every(expiry_every, janitor.expire, stop),
-        _every(warn_every, janitor.warn, stop),
+        _every(warn_every, Delays(wiring).warn, stop),
         _every(COOL_EVERY, janitor.cool, stop),
         _every(EVERY, steward.end_holds, stop),
         _every(EVERY, steward.end_directory_holds, stop),

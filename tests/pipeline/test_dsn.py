@@ -310,6 +310,7 @@ def test_nothing_that_a_stranger_chose_changes_the_form_of_the_report(
     names = [name for name in whole if name not in ("In-Reply-To", "References")]
     assert names == ["Date", "From", "To", "Subject", "Message-ID", "Auto-Submitted", "MIME-Version", "Content-Type"]
     if sender.isascii():
+        assert parts[1]["Content-Transfer-Encoding"] is None  # RFC 3464 2.1: 7bit and nothing else
         assert len(parts[1].get_payload()) == 2
         assert set(parts[1].get_payload()[1].keys()) <= set(FIELDS)
     else:
@@ -361,3 +362,12 @@ def test_what_a_postmaster_returned_says_why_and_is_final_whatever_a_server_had_
     assert "".join(words) in "".join(said.split())
     assert "Status: 5.0.0" in status.as_string()
     assert "Status: 4." not in status.as_string()
+
+
+@pytest.mark.parametrize("language", sorted(WORDS))
+def test_a_strict_reader_finds_nothing_wrong_with_any_part(language):
+    whole = email.message_from_bytes(bounce(refused(), delayed(), language=language), policy=email.policy.default)
+    assert [part.defects for part in whole.walk() if part.defects] == []
+    assert [value.defects for value in whole.values() if value.defects] == []
+    assert whole["To"].addresses[0].addr_spec == "s@example.org"
+    assert whole["From"].addresses[0].addr_spec == "MAILER-DAEMON@gw.example.net"
