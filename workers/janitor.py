@@ -18,7 +18,7 @@ from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
-from pipeline.state import LEAVING, Message, Stage
+from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, message_step, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
