@@ -12,7 +12,7 @@ from cli.render import clean
 from pipeline.diagnosis import Diagnosis, Table, diagnose
 from pipeline.diagnosis.table import LANGUAGES
 from pipeline.diagnosis.words import OWNER, RENTER
-from pipeline.events import Attempt, Deferred, Event, Failed, RouteDeferred
+from pipeline.events import Attempt, Deferred, Event, Failed, RouteDeferred, Undeliverable, Warned
 from pipeline.faults import ConfigurationError
 
 if TYPE_CHECKING:
@@ -104,6 +104,6 @@ def attempts_of(event: Event) -> tuple[Attempt, ...]:
     """The tries of an event that did not succeed."""
     if isinstance(event, RouteDeferred):
         return event.attempts
-    if isinstance(event, Deferred | Failed) and event.attempt is not None:
+    if isinstance(event, Deferred | Failed | Undeliverable | Warned) and event.attempt is not None:
         return (event.attempt,)
     return ()

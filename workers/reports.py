@@ -42,7 +42,7 @@ def promise(
         content,
         hostname=wiring.hostname,
         now=events[0].at,
-        lifetime=int(wiring.settings.queue_lifetime),
+        lifetime=wiring.retry_of(message.sender.rpartition("@")[2]).lifetime,
         tried=tried,
         language=language(wiring, message),
     )

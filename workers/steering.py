@@ -152,7 +152,7 @@ class Steering:
         """
         wiring = self._wiring
         event, received = steering.redirected(
-            message, to=to, by=self._by, reason=reason, now=now, lifetime=int(wiring.settings.queue_lifetime),
+            message, to=to, by=self._by, reason=reason, now=now, lifetime=wiring.retry_of(to.rpartition("@")[2]).lifetime,
             partition=partition_for(to.rpartition("@")[2], wiring.store.partitions),
         )  # fmt: skip
         partition, new = partition_of(message.id), event.message

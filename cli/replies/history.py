@@ -9,7 +9,7 @@ from cli.diagnoses import attempts_of
 from cli.progress import Progress
 from pipeline import keys
 from pipeline.decide import REFUSED
-from pipeline.events import Attempt, Deferred, Failed, Recorded, RouteDeferred
+from pipeline.events import Attempt, Deferred, Failed, Recorded, RouteDeferred, Undeliverable
 from pipeline.ids import partition_for
 from pipeline.log import SKEW_MS, Damaged
 from pipeline.store import faults
@@ -85,11 +85,11 @@ class History:
     def _wanted(self, entry: Recorded) -> Sequence[Tried]:
         event = entry.event
         if (
-            not isinstance(event, Deferred | Failed | RouteDeferred)
+            not isinstance(event, Deferred | Failed | Undeliverable | RouteDeferred)
             or (self._domain and event.domain != self._domain)
             or not self._first <= event.at <= self._last
         ):
             return ()
-        if isinstance(event, Failed) and event.reason != REFUSED:
+        if isinstance(event, Failed | Undeliverable) and event.reason != REFUSED:
             return ()  # too old, or returned by hand: its words are those of an attempt that is recorded already
         return [Tried(event.domain, event.at, attempt) for attempt in attempts_of(event)]
