@@ -122,7 +122,7 @@ def _encryption(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
         asked = visit.answer(Step.STARTTLS)
         if asked is not None:
             yield finding("starttls-refused", demanded, visit, asked, words=_first(asked))
-        elif ehlo is not None and ehlo.positive:
+        elif any(said is not None and said.positive for said in (ehlo, visit.answer(Step.HELO))):
             yield finding("no-starttls", demanded, visit)
         return
     if visit.tls.failed:

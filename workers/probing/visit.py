@@ -25,6 +25,9 @@ from workers.probing.patience import Patience, Share, TimeUp
 _NO_EHLO: Final = frozenset({500, 501, 502, 503, 504, 550, 554})
 """Answers to EHLO after which HELO is tried (RFC 5321 3.2)."""
 
+MAX_LINES: Final = 500
+"""Lines of one visit that are written down; an ordinary one has about eighty."""
+
 
 class _Over(Exception):
     """On this connection nothing more is to be said."""
@@ -268,6 +271,10 @@ class Visitor:
         return answer
 
     def _hear(self, who: str, text: str) -> None:
+        if len(self._lines) > MAX_LINES:
+            return
+        if len(self._lines) == MAX_LINES:
+            who, text = "note", "The server talks too much: what follows is left out."
         line = Line(self._moment(), who, text)
         self._lines.append(line)
         self._tell(line)

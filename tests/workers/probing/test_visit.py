@@ -15,6 +15,7 @@ from tests.support.listening import Listening
 from tests.support.peer import Do, Peer
 from tests.workers.probing.support import HANGS, IMPATIENT, QUICK, found, kinds, plan, run, said, visited
 from workers.probing import Began, DeliveryTest, LookedUp, Said, Visited
+from workers.probing.visit import MAX_LINES as TRANSCRIPT
 
 UNKNOWN = [b"250 2.1.5 ok", b"550 5.1.1 no such user"]
 """To anna and to an address that is not there."""
@@ -257,6 +258,17 @@ async def test_a_server_that_speaks_unasked_is_believed_no_more():
     assert report.visits[0].stray == "250 and more"
     assert {"stray", "sender-silent"} <= set(kinds(report))
     assert [command.split()[0] for command in peer.said] == [b"EHLO"]
+
+
+async def test_a_server_that_talks_without_end_fills_no_transcript():
+    long = b"\r\n".join([b"250-x"] * 90 + [b"250 x"])
+    phases = ["ehlo", "mail", "rcpt", "rset"]
+    async with Peer({phase: [long] * 20 for phase in phases}) as peer:
+        report = await visited(peer.port)
+    (visit,) = report.visits
+    assert len(visit.transcript) == TRANSCRIPT + 1
+    assert visit.transcript[-1].text == "The server talks too much: what follows is left out."
+    assert visit.complete
 
 
 class Drip(Peer):
