@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 
+import msgspec
 import pytest
 
 from pipeline.outcome import MAX_LINES
@@ -96,7 +97,7 @@ async def test_a_port_that_does_not_answer_is_given_up():
                 filler.setblocking(False)
                 filler.connect_ex(full.getsockname())
                 fillers.append(filler)
-            report = await visited(full.getsockname()[1], IMPATIENT)
+            report = await visited(full.getsockname()[1], msgspec.structs.replace(IMPATIENT, connect=0.1))
         finally:
             for filler in fillers:
                 filler.close()
