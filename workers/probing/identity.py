@@ -1,30 +1,24 @@
-"""What is said to log in (RFC 4954, RFC 4616, RFC 2195). Pure; what it makes is secret and must be sent without being shown."""
+"""What is said to log in (RFC 4954, RFC 4616). Pure; what it makes is secret and must be sent without being shown."""
 
 from __future__ import annotations
 
 import base64
-import binascii
-import hashlib
-import hmac
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.outcome import neutralise
 from pipeline.probing.model import Login
 
-MECHANISMS: Final = ("CRAM-MD5", "PLAIN", "LOGIN")
-"""Those that are known, in the order in which the deliverer prefers them."""
+MECHANISMS: Final = ("PLAIN", "LOGIN")
+"""What a password is enough for, the better one first."""
 HIDDEN: Final = "(hidden)"
 
 
-def words_of(mechanism: str, login: Login) -> tuple[str, Sequence[Callable[[str], str]]]:
-    """The command, and what makes the answer to each further reply (334) out of its text."""
+def words_of(mechanism: str, login: Login) -> tuple[str, Sequence[str]]:
+    """The command, and the answer to each further reply (334)."""
     if mechanism == "PLAIN":
         return f"AUTH PLAIN {_encoded(_plain(login))}", ()
-    if mechanism == "LOGIN":
-        user, password = (_encoded(word.encode()) for word in (login.user, login.password))
-        return "AUTH LOGIN", (lambda _: user, lambda _: password)
-    return "AUTH CRAM-MD5", (lambda text: _proven(text, login),)
+    return "AUTH LOGIN", [_encoded(word.encode()) for word in (login.user, login.password)]
 
 
 def hidden(text: str, login: Login) -> str:
@@ -34,16 +28,6 @@ def hidden(text: str, login: Login) -> str:
         if word:
             text = text.replace(word, HIDDEN)
     return text
-
-
-def _proven(text: str, login: Login) -> str:
-    """To a challenge that is none the answer is as good as any: the server refuses it."""
-    try:
-        challenge = base64.b64decode(text[4:].strip(), validate=True)
-    except (binascii.Error, ValueError):
-        challenge = b""
-    digest = hmac.new(login.password.encode(), challenge, hashlib.md5).hexdigest()
-    return _encoded(f"{login.user} {digest}".encode())
 
 
 def _plain(login: Login) -> bytes:

@@ -250,7 +250,7 @@ class Visitor:
         for word in further:
             if said.code != 334:
                 return
-            said = await self._say(Step.AUTH, word(said.text), shown=HIDDEN)
+            said = await self._say(Step.AUTH, word, shown=HIDDEN)
 
     # Mail
 
