@@ -80,6 +80,10 @@ class Source(msgspec.Struct, frozen=True):
     """Empty: the system's choice."""
     ehlo: str = ""
 
+    def meets(self, address: str) -> bool:
+        """Whether one can connect to `address` from here: both are of one family."""
+        return not self.address or (":" in self.address) == (":" in address)
+
 
 class Login(msgspec.Struct, frozen=True):
     """Who we are to servers that want to know. Not a part of the plan, which is shown."""

@@ -112,7 +112,9 @@ class DeliveryTest:
         ends = time.monotonic() + self._patience.total
         self._lookup, targets = await look_up(self.plan, self._resolver, self._gateways, self._patience.names)
         self._happened.put_nowait(LookedUp(self._lookup))
-        visits = [(target, source) for target in targets for source in self.plan.sources if _can_meet(target, source)]
+        visits = [
+            (target, source) for target in targets for source in self.plan.sources if source.meets(target.address)
+        ]
         for place, (target, source) in enumerate(visits):
             left = (ends - time.monotonic()) / (len(visits) - place)
             await self._visit(target, source, Share(time.monotonic() + left))
@@ -151,8 +153,3 @@ class DeliveryTest:
 
     def _moment(self) -> int:
         return time.monotonic_ns() - self._start
-
-
-def _can_meet(target: Target, source: Source) -> bool:
-    """Whether one of our addresses is of the family of theirs."""
-    return not source.address or (":" in source.address) == (":" in target.address)

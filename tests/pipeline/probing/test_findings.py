@@ -74,6 +74,7 @@ CASES: list[tuple[str, Weight, Report]] = [
     ("closed", BAD, name(closed=(("10.0.0.1", "a private address"),), problem="x")),
     ("closed", WARNING, name(closed=(("10.0.0.1", "a private address"),), addresses=("192.0.2.1",))),
     ("resolves", GOOD, report()),
+    ("no-family", BAD, report(plan=plan(sources=(Source("2001:db8::9"),)))),
     # The test itself
     ("unfinished", WARNING, report(complete=False)),
     ("unsent", BAD, report(visit(), plan=plan(send="x1"))),

@@ -134,6 +134,13 @@ async def test_a_source_address_that_is_not_ours_is_no_fault_of_the_server():
     assert kinds(report) == {"no-source": "bad"}
 
 
+async def test_a_server_whose_family_none_of_our_addresses_has_is_bad():
+    async with Seeing() as server:
+        report = await visited(server.port, sources=(Source("::1", "six.example"),))
+    assert report.visits == ()
+    assert kinds(report) == {"no-family": "bad"}
+
+
 async def test_an_address_of_the_other_family_is_no_source_for_a_server():
     async with Seeing() as server:
         report = await visited(server.port, sources=(Source("::1", "six.example"), Source("127.0.0.2", "two.example")))
