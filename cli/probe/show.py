@@ -88,8 +88,9 @@ class Watcher:
         took = (f"  ({report.took / 1e9:.1f} s)", QUIET)
         if bad:
             say((f"{count(bad, 'bad finding')}: mail does not get through, or not all of it.", BAD), took)
-        elif not report.complete and not any(visit.works for visit in report.visits):
-            say(("Ended before it was known whether mail gets through.", WARN), took)
+        elif not any(visit.works for visit in report.visits):
+            ended = "No server took the recipient just now" if report.complete else "Ended before it was known"
+            say((f"{ended}; {count(warnings, 'thing')} to look at.", WARN), took)
         elif warnings:
             say((f"Mail gets through; {count(warnings, 'thing')} to look at.", WARN), took)
         else:

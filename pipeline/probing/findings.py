@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
-from pipeline.probing.model import Finding, Lookup, Name, Plan, Report, Step, Visit, Weight
+from pipeline.probing.model import Finding, Lookup, Name, Plan, Report, Source, Step, Visit, Weight
 from pipeline.probing.server import about
 
 _ORDER: Final = {weight: place for place, weight in enumerate(Weight)}
@@ -33,10 +33,10 @@ def _names(lookup: Lookup, plan: Plan) -> Iterator[Finding]:
         yield Finding(kind="no-mx", weight=Weight.WARNING, values={"domain": plan.domain})
     usable = any(name.addresses and not name.ours for name in lookup.names)
     for name in lookup.names:
-        yield from _name(name, plan.domain, Weight.WARNING if usable and name.passing else Weight.BAD)
+        yield from _name(name, plan.domain, plan.sources, Weight.WARNING if usable and name.passing else Weight.BAD)
 
 
-def _name(name: Name, domain: str, weight: Weight) -> Iterator[Finding]:
+def _name(name: Name, domain: str, sources: Sequence[Source], weight: Weight) -> Iterator[Finding]:
     """`weight`: of a name that leads nowhere."""
     if name.ours:
         ours: dict[str, str | int | float] = {"words": name.ours, "domain": domain}
@@ -48,7 +48,10 @@ def _name(name: Name, domain: str, weight: Weight) -> Iterator[Finding]:
         words = ", ".join(why for _, why in name.closed)
         open_ = Weight.WARNING if name.addresses else Weight.BAD
         yield Finding(kind="closed", weight=open_, where=name.server, values={"words": words})
-    if name.addresses and not name.ours:
+    if name.addresses and not any(source.meets(address) for source in sources for address in name.addresses):
+        known: dict[str, str | int | float] = {"addresses": ", ".join(name.addresses)}
+        yield Finding(kind="no-family", weight=Weight.BAD, where=name.server, values=known)
+    elif name.addresses and not name.ours:
         values: dict[str, str | int | float] = {"addresses": ", ".join(name.addresses)}
         yield Finding(kind="resolves", weight=Weight.GOOD, where=name.server, values=values)
 

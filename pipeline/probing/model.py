@@ -39,6 +39,7 @@ class Step(enum.StrEnum):
     """After a server that does not know EHLO."""
     STARTTLS = "starttls"
     HANDSHAKE = "handshake"
+    AUTH = "auth"
     MAIL = "mail"
     """From an ordinary sender."""
     KNOWN = "known"
@@ -79,6 +80,22 @@ class Source(msgspec.Struct, frozen=True):
     """Empty: the system's choice."""
     ehlo: str = ""
 
+    def meets(self, address: str) -> bool:
+        """Whether one can connect to `address` from here: both are of one family."""
+        return not self.address or (":" in self.address) == (":" in address)
+
+
+class Login(msgspec.Struct, frozen=True):
+    """Who we are to servers that want to know. Not a part of the plan, which is shown."""
+
+    user: str
+    password: str
+    in_clear: bool = False
+    """The password may be sent without encryption."""
+
+    def __repr__(self) -> str:
+        return f"Login({self.user!r})"
+
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """What to look at."""
@@ -104,10 +121,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     send: str = ""
     """The id of the message that is sent; empty: none is."""
     sources: tuple[Source, ...] = (Source(),)
+    plain: bool = False
+    """The route's policy is never to encrypt."""
     encrypted: bool = False
     """The route's policy demands TLS."""
     verified: bool = False
     """The route's policy demands a certificate that can be verified."""
+    ca_file: str = ""
+    """PEM file with the authorities that count; empty: the system's."""
 
     @property
     def sender(self) -> str:

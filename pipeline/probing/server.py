@@ -35,6 +35,7 @@ def about(visit: Visit, plan: Plan, now: int, *, reached_otherwise: bool = False
     yield from _greeting(visit, plan)
     yield from _offers(visit, plan)
     yield from _encryption(visit, plan, now)
+    yield from _login(visit)
     yield from _mail(visit, plan)
     yield from _manners(visit)
     yield from _quick(visit)
@@ -116,13 +117,15 @@ def _offers(visit: Visit, plan: Plan) -> Iterator[Finding]:
 
 
 def _encryption(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
+    if plan.plain:
+        return
     demanded = Weight.BAD if plan.encrypted or plan.verified else Weight.WARNING
     ehlo = visit.answer(Step.EHLO)
     if visit.tls is None:
         asked = visit.answer(Step.STARTTLS)
         if asked is not None:
             yield finding("starttls-refused", demanded, visit, asked, words=_first(asked))
-        elif ehlo is not None and ehlo.positive:
+        elif any(said is not None and said.positive for said in (ehlo, visit.answer(Step.HELO))):
             yield finding("no-starttls", demanded, visit)
         return
     if visit.tls.failed:
@@ -158,6 +161,14 @@ def _certificate(visit: Visit, plan: Plan, now: int) -> Iterator[Finding]:
     elif fits and valid:
         days = (found.not_after - now) // (86400 * SECOND)
         yield finding("certificate", Weight.GOOD, visit, names=names, issuer=found.issuer, days=days)
+
+
+def _login(visit: Visit) -> Iterator[Finding]:
+    said = visit.answer(Step.AUTH)
+    if said is not None and said.positive:
+        yield finding("login", Weight.GOOD, visit)
+    elif said is not None:
+        yield finding("login-failed", Weight.BAD, visit, said, words=_first(said))
 
 
 def _mail(visit: Visit, plan: Plan) -> Iterator[Finding]:

@@ -173,7 +173,7 @@ def test_ctrl_c_ends_the_test_with_what_was_found(tested: Shop):
         finally:
             process.kill()
             process.wait()
-    assert "Ended before it was known whether mail gets through." in read()
+    assert "Ended before it was known; 1 thing to look at." in read()
     assert "Traceback" not in read()
 
 
@@ -238,7 +238,11 @@ def test_a_test_looks_as_it_did(capsys: pytest.CaptureFixture[str]):
     [
         (report(visit(), took=1), "Mail gets through.  (0.0 s)"),
         (report(visit(tls=tls(self_signed=True))), "Mail gets through; 1 thing to look at.  (0.0 s)"),
-        (report(complete=False), "Ended before it was known whether mail gets through.  (0.0 s)"),
+        (
+            report(visit({Step.KNOWN: "451 4.7.1 later"})),
+            "No server took the recipient just now; 1 thing to look at.  (0.0 s)",
+        ),
+        (report(complete=False), "Ended before it was known; 1 thing to look at.  (0.0 s)"),
         (report(visit({Step.KNOWN: "550 no"})), "1 bad finding: mail does not get through, or not all of it.  (0.0 s)"),
     ],
 )

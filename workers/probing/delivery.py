@@ -17,7 +17,7 @@ import msgspec
 
 from pipeline.gateways import Gateway
 from pipeline.pause import end
-from pipeline.probing.model import Line, Lookup, Plan, Report, Source, Visit
+from pipeline.probing.model import Line, Login, Lookup, Plan, Report, Source, Visit
 from pipeline.resolver import Resolver
 from pipeline.route import Target
 from workers.probing.names import look_up
@@ -51,7 +51,7 @@ Happening: TypeAlias = LookedUp | Began | Said | Visited
 
 
 class DeliveryTest:
-    """`gateways`: those that no route may lead to. `clock` gives ns since 1970."""
+    """`gateways`: those that no route may lead to. `login`: for servers that want to know who we are. `clock` gives ns since 1970."""
 
     def __init__(
         self,
@@ -59,12 +59,14 @@ class DeliveryTest:
         resolver: Resolver,
         gateways: Sequence[Gateway] = (),
         *,
+        login: Login | None = None,
         patience: Patience | None = None,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
         self.plan = plan
         self._resolver = resolver
         self._gateways = gateways
+        self._login = login
         self._patience = patience or Patience()
         self._clock = clock
         self._at = clock()
@@ -110,7 +112,9 @@ class DeliveryTest:
         ends = time.monotonic() + self._patience.total
         self._lookup, targets = await look_up(self.plan, self._resolver, self._gateways, self._patience.names)
         self._happened.put_nowait(LookedUp(self._lookup))
-        visits = [(target, source) for target in targets for source in self.plan.sources if _can_meet(target, source)]
+        visits = [
+            (target, source) for target in targets for source in self.plan.sources if source.meets(target.address)
+        ]
         for place, (target, source) in enumerate(visits):
             left = (ends - time.monotonic()) / (len(visits) - place)
             await self._visit(target, source, Share(time.monotonic() + left))
@@ -119,7 +123,7 @@ class DeliveryTest:
 
     async def _visit(self, target: Target, source: Source, share: Share) -> None:
         visitor = Visitor(
-            self.plan, target, source, patience=self._patience, moment=self._moment, now=self._clock,
+            self.plan, target, source, login=self._login, patience=self._patience, moment=self._moment, now=self._clock,
             hear=lambda line: self._happened.put_nowait(Said(line)),
         )  # fmt: skip
         sent = any(other.sent for other in self._visitors)
@@ -149,8 +153,3 @@ class DeliveryTest:
 
     def _moment(self) -> int:
         return time.monotonic_ns() - self._start
-
-
-def _can_meet(target: Target, source: Source) -> bool:
-    """Whether one of our addresses is of the family of theirs."""
-    return not source.address or (":" in source.address) == (":" in target.address)

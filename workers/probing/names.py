@@ -18,6 +18,8 @@ from pipeline.resolver import LookupFailed, Resolver
 from pipeline.route import MAX_HOSTS, MAX_TARGETS, SMTP_PORT, RouteError, Target, forbidden, literal, resolve
 from pipeline.units import Network
 
+PATIENCE: Final = 3.0
+"""Seconds to find out what leads back here: our own names may be ones that the DNS is silent about."""
 NO_ANSWER: Final = "4.4.3"
 """The status with which `resolve` says that the DNS did not answer (RFC 3463 3.5)."""
 
@@ -57,7 +59,7 @@ async def _servers(plan: Plan, resolver: Resolver) -> tuple[Lookup, tuple[str, .
 async def _server(
     line: str, plan: Plan, resolver: Resolver, gateways: Sequence[Gateway]
 ) -> tuple[list[Name], list[Target]]:
-    ours, dialled = await asyncio.gather(leads_back([line], gateways, resolver), _dialled(line, plan, resolver))
+    ours, dialled = await asyncio.gather(_ours(line, gateways, resolver), _dialled(line, plan, resolver))
     if isinstance(dialled, Name):
         return [msgspec.structs.replace(dialled, ours=ours)], []
     names = []
@@ -68,6 +70,14 @@ async def _server(
         names.append(Name(server=server, host=targets[0].host, addresses=addresses, closed=closed, ours=ours))
     # Nobody learns anything from the gateway talking to itself.
     return names, [] if ours else list(dialled)
+
+
+async def _ours(line: str, gateways: Sequence[Gateway], resolver: Resolver) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE):
+            return await leads_back([line], gateways, resolver)
+    except TimeoutError:
+        return ""
 
 
 async def _dialled(line: str, plan: Plan, resolver: Resolver) -> tuple[Target, ...] | Name:
@@ -91,5 +101,7 @@ async def _closed(host: str, resolver: Resolver, allowed: Sequence[Network]) -> 
         texts = (host,) if literal(host) is not None else await resolver.addresses(host)
     except LookupFailed:
         return ()
-    found = [(text, forbidden(address, allowed)) for text in texts if (address := literal(text)) is not None]
+    found = [
+        (text, forbidden(address, allowed)) for text in texts[:MAX_TARGETS] if (address := literal(text)) is not None
+    ]
     return tuple((text, why) for text, why in found if why)

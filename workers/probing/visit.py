@@ -13,17 +13,23 @@ import time
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from pipeline import diagnosis
 from pipeline.probing.certificate import read
 from pipeline.probing.message import compose, subject
-from pipeline.probing.model import Answer, Line, Plan, Quick, Source, Step, Tls, Visit
+from pipeline.probing.model import Answer, Line, Login, Plan, Quick, Source, Step, Tls, Visit
 from pipeline.probing.replies import features
 from pipeline.route import Target
 from workers.probing.dialogue import Dialogue, explain, within
+from workers.probing.identity import HIDDEN, MECHANISMS, hidden, words_of
 from workers.probing.patience import Patience, Share, TimeUp
 
 _NO_EHLO: Final = frozenset({500, 501, 502, 503, 504, 550, 554})
 """Answers to EHLO after which HELO is tried (RFC 5321 3.2)."""
+
+MAX_LINES: Final = 500
+"""Lines of one visit that are written down; an ordinary one has about eighty."""
 
 
 class _Over(Exception):
@@ -41,6 +47,7 @@ class Visitor:
         *,
         patience: Patience,
         moment: Callable[[], int],
+        login: Login | None = None,
         hear: Callable[[Line], None] = lambda _: None,
         now: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -49,6 +56,7 @@ class Visitor:
         self.source = source
         self._patience = patience
         self._moment = moment
+        self._login = login
         self._tell = hear
         self._now = now
         self._share = Share(0)
@@ -93,8 +101,10 @@ class Visitor:
         self._share = share
         try:
             await self._begin()
-            if "STARTTLS" in self._offered() and not await self._encrypt():
+            wanted = "STARTTLS" in self._offered() and not self._plan.plain
+            if wanted and not await self._encrypt():
                 await self._begin()
+            await self._log_in()
             await self._mail()
             if send and self.works:
                 await self._send()
@@ -179,7 +189,7 @@ class Visitor:
         start = time.monotonic_ns()
         words = ""
         try:
-            secured = await self._dialogue.secure(context(verified=verified), self.target.host, seconds)
+            secured = await self._dialogue.secure(self._context(verified=verified), self.target.host, seconds)
         except ssl.SSLCertVerificationError as error:
             words = explain(error) if not error.verify_message else error.verify_message
             self._tls = Tls(untrusted=words, failed=words)
@@ -200,6 +210,10 @@ class Visitor:
         self._answers.append(Answer(Step.HANDSHAKE, "", 0, "", words, time.monotonic_ns() - start))
         return not words
 
+    def _context(self, *, verified: bool) -> ssl.SSLContext:
+        """Raises OSError when the file with the authorities cannot be read."""
+        return context(verified=verified, ca_file=self._plan.ca_file if verified else "")
+
     async def _hello_within(self) -> bool:
         """The first words within TLS. In TLS 1.3 our part of the handshake ends before the server has judged it."""
         try:
@@ -212,6 +226,31 @@ class Visitor:
             self._tls = Tls(failed=last.text.partition("\n")[0])
             return False
         return True
+
+    # Identity
+
+    async def _log_in(self) -> None:
+        """With user and password, where there are any (RFC 4954). Neither is ever shown."""
+        if self._login is None:
+            return
+        encrypted = self._tls is not None and bool(self._tls.version)
+        mechanisms = self._offered().get("AUTH", "").upper().split()
+        mechanism = next((known for known in MECHANISMS if known in mechanisms), "")
+        why = ""
+        if not encrypted and not self._login.in_clear:
+            why = "The password is not sent without encryption."
+        elif not mechanism:
+            why = f"The server offers none of {', '.join(MECHANISMS)}."
+        if why:
+            self.note(why)
+            self._answers.append(Answer(Step.AUTH, "", 0, "", why, 0))
+            return
+        first, further = words_of(mechanism, self._login)
+        said = await self._say(Step.AUTH, first, shown=f"AUTH {mechanism} {HIDDEN}")
+        for word in further:
+            if said.code != 334:
+                return
+            said = await self._say(Step.AUTH, word, shown=HIDDEN)
 
     # Mail
 
@@ -256,29 +295,37 @@ class Visitor:
 
     # Talking
 
-    async def _say(self, step: Step, command: str, seconds: float = 0.0) -> Answer:
+    async def _say(self, step: Step, command: str, seconds: float = 0.0, *, shown: str = "") -> Answer:
         """Raises _Over when no reply came, or it is the last one (421); TimeUp."""
         share = self._share.at_most(seconds or self._patience.reply)
-        return self._take(await self._dialogue.ask(step, command, share))
+        return self._take(await self._dialogue.ask(step, command, share, shown=shown))
 
     def _take(self, answer: Answer) -> Answer:
-        self._answers.append(answer)
+        self._answers.append(msgspec.structs.replace(answer, text=self._hidden(answer.text)))
         if answer.silent or (self._dialogue.over and answer.step is not Step.QUIT):
             raise _Over
         return answer
 
+    def _hidden(self, text: str) -> str:
+        """Some servers repeat what they do not understand, and that may be a password."""
+        return text if self._login is None else hidden(text, self._login)
+
     def _hear(self, who: str, text: str) -> None:
-        line = Line(self._moment(), who, text)
+        if len(self._lines) > MAX_LINES:
+            return
+        if len(self._lines) == MAX_LINES:
+            who, text = "note", "The server talks too much: what follows is left out."
+        line = Line(self._moment(), who, self._hidden(text))
         self._lines.append(line)
         self._tell(line)
 
 
-@functools.cache
-def context(*, verified: bool) -> ssl.SSLContext:
-    """TLS as a client, TLS 1.2 and later. `verified`: the system's authorities have to vouch for the certificate; whether its name fits
-    is looked at apart, so that both can be told.
+@functools.lru_cache(4)
+def context(*, verified: bool, ca_file: str = "") -> ssl.SSLContext:
+    """TLS as a client, TLS 1.2 and later. `verified`: an authority (of `ca_file`, else one that the system knows) has to vouch for the
+    certificate; whether its name fits is looked at apart, so that both can be told.
     """
-    made = ssl.create_default_context() if verified else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made = ssl.create_default_context(cafile=ca_file or None) if verified else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_REQUIRED if verified else ssl.CERT_NONE
     return made

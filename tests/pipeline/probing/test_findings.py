@@ -74,6 +74,7 @@ CASES: list[tuple[str, Weight, Report]] = [
     ("closed", BAD, name(closed=(("10.0.0.1", "a private address"),), problem="x")),
     ("closed", WARNING, name(closed=(("10.0.0.1", "a private address"),), addresses=("192.0.2.1",))),
     ("resolves", GOOD, report()),
+    ("no-family", BAD, report(plan=plan(sources=(Source("2001:db8::9"),)))),
     # The test itself
     ("unfinished", WARNING, report(complete=False)),
     ("unsent", BAD, report(visit(), plan=plan(send="x1"))),
@@ -131,6 +132,9 @@ CASES: list[tuple[str, Weight, Report]] = [
     ("certificate-self-signed", BAD, report(visit(tls=tls(self_signed=True)), plan=plan(verified=True))),
     ("certificate-untrusted", WARNING, report(visit(tls=tls(untrusted="unable to get local issuer")))),
     # Mail
+    ("login", GOOD, report(visit({Step.AUTH: "235 2.7.0 ok"}))),
+    ("login-failed", BAD, report(visit({Step.AUTH: "535 5.7.8 no"}))),
+    ("login-failed", BAD, report(visit({Step.AUTH: "The password is not sent without encryption."}))),
     ("sender-refused", BAD, report(visit({Step.MAIL: REFUSED}))),
     ("sender-deferred", WARNING, report(visit({Step.MAIL: LATER}))),
     ("sender-silent", BAD, report(visit(ended((Step.MAIL, SILENT))))),
@@ -188,6 +192,11 @@ def test_every_kind_of_finding_is_met_and_has_words():
 
 def test_a_good_server_has_good_findings_only():
     assert {finding.weight for finding in judge(report(visit()))} == {GOOD}
+
+
+def test_a_route_that_never_encrypts_hears_nothing_of_encryption():
+    seen = report(visit({Step.STARTTLS: None}, tls=None), plan=plan(plain=True))
+    assert {finding.weight for finding in judge(seen)} == {GOOD}
 
 
 def test_findings_come_bad_ones_first_then_warnings_then_good_ones():

@@ -16,11 +16,12 @@ from workers.probing import DeliveryTest, Patience
 HANGS = 20.0
 """Seconds after which a test that should have ended long ago has failed."""
 QUICK = Patience(
-    total=3.0, names=1.0, connect=1.0, greeting=1.0, reply=1.0, handshake=1.0, dot=1.0, quit=1.0, apart=0.001
+    total=15.0, names=3.0, connect=5.0, greeting=5.0, reply=5.0, handshake=5.0, dot=5.0, quit=5.0, apart=0.001
 )
 IMPATIENT = Patience(
-    total=3.0, names=1.0, connect=0.1, greeting=0.1, reply=0.1, handshake=0.1, dot=0.1, quit=0.1, apart=0.001
+    total=15.0, names=1.0, connect=2.0, greeting=0.4, reply=0.4, handshake=0.4, dot=0.4, quit=0.4, apart=0.001
 )
+"""For servers that stall; still enough for those that do not, on a machine that is busy with other tests."""
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"), ipaddress.ip_network("::1/128"))
 
 

@@ -145,6 +145,25 @@ async def test_the_time_is_shared_out_so_that_one_server_does_not_cost_the_other
     assert kinds(report) == {"greeting-silent": "bad", "no-starttls": "warning"}
 
 
+@pytest.mark.parametrize(
+    "phase", ["greeting", "ehlo", "starttls", "handshake", "mail", "rcpt", "data", "dot", "rset", "quit", "quick"]
+)
+async def test_a_server_that_stalls_in_any_phase_is_left_when_the_whole_time_is_up(phase):
+    """With the patience that people have for each step, and half a second in place of a minute: `run` would hang otherwise."""
+    stall = Do(b"", after="stall")
+    script = {"rcpt": UNKNOWN, phase: stall}
+    if phase == "handshake":
+        script = {"starttls": Do(after="stall")}
+    elif phase == "quick":
+        script = {"rcpt": UNKNOWN, "greeting": [Do(), *[stall] * 20]}
+    features = ["PIPELINING", *(["STARTTLS"] if phase in ("starttls", "handshake") else [])]
+    async with Peer(script, features=features) as peer:
+        report = await visited(peer.port, Patience(total=0.5), send="x1", quick=False)
+    assert report.visits[0].answers
+    assert {"unfinished", "recipient-silent", "sender-silent", "ehlo", "greeting-silent", "starttls-refused", "tls-failed",
+            "sent-refused", "sent-unknown", "rset", "quit", "quick-slow"} & set(kinds(report))  # fmt: skip
+
+
 async def test_a_test_whose_time_is_up_ends_with_what_it_has():
     patience = Patience(total=0.6, reply=0.5)
     wait = asyncio.Event()

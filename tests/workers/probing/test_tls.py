@@ -166,3 +166,20 @@ async def test_a_starttls_that_is_refused_leaves_the_line_in_the_clear(authority
     assert kinds(report) == {"starttls-refused": "warning"}
     assert peer.connections == 1
     assert report.visits[0].works
+
+
+async def test_a_route_that_never_encrypts_is_not_asked_to(authority):
+    async with Peer({"rcpt": UNKNOWN}, tls=server(authority.issue_cert(HOST))) as peer:
+        report = await visited(peer.port, plain=True)
+    assert kinds(report) == {}
+    assert peer.encrypted == 0
+    assert b"STARTTLS" not in peer.said
+
+
+async def test_a_route_may_have_an_authority_of_its_own(authority, tmp_path):
+    file = tmp_path / "own.pem"
+    authority.cert_pem.write_to_path(file)
+    issued = authority.issue_cert(HOST, not_after=NOW + 40 * DAY)
+    assert kinds(await seen(server(issued), ca_file=str(file), verified=True)) == {}
+    assert kinds(await seen(server(issued), verified=True)) == {"certificate-untrusted": "bad"}
+    assert kinds(await seen(server(issued), ca_file=str(tmp_path / "none.pem"), verified=True)) == {"tls-failed": "bad"}

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import socket
 
+import msgspec
 import pytest
 
 from pipeline.outcome import MAX_LINES
@@ -15,6 +16,7 @@ from tests.support.listening import Listening
 from tests.support.peer import Do, Peer
 from tests.workers.probing.support import HANGS, IMPATIENT, QUICK, found, kinds, plan, run, said, visited
 from workers.probing import Began, DeliveryTest, LookedUp, Said, Visited
+from workers.probing.visit import MAX_LINES as TRANSCRIPT
 
 UNKNOWN = [b"250 2.1.5 ok", b"550 5.1.1 no such user"]
 """To anna and to an address that is not there."""
@@ -95,7 +97,7 @@ async def test_a_port_that_does_not_answer_is_given_up():
                 filler.setblocking(False)
                 filler.connect_ex(full.getsockname())
                 fillers.append(filler)
-            report = await visited(full.getsockname()[1], IMPATIENT)
+            report = await visited(full.getsockname()[1], msgspec.structs.replace(IMPATIENT, connect=0.1))
         finally:
             for filler in fillers:
                 filler.close()
@@ -130,6 +132,13 @@ async def test_a_source_address_that_is_not_ours_is_no_fault_of_the_server():
         report = await visited(server.port, sources=(Source("192.0.2.1", "x.example"),))
     assert server.clients == []
     assert kinds(report) == {"no-source": "bad"}
+
+
+async def test_a_server_whose_family_none_of_our_addresses_has_is_bad():
+    async with Seeing() as server:
+        report = await visited(server.port, sources=(Source("::1", "six.example"),))
+    assert report.visits == ()
+    assert kinds(report) == {"no-family": "bad"}
 
 
 async def test_an_address_of_the_other_family_is_no_source_for_a_server():
@@ -257,6 +266,17 @@ async def test_a_server_that_speaks_unasked_is_believed_no_more():
     assert report.visits[0].stray == "250 and more"
     assert {"stray", "sender-silent"} <= set(kinds(report))
     assert [command.split()[0] for command in peer.said] == [b"EHLO"]
+
+
+async def test_a_server_that_talks_without_end_fills_no_transcript():
+    long = b"\r\n".join([b"250-x"] * 90 + [b"250 x"])
+    phases = ["ehlo", "mail", "rcpt", "rset"]
+    async with Peer({phase: [long] * 20 for phase in phases}) as peer:
+        report = await visited(peer.port)
+    (visit,) = report.visits
+    assert len(visit.transcript) == TRANSCRIPT + 1
+    assert visit.transcript[-1].text == "The server talks too much: what follows is left out."
+    assert visit.complete
 
 
 class Drip(Peer):
