@@ -88,6 +88,11 @@ def parsed(route: Iterable[str]) -> list[Server]:
     return found
 
 
+def names(route: Iterable[str]) -> list[str]:
+    """The servers of a stored route as they are known everywhere, the preferred one first."""
+    return [server.name for group in by_priority(parsed(route)) for server in group]
+
+
 def by_priority(servers: Sequence[Server]) -> list[list[Server]]:
     """Those to be asked first, and so on; those without a priority each by itself, behind the others."""
     if len(servers) == 1:
