@@ -76,6 +76,12 @@ def test_the_history_says_which_options_changed_and_takes_them_back(shop: Shop):
     )
 
 
+def test_options_that_stay_when_the_route_changes_are_named(shop: Shop):
+    add(shop, "--route", ROUTE, "--auth-user", "relay", "--auth-secret-env", "SECRET")
+    changed = shop.run("domain", "set", "example.test", "--route", "new.example.test:25").out
+    assert "The options of its route stay: auth_user relay, auth_secret_env SECRET" in changed
+
+
 def test_a_child_takes_the_options_together_with_the_route_and_never_alone(shop: Shop):
     add(shop, "--route", ROUTE, "--tls", "always", "--auth-user", "relay", "--auth-secret-env", "SECRET")
     assert shop.run("domain", "add", "a.example.test", "--parent", "example.test").code == 0
