@@ -1,5 +1,6 @@
 """Connections that are shared, and from which of our addresses they go out."""
 
+import asyncio
 import contextlib
 import ssl
 
@@ -7,6 +8,7 @@ import msgspec
 import pytest
 import trustme
 
+from pipeline import gateways
 from pipeline.directory import Domain, RouteOptions
 from pipeline.directory.options import Tls
 from pipeline.events import Attempt
@@ -226,6 +228,25 @@ async def test_records_of_a_signed_zone_hold_where_the_resolver_is_trusted_and_t
                 with pytest.raises(RouteDown) as caught:
                     await made.borrow(DOMAIN)
                 assert "its DNS says that it does (DANE)" in caught.value.attempts[0].reply
+            await made.close()
+
+
+@pytest.mark.parametrize("route", ["mx:shop.example:{port}", "us.example:{port}", "127.0.0.1:{port}"])
+async def test_the_gateway_itself_is_never_dialled_however_the_route_leads_there(parts, route):
+    async with Peer() as ourselves:
+        records = {("shop.example", "MX"): ["10 us.example."], ("us.example", "A"): ["127.0.0.1"]}
+        async with Names(records) as names:
+            wiring = await parts()
+            await gateways.register(wiring.store.redis, "us.example", ourselves.port, wiring.clock())
+            await wiring.customer(route.format(port=ourselves.port))
+            made = Connections(wiring, Resolver(f"127.0.0.1:{names.port}"))
+            failures = await asyncio.gather(*(made.borrow(DOMAIN) for _ in range(5)), return_exceptions=True)
+            for failure in failures:
+                assert isinstance(failure, RouteDown)
+                (attempt,) = failure.attempts
+                assert (attempt.stage, attempt.enhanced) == ("route", "4.4.6")
+                assert "this gateway" in attempt.reply
+            assert ourselves.connections == 0
             await made.close()
 
 
