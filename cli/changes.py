@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from cli import render
+from cli.domain.way import way_line
 from cli.render import clean
 from pipeline.events import (
     AddressesRemoved,
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 NAMED: Final = 5
 SAID: Final = {
     "route": "route",
+    "route_options": "route's options",
     "catch_all": "catch-all",
     "alias_of": "alias of",
     "parent": "under",
@@ -126,6 +128,8 @@ def _value(field: str, value: Any) -> str:
         return ", ".join(clean(part) for part in value)
     if isinstance(value, bool):
         return "yes"
+    if field == "route_options":
+        return way_line(value)
     return render.size(value) if field == "max_message_size" else clean(str(value))
 
 

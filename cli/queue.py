@@ -71,7 +71,7 @@ async def show(
 
 async def _report(opened: Session, domain: str | None) -> QueueReport:
     from cli.names import domain_of
-    from pipeline.servers import parsed
+    from pipeline.servers import names
     from projections.readers.queue import read_queue
 
     wiring, directory = opened.wiring, opened.wiring.directory
@@ -82,7 +82,7 @@ async def _report(opened: Session, domain: str | None) -> QueueReport:
         wiring.store.redis,
         wiring.store.partitions,
         wanted,
-        routes={name: [server.name for server in parsed(home.route)] for name, home in homes.items()},
+        routes={name: names(home.route) for name, home in homes.items()},
         holds={
             name: home.hold for name, home in homes.items() if home.hold is not None and home.hold.holds(opened.now())
         },

@@ -110,6 +110,8 @@ def written(value: object) -> str:
     """A value as it is written in TOML."""
     if isinstance(value, tuple):
         return "[" + ", ".join(f'"{item}"' for item in value) + "]"
+    if isinstance(value, bool):
+        return "true" if value else "false"
     if isinstance(value, int | float) and not isinstance(value, Duration | Size):
         return str(value)
     return f'"{value}"'

@@ -42,7 +42,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
     gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
     gp:{directory}:sync:<name>:lock    string  token of the process that runs it just now; expires
-    gp:{directory}:smtputf8 hash   host:port of a route -> 1 or 0: whether that server offered SMTPUTF8 when last connected to
+    gp:{directory}:smtputf8 hash   host:port or mx:NAME of a route -> 1 or 0: whether that server offered SMTPUTF8 when last connected to
     gp:{directory}:gateways hash   "name port" of each receiver that listens -> when it was last heard of (ns)
 
     gp:{grey:<who>}:attempts     hash    attempts of a suspicious client (a network, or `spf <domain>`) that were put off: digest ->

@@ -11,6 +11,7 @@ Without priorities servers are asked as they are listed: so every route that an 
 from __future__ import annotations
 
 import bisect
+import functools
 import itertools
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -56,6 +57,7 @@ class Server(msgspec.Struct, frozen=True):
         return f"mx:{self.place.host}" if self.place.port == SMTP_PORT else f"mx:{self.place}"
 
 
+@functools.lru_cache(4096)
 def parse(text: str) -> Server:
     """Raises ValueError."""
     match = _LINE.fullmatch(text.strip())
@@ -86,8 +88,15 @@ def parsed(route: Iterable[str]) -> list[Server]:
     return found
 
 
+def names(route: Iterable[str]) -> list[str]:
+    """The servers of a stored route as they are known everywhere, the preferred one first."""
+    return [server.name for group in by_priority(parsed(route)) for server in group]
+
+
 def by_priority(servers: Sequence[Server]) -> list[list[Server]]:
     """Those to be asked first, and so on; those without a priority each by itself, behind the others."""
+    if len(servers) == 1:
+        return [[*servers]]
     groups: dict[tuple[int, int], list[Server]] = {}
     for place, server in enumerate(servers):
         key = (1, place) if server.priority is None else (0, server.priority)

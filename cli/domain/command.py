@@ -144,6 +144,7 @@ async def set_(name: Annotated[str, NAME], /, *, options: DomainOptions = NOTHIN
     """
     from cli.domain.mx import refuse_circle
     from cli.domain.options import applied, domain_form
+    from cli.domain.way import way_line
     from cli.names import domain_of
     from cli.render import Screen, document
     from cli.session import actor, session
@@ -176,6 +177,8 @@ async def set_(name: Annotated[str, NAME], /, *, options: DomainOptions = NOTHIN
         screen.say((wanted, "bold"), " is so already")
         return 0
     screen.say((wanted, "bold"), " changed: ", _where(after, home))
+    if before.route != after.route and after.route_options and before.route_options == after.route_options:
+        screen.say("  The options of its route stay: ", way_line(after.route_options))
     _tell_moved(screen, moved)
     return 0
 

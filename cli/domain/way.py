@@ -61,6 +61,11 @@ class WayOptions:
         for name in ("dane", "auth_in_clear"):
             if (value := getattr(self, name)) is not None:
                 fields[name] = value
+        if self.auth_user == NONE:
+            fields = {**dict.fromkeys(("auth_secret_file", "auth_secret_env"), ""), "auth_in_clear": False, **fields}
+        for name, other in (("auth_secret_file", "auth_secret_env"), ("auth_secret_env", "auth_secret_file")):
+            if fields.get(name):
+                fields.setdefault(other, "")  # the password is somewhere else now
         if self.source:
             fields["sources"] = () if self.source == (NONE,) else tuple(dict.fromkeys(self.source))
             _check_sources(fields["sources"], common)
@@ -151,6 +156,21 @@ def way_form(options: RouteOptions | None) -> dict[str, Any]:
         "client": str(options.client or ""),
         "sources": list(options.sources),
     }
+
+
+def way_line(options: RouteOptions) -> str:
+    """What is otherwise than it always is, on one line."""
+    from cli.render import clean
+
+    usual = way_form(None)
+    changed = {name: value for name, value in way_form(options).items() if value != usual[name]}
+    return ", ".join(f"{name} {clean(_written(value))}" for name, value in changed.items())
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list):
+        return " ".join(value)
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def way_facts(options: RouteOptions | None) -> list[tuple[str, str]]:

@@ -7,14 +7,17 @@ import trustme
 
 from pipeline.egress import Egress
 from tests.cli.conftest import Shop
+from tests.support.dns import names_in_a_thread
 
 ROUTE = "mx.example.test:25"
 
 
 @pytest.fixture(autouse=True)
-def _without_dns(monkeypatch):
-    monkeypatch.setenv("GATEPOST_RESOLVER", "127.0.0.1:1")
-    monkeypatch.setenv("GATEPOST_HOSTNAME", "gateway.test")
+def _empty_dns(monkeypatch):
+    with names_in_a_thread({}) as names:
+        monkeypatch.setenv("GATEPOST_RESOLVER", f"127.0.0.1:{names.port}")
+        monkeypatch.setenv("GATEPOST_HOSTNAME", "gateway.test")
+        yield
 
 
 def add(shop: Shop, *words: str) -> None:
@@ -52,10 +55,31 @@ def test_options_of_a_route_are_set_shown_and_taken_away(shop: Shop, tmp_path):
         "TLSA",
     ):
         assert word in shown
-    gone = ["--tls", "none", "--ca-file", "none", "--ehlo", "none", "--dane", "--auth-user", "none"]
-    assert shop.run("domain", "set", "example.test", *gone, "--auth-secret-file", "none", "--client", "none").code == 0
+    gone = ["--tls", "none", "--ca-file", "none", "--ehlo", "none", "--dane", "--auth-user", "none", "--client", "none"]
+    assert shop.run("domain", "set", "example.test", *gone).code == 0
     assert shop.run("domain", "show", "example.test", "--json").json["route_options"]["tls"] == "offered"
     assert "encrypted" not in shop.run("domain", "show", "example.test").out
+
+
+def test_the_history_says_which_options_changed_and_takes_them_back(shop: Shop):
+    add(shop, "--route", ROUTE)
+    words = ["--tls", "always", "--auth-user", "relay", "--auth-secret-file", "/etc/relay"]
+    assert shop.run("domain", "set", "example.test", *words).code == 0
+    told = shop.run("directory", "history").out
+    assert "route's options: none -> tls always, auth_user relay, auth_secret_file /etc/relay" in told
+    assert shop.run("domain", "set", "example.test", "--auth-secret-env", "RELAY").code == 0
+    options = shop.run("domain", "show", "example.test", "--json").json["route_options"]
+    assert (options["auth_secret_file"], options["auth_secret_env"]) == ("", "RELAY")
+    assert shop.run("directory", "revert", "3", "--yes").code == 0
+    assert (
+        shop.run("domain", "show", "example.test", "--json").json["route_options"]["auth_secret_file"] == "/etc/relay"
+    )
+
+
+def test_options_that_stay_when_the_route_changes_are_named(shop: Shop):
+    add(shop, "--route", ROUTE, "--auth-user", "relay", "--auth-secret-env", "SECRET")
+    changed = shop.run("domain", "set", "example.test", "--route", "new.example.test:25").out
+    assert "The options of its route stay: auth_user relay, auth_secret_env SECRET" in changed
 
 
 def test_a_child_takes_the_options_together_with_the_route_and_never_alone(shop: Shop):

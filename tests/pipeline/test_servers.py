@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.servers import Server, by_priority, ordered, parse, parsed
+from pipeline.servers import Server, by_priority, names, ordered, parse, parsed
 from pipeline.units import Endpoint
 
 
-def names(servers: list[Server]) -> list[str]:
+def named(servers: list[Server]) -> list[str]:
     return [server.name for server in servers]
 
 
@@ -47,18 +47,18 @@ def test_what_is_no_server_is_refused(text):
 
 
 def test_what_another_release_stored_and_this_one_cannot_read_is_left_out():
-    assert names(parsed(["a:25", "carrier pigeon", "b:25"])) == ["a:25", "b:25"]
+    assert named(parsed(["a:25", "carrier pigeon", "b:25"])) == ["a:25", "b:25"]
 
 
 def test_servers_without_priorities_are_asked_as_they_are_listed():
     route = parsed(["c:25", "a:25", "b:25"])
-    assert names(ordered(route, Random(1).random)) == ["c:25", "a:25", "b:25"]
+    assert named(ordered(route, Random(1).random)) == ["c:25", "a:25", "b:25"]
 
 
 def test_the_lowest_number_comes_first():
     route = parsed(["20 c:25", "0 a:25", "5 b:25"])
-    assert names(ordered(route, Random(1).random)) == ["a:25", "b:25", "c:25"]
-    assert [names(group) for group in by_priority(parsed(["20 c:25", "5 a:25", "20 b:25"]))] == [
+    assert named(ordered(route, Random(1).random)) == ["a:25", "b:25", "c:25"]
+    assert [named(group) for group in by_priority(parsed(["20 c:25", "5 a:25", "20 b:25"]))] == [
         ["a:25"],
         ["c:25", "b:25"],
     ]
@@ -88,8 +88,12 @@ def test_every_server_is_asked_once_and_none_before_one_with_a_lower_number(rows
     servers = [Server(Endpoint(f"h{n}:25"), priority, weight) for n, (priority, weight) in enumerate(rows)]
     drawn = iter(chances)
     found = ordered(servers, lambda: next(drawn))
-    assert sorted(names(found)) == sorted(names(servers))
+    assert sorted(named(found)) == sorted(named(servers))
     numbers = [server.priority for server in found if server.priority is not None]
     assert numbers == sorted(numbers)
     unnumbered = [server for server in servers if server.priority is None]
     assert found[len(numbers) :] == unnumbered
+
+
+def test_the_names_of_a_route_stand_in_the_order_of_its_priorities():
+    assert names(["20 mx:c.example", "10/2 b.example:26"]) == ["b.example:26", "mx:c.example"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Final
 
 from pipeline.dane import Record
 from pipeline.directory.options import PLAIN, ClientCommand, RouteOptions
@@ -26,6 +27,8 @@ from workers.deliverer.opening import Dial, Features, Opened, open_wire
 from workers.deliverer.wire import Broken, SessionFailed
 
 __all__ = ["Session", "SessionFailed"]
+
+NO_OTHER_CLIENT: Final = "The server does not take another XCLIENT over this connection."
 
 
 class Session:
@@ -44,6 +47,8 @@ class Session:
         self._features = opened.features
         self._hostname = dial.hostname
         self._client_command = dial.options.client
+        self._offered = opened.features
+        """To ourselves, before any XCLIENT."""
         self._told = ""
         """The last XCLIENT that the server believed."""
         self._reply_timeout = settings.reply_timeout.seconds
@@ -167,18 +172,21 @@ class Session:
     async def _introduce(self, client: Client | None) -> None:
         """Tell a server that offers to be told who sent the message to us. One that then refuses is not insisted with."""
         xclient = self._client_command is ClientCommand.XCLIENT
-        offered = self._features.xclient if xclient else self._features.xforward
+        offered = self._offered.xclient if xclient else self._offered.xforward
         said = identity.command("XCLIENT" if xclient else "XFORWARD", client, offered)
-        if said == self._told or (client is None and not self._told):
+        if said in ("", self._told) or (client is None and not self._told):
             return
+        if self._told and not self._features.xclient:
+            # Postfix offers it to whom it trusts, and it believes to talk to that client now: the next one needs a new connection.
+            raise SessionFailed(self._attempt(0, "4.5.0", NO_OTHER_CLIENT, stage="ehlo"))
         if self._dirty:
             self._dirty = False
             self._wire.send([b"RSET\r\n"], 1, self._reply_timeout)
             await self._reset_reply()
-        reply = await self._say(said) if said else None
+        reply = await self._say(said)
         if not xclient:
             return
-        if reply is not None and reply.positive:
+        if reply.positive:
             self._told = said
             hello = await self._say(f"EHLO {self._hostname}")
             if not hello.positive:
@@ -186,8 +194,7 @@ class Session:
             self._features = Features.of(identity.keywords(hello.text.split("\n")))
         elif self._told:
             # It would be taken for mail of the client before.
-            words = "The server does not take another XCLIENT over this connection."
-            raise SessionFailed(self._attempt(0, "4.5.0", words, stage="ehlo"))
+            raise SessionFailed(self._attempt(0, "4.5.0", NO_OTHER_CLIENT, stage="ehlo"))
         self._begin("mail")
 
     def _unsayable(self, message: Message, recipients: Sequence[Recipient], *, smtputf8: bool) -> dict[str, Outcome]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Sequence
@@ -86,12 +87,16 @@ class Own:
         self._resolver = resolver
         self._ours = Ours()
         self._until = 0.0
+        self._lock = asyncio.Lock()
 
     async def now(self) -> Ours:
-        if time.monotonic() >= self._until:
-            # Known at once, or all who dial meanwhile would ask as well.
-            self._until = time.monotonic() + OWN
-            wiring = self._wiring
-            with contextlib.suppress(StoreError):
-                self._ours = await Ours.of(await known(wiring.store.redis, wiring.clock()), self._resolver)
+        """The first to ask are kept waiting until it is known; later what was known is good enough while somebody looks anew."""
+        if time.monotonic() < self._until or (self._until and self._lock.locked()):
+            return self._ours
+        async with self._lock:
+            if time.monotonic() >= self._until:
+                wiring = self._wiring
+                with contextlib.suppress(StoreError):
+                    self._ours = await Ours.of(await known(wiring.store.redis, wiring.clock()), self._resolver)
+                self._until = time.monotonic() + OWN
         return self._ours

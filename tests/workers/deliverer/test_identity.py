@@ -88,6 +88,21 @@ async def test_a_message_never_goes_out_as_another_clients():
         assert len(peer.transactions) == 1
 
 
+async def test_a_server_that_offers_xclient_to_us_only_needs_a_new_connection_for_another_client():
+    async with Peer({"ehlo": [Do(), b"250-peer.example\r\n250 PIPELINING"]}, features=FEATURES) as peer:
+        session = await opened(peer, XCLIENT)
+        await sent(session, CLIENT)
+        await sent(session, CLIENT)
+        for client in (OTHER, None):
+            with pytest.raises(SessionFailed):
+                await deliver(session, client=client)
+        assert not session.usable
+        assert len(peer.transactions) == 2
+        session = await opened(peer, XCLIENT)
+        await sent(session, OTHER)
+        await session.quit(1)
+
+
 async def test_a_server_that_offers_less_after_xclient_is_asked_for_less():
     less = b"250-peer.example\r\n250 XCLIENT NAME ADDR"
     async with Peer({"ehlo": [Do(), less]}, features=FEATURES) as peer:

@@ -4,10 +4,14 @@ import asyncio
 import contextlib
 import os
 import socket
+import ssl
 
 import pytest
+import trustme
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult
 
+from pipeline.directory.options import RouteOptions, Tls
 from pipeline.route import Target
 from tests.support.servers import need
 from tests.workers.deliverer.support import CONTENT, TRACE, deliver, settings, summary
@@ -106,3 +110,43 @@ async def test_smtp_sink_refusing_in_a_phase_is_understood(options, outcome):
         assert summary(await deliver(session)) == {A: outcome}
         assert summary(await deliver(session)) == {A: outcome}
         await session.quit(1)
+
+
+async def test_aiosmtpd_takes_mail_from_who_verifies_its_certificate_and_logs_in(tmp_path):
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    (tmp_path / "password").write_text("s3cret\n")
+    (tmp_path / "password").chmod(0o600)
+    (tmp_path / "wrong").write_text("other\n")
+    (tmp_path / "wrong").chmod(0o600)
+
+    def authenticate(server, session, envelope, mechanism, data):
+        good = (data.login, data.password) == (b"relay", b"s3cret")
+        return AuthResult(success=good, handled=False)
+
+    handler = Keep()
+    controller = Controller(
+        handler, hostname="127.0.0.1", port=free_port(), tls_context=context, require_starttls=True, auth_required=True,
+        authenticator=authenticate,
+    )  # fmt: skip
+    controller.start()
+    try:
+        where = Target(f"localhost:{controller.port}", "localhost", "127.0.0.1", controller.port)
+
+        def options(password: str) -> RouteOptions:
+            file = str(tmp_path / password)
+            return RouteOptions(
+                tls=Tls.VERIFIED, ca_file=str(tmp_path / "ca.pem"), auth_user="relay", auth_secret_file=file
+            )
+
+        with pytest.raises(SessionFailed) as caught:
+            await Session.open(where, hostname="gw.example.net", settings=settings(), options=options("wrong"))
+        assert (caught.value.attempt.stage, caught.value.attempt.code) == ("auth", 535)
+        session = await Session.open(where, hostname="gw.example.net", settings=settings(), options=options("password"))
+        assert summary(await deliver(session, [A])) == {A: "accepted dot 250"}
+        assert handler.messages[0][2] == TRACE + CONTENT
+        await session.quit(1)
+    finally:
+        await asyncio.to_thread(controller.stop)

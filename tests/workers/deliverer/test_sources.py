@@ -1,5 +1,6 @@
 """Connections that are shared, and from which of our addresses they go out."""
 
+import asyncio
 import contextlib
 import ssl
 
@@ -7,17 +8,19 @@ import msgspec
 import pytest
 import trustme
 
+from pipeline import gateways
 from pipeline.directory import Domain, RouteOptions
 from pipeline.directory.options import Tls
 from pipeline.events import Attempt
 from pipeline.rerouting import follow, ways
-from pipeline.route import Resolver
+from pipeline.route import Resolver, Target
 from tests.support.dns import Names
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
 from tests.workers.conftest import DOMAIN, running
 from workers.deliverer.connections import Connections, RouteDown
 from workers.deliverer.role import Deliverer
+from workers.deliverer.ways import IMPATIENT, Round, blames_server
 
 ONE, TWO = "127.0.0.2", "127.0.0.3"
 BOTH = f"{ONE} one.gateway.test, {TWO}"
@@ -226,6 +229,52 @@ async def test_records_of_a_signed_zone_hold_where_the_resolver_is_trusted_and_t
                     await made.borrow(DOMAIN)
                 assert "its DNS says that it does (DANE)" in caught.value.attempts[0].reply
             await made.close()
+
+
+@pytest.mark.parametrize("route", ["mx:shop.example:{port}", "us.example:{port}", "127.0.0.1:{port}"])
+async def test_the_gateway_itself_is_never_dialled_however_the_route_leads_there(parts, route):
+    async with Peer() as ourselves:
+        records = {("shop.example", "MX"): ["10 us.example."], ("us.example", "A"): ["127.0.0.1"]}
+        async with Names(records) as names:
+            wiring = await parts()
+            await gateways.register(wiring.store.redis, "us.example", ourselves.port, wiring.clock())
+            await wiring.customer(route.format(port=ourselves.port))
+            made = Connections(wiring, Resolver(f"127.0.0.1:{names.port}"))
+            failures = await asyncio.gather(*(made.borrow(DOMAIN) for _ in range(5)), return_exceptions=True)
+            for failure in failures:
+                assert isinstance(failure, RouteDown)
+                (attempt,) = failure.attempts
+                assert (attempt.stage, attempt.enhanced) == ("route", "4.4.6")
+                assert "this gateway" in attempt.reply
+            assert ourselves.connections == 0
+            await made.close()
+
+
+def test_a_dead_address_is_waited_for_a_little_while_there_are_others_and_the_last_as_long_as_the_settings_say():
+    targets = [Target("a:25", "a", f"9.9.9.{n}", 25) for n in range(3)]
+    one_by_one = Round(targets)
+    waited = []
+    for target in targets:
+        waited.append(one_by_one.patience())
+        one_by_one.failed(Attempt(server=target.server, stage="connect"))
+    assert waited == [IMPATIENT, IMPATIENT, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("attempt", "options", "blamed"),
+    [
+        ({"stage": "connect"}, {"tls": Tls.VERIFIED, "ehlo": "us.example"}, True),
+        ({"stage": "greeting", "code": 421, "source": ONE}, {}, True),
+        ({"stage": "greeting", "code": 554, "source": ONE}, {}, False),
+        ({"stage": "greeting", "code": 554}, {}, True),
+        ({"stage": "ehlo", "code": 550}, {"ehlo": "us.example"}, False),
+        ({"stage": "starttls", "code": 421}, {"sources": (ONE,)}, True),
+        ({"stage": "starttls"}, {"tls": Tls.ALWAYS}, False),
+        ({"stage": "auth", "code": 535}, {"auth_user": "relay"}, False),
+    ],
+)
+def test_a_server_is_written_down_as_down_only_for_what_is_its_own_fault(attempt, options, blamed):
+    assert blames_server(Attempt(server="a:25", **attempt), RouteOptions(**options)) is blamed
 
 
 async def test_records_that_cannot_be_asked_for_put_the_mail_off_and_nothing_is_dialled(parts):
