@@ -38,6 +38,8 @@ QUIT: Final = 2.0
 """Seconds for a server to answer QUIT."""
 LOOK: Final = 0.2
 """Seconds between two looks whether another process gave a place back; our own wake who waits."""
+UNRELEASED: Final = 1000
+"""Places that are remembered while the store is away; the others come free with their lease."""
 WAITING: Final = 2
 """Slots that may wait for a server, per place; more come back later, so that one busy server cannot have all slots."""
 
@@ -100,6 +102,7 @@ class Connections:
         self._idle: dict[str, list[Connection]] = {}
         self._waiting: dict[str, deque[asyncio.Event]] = {}
         self._closing: set[asyncio.Task[None]] = set()
+        self._unreleased: deque[tuple[str, str]] = deque(maxlen=UNRELEASED)
         self.pace = Pace(wiring)
         self._offers: dict[str, bool] = {}
         """Servers of routes -> whether they offered SMTPUTF8."""
@@ -118,6 +121,7 @@ class Connections:
             return kept
         targets = await self._targets(domain)
         way = self._way(domain)
+        await self._free_the_rest()
         while True:
             round_ = Round(targets)
             connection = await self._ask(targets, way, domain, round_)
@@ -151,9 +155,13 @@ class Connections:
             self._wake(server)
 
     def slots(self, domain: str) -> int:
-        """How many slots a domain may use: as many as connections to its preferred server may be open."""
+        """How many slots a domain may use: as many as connections to its preferred server may be open.
+
+        Two at least: one whose worker has died must not hold up the domain until its lease ends.
+        """
         first = ordered(parsed(self._way(domain).route), random.random)[:1]
-        return self.pace.width(first[0].name) if first else self._wiring.settings.connections_per_server
+        most = self._wiring.settings.connections_per_server
+        return min(most, max(2, self.pace.width(first[0].name))) if first else most
 
     async def _try(self, target: Target, way: Way, round_: Round) -> Connection | None:
         """Dial one address, if it may be dialled now; what came of it is noted in `round_`."""
@@ -384,7 +392,19 @@ class Connections:
         await self._free(connection.server, connection.token)
 
     async def _free(self, server: str, token: str) -> None:
-        # With the store away the place comes free by itself when its lease ends.
-        with contextlib.suppress(StoreError, OSError):
+        try:
             await self._wiring.schedule.release_server(server, token)
+        except (StoreError, OSError):
+            # It comes free by itself when its lease ends; but it may be the only one, and mail would wait for that.
+            self._unreleased.append((server, token))
         self._wake(server)
+
+    async def _free_the_rest(self) -> None:
+        """Places that could not be given back while the store was away. Raises StoreError."""
+        while self._unreleased:
+            one = self._unreleased.pop()
+            try:
+                await self._wiring.schedule.release_server(*one)
+            except StoreError:
+                self._unreleased.append(one)
+                raise

@@ -151,6 +151,8 @@ class Destination:
         """
         now = self._wiring.clock()
         route = await self._wiring.schedule.route(self._partition, self._domain)
+        if self.open and route.tries and route.next_try > now:
+            raise ConflictError(f"{self._domain}: its route has been deferred since this slot claimed")
         at = self.next_try()
         known = bool(down.until)
         event = RouteDeferred(

@@ -154,6 +154,25 @@ async def test_a_server_that_does_not_feel_responsible_bounces_nothing_and_its_d
         assert sorted(await kinds(wiring, *ids)) == [[]] * 11 + [["Deferred"]]
 
 
+@pytest.mark.parametrize("words", [RELAY, BUSY])
+async def test_all_slots_of_a_domain_that_meet_the_same_say_it_once(parts, words):
+    async with Peer({"rcpt": [b"250 ok"] * 60 + [words] * 1000}, features=()) as peer:
+        wiring = await customer(parts, peer, connections_per_server=8)
+        for _ in range(300):
+            await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: at_least(wiring, 1))
+            await eventually(lambda: is_at_rest(wiring))
+        names = await wiring.kinds()
+        assert (names.count("RouteDeferred"), names.count("Delivered"), names.count("Failed")) == (1, 60, 0)
+        assert names.count("Deferred") <= 2 * 8
+        assert bool(await held(wiring)) == (words == RELAY)
+
+
+async def at_least(wiring, count):
+    return len(await outages(wiring)) >= count
+
+
 async def test_a_held_domain_is_tried_with_one_message_per_interval_and_the_first_that_is_taken_lets_all_flow(parts):
     async with Peer({"rcpt": [RELAY] * 3}) as peer:
         wiring = await customer(parts, peer)

@@ -87,13 +87,16 @@ async def test_servers_that_let_us_wait_for_their_greeting_take_nobody_s_turn(pa
     monkeypatch.setattr(role, "MAX_SLOTS", 5)
     async with contextlib.AsyncExitStack() as stack:
         wiring = await parts()
+        silents = []
         for number in range(20):
             silent = await stack.enter_async_context(Peer({"greeting": Do(b"", after="stall")}))
             await wiring.customer(f"127.0.0.1:{silent.port}", domain=f"silent{number}.test")
             await send(wiring, f"silent{number}.test", 1)
+            silents.append(silent)
         good = await stack.enter_async_context(Peer())
         async with delivering(wiring):
-            await asyncio.sleep(0)
+            for silent in silents:
+                await silent.until(lambda silent=silent: silent.connections == 1)
             for name in GOOD[:8]:
                 await wiring.customer(f"127.0.0.1:{good.port}", domain=name)
                 await send(wiring, name, EACH)

@@ -6,6 +6,7 @@ import asyncio
 
 from pipeline import keys
 from pipeline.events import RouteDeferred
+from pipeline.faults import StoreAwayError
 from pipeline.ids import partition_for
 from pipeline.route import Resolver
 from tests.support.peer import Do, Peer
@@ -134,6 +135,28 @@ async def test_messages_a_minute_are_shared_by_all_domains_of_a_server_and_the_r
 async def at_rest(wiring, names, waiting):
     taken = await slots(wiring, names, 1)
     return not taken and await left(wiring, *names) == waiting
+
+
+async def test_a_place_that_could_not_be_given_back_while_the_store_was_away_is_given_back_afterwards(parts):
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=1, keep_connection="10ms")
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        normal, away = wiring.schedule.release_server, []
+
+        async def release_server(server, token):
+            if not away:
+                away.append(token)
+                raise StoreAwayError("away")
+            await normal(server, token)
+
+        wiring.schedule.release_server = release_server
+        await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: drained(wiring))
+            await peer.until(lambda: b"QUIT" in peer.said)
+            await wiring.queued()
+            await eventually(lambda: drained(wiring))
+        assert len(peer.transactions) == 2
 
 
 async def test_a_domain_whose_server_has_one_place_uses_one_slot(parts):
