@@ -147,9 +147,10 @@ def _explanation(message: Message, failures: Sequence[Failure], host: str, words
 
 
 def _what(failure: Failure, words: Words) -> str:
-    return {
+    what = {
         RELAYED: words.passed_on, DELAYED: words.waits, "refused": words.refused, "expired": words.expired,
     }.get(failure.reason, words.returned)  # fmt: skip
+    return what.removesuffix(".") + ":" if failure.note else what
 
 
 def _who_said(attempt: Attempt, words: Words) -> str:

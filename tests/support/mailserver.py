@@ -93,6 +93,11 @@ class MailServer:
         files = wait_until(lambda: len(found := self.files(message_id)) >= count and found, within=within, what=what)
         return [self._arrived(file) for file in files]
 
+    def transactions(self, message_id: str) -> int:
+        """How often it took a message. One that is stopped in the midst of a delivery may deliver again what it took once."""
+        heads = [self.keeps.match(file.read_bytes().replace(b"\n", b"\r\n")) for file in self.files(message_id)]
+        return len({head[0] for head in heads if head})
+
     def _arrived(self, file: Path) -> Arrived:
         # They keep mail with the line ends of Unix; the gateway lets no bare LF through, so this is undone exactly.
         content = file.read_bytes()

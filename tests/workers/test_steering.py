@@ -142,13 +142,17 @@ async def test_a_message_that_backs_off_by_itself_is_in_nobody_s_hands_while_oth
         await steering.hold(second, reason="x")
 
 
+async def gone(wiring, message_id: str) -> bool:
+    return not wiring.bodies.cold.path(message_id).exists()
+
+
 async def test_a_redirected_body_on_disk_is_nobody_s_orphan_until_it_is_a_message(parts):
     wiring = await parts()
     message_id = await wiring.queued(BIG)
     new = await Steering(wiring, by="cli:op").redirect(message_id, to=f"carl@{OTHER}", reason="x")
     path = wiring.bodies.cold.path(new)
     assert path.read_bytes() == BIG
-    assert not wiring.bodies.cold.path(message_id).exists()
+    await eventually(lambda: gone(wiring, message_id))
     os.utime(path, (1, 1))
     assert await Janitor(wiring).sweep() == 0
     assert path.exists()

@@ -341,7 +341,7 @@ async def test_a_server_that_blocks_our_address_is_tried_from_another_one_at_onc
     told = []
 
     def change(deliverer):
-        async def other_source(attempt):
+        async def other_source(attempt, domain):
             told.append(attempt.reply)
             return True
 
@@ -380,7 +380,7 @@ async def test_a_server_that_blocks_our_only_address_for_now_makes_the_route_wai
 
 async def test_one_message_is_not_tried_for_ever_from_one_address_after_the_other(parts):
     def change(deliverer):
-        async def other_source(attempt):
+        async def other_source(attempt, domain):
             return True
 
         deliverer.connections.other_source = other_source

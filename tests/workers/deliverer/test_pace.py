@@ -71,7 +71,7 @@ async def test_a_server_that_lets_fewer_in_than_we_may_open_gets_as_many_as_it_l
         assert len(peer.transactions) == 400
         assert await outages(wiring) == []
         assert 1 < peer.most <= 4
-        assert peer.turned_away <= 4
+        assert peer.turned_away <= 10 - 4  # those that were on their way when it was learnt
         place = await wiring.schedule.take_server(f"127.0.0.1:{peer.port}", "t", wiring.clock(), 10)
         assert place.width <= 4
 

@@ -167,6 +167,8 @@ async def test_two_domains_share_a_connection_only_when_they_speak_alike(parts, 
         await customer(wiring, peer, "always.test", tls=Tls.ALWAYS)
         await customer(wiring, peer, "named.test", ehlo="us.example")
         async with connections(wiring) as made:
+            for _ in range(3):  # a server gets one connection more with each message that it takes
+                await made.took(f"127.0.0.1:{peer.port}")
             for domain in (DOMAIN, "same.test", "always.test", "named.test", "always.test", DOMAIN):
                 await made.give_back(await made.borrow(domain))
             assert peer.connections == 3
