@@ -24,6 +24,9 @@ async def probe(
         str, Parameter(help="An address of the domain that should be there; otherwise a listed one is taken.")
     ] = "",
     send: Annotated[bool, Parameter(help="Send one real message, marked as a test, to that address.")] = False,
+    from_each_source: Annotated[
+        bool, Parameter(help="From each of our source addresses, not only from the first one of each family.")
+    ] = False,
     quick: Annotated[bool, Parameter(help="Leave out the ten connections in quick succession.")] = False,
     common: Common = DEFAULT,
 ) -> int:
@@ -42,6 +45,7 @@ async def probe(
       gatepost test example.com
       gatepost test example.com --quick
       gatepost test example.com --to anna@example.com --send
+      gatepost test example.com --from-each-source
       gatepost test example.com --json
     """
     from cli.probe.form import report_form
@@ -50,7 +54,7 @@ async def probe(
     from pipeline.probing import Weight, judge, worst
 
     wanted, recipient = _names(domain, to)
-    ready = await _prepared(common, wanted, recipient, send=send, quick=quick)
+    ready = await _prepared(common, wanted, recipient, send=send, quick=quick, each_source=from_each_source)
     watcher = None if common.json else Watcher(Screen(), wanted)
     if watcher is not None:
         watcher.begin(ready.plan)
@@ -78,7 +82,9 @@ def _names(domain: str, to: str) -> tuple[str, Address | None]:
         raise ConfigurationError(f"{to}: {error}", remedy="Write it as anna@example.com.") from None
 
 
-async def _prepared(common: Common, domain: str, recipient: Address | None, *, send: bool, quick: bool) -> DeliveryTest:
+async def _prepared(
+    common: Common, domain: str, recipient: Address | None, *, send: bool, quick: bool, each_source: bool
+) -> DeliveryTest:
     """Nobody waits for the store while servers are talked to, so all that is needed of it is read first."""
     import secrets
 
@@ -86,13 +92,22 @@ async def _prepared(common: Common, domain: str, recipient: Address | None, *, s
     from cli.session import session
     from pipeline.resolver import Resolver
     from workers.probing import DeliveryTest
-    from workers.probing.planning import plan_for
+    from workers.probing.planning import login_for, plan_for
 
     async with session(common) as opened:
-        plan = await plan_for(opened.wiring, domain, token=secrets.token_hex(6), to=recipient, send=send, quick=quick)
+        plan = await plan_for(
+            opened.wiring,
+            domain,
+            token=secrets.token_hex(6),
+            to=recipient,
+            send=send,
+            quick=quick,
+            each_source=each_source,
+        )
+        login = login_for(opened.wiring, domain)
         gateways = await own_gateways(opened)
         resolver = Resolver(opened.wiring.settings.resolver)
-    return DeliveryTest(plan, resolver, gateways)
+    return DeliveryTest(plan, resolver, gateways, login=login)
 
 
 async def _watched(ready: DeliveryTest, see: Callable[[Happening], None]) -> bool:

@@ -116,6 +116,18 @@ def test_a_real_message_is_sent_when_it_is_asked_for(tested: Shop, server: Custo
     assert done.code == 0
 
 
+def test_each_source_address_is_tried_when_it_is_asked_for(tested: Shop, monkeypatch: pytest.MonkeyPatch):
+    none = tested.run("test", DOMAIN, "--quick", "--from-each-source")
+    assert (none.code, "no source address" in none.err) == (2, True)
+    monkeypatch.setenv("GATEPOST_SOURCE_ADDRESSES", "127.0.0.2 two.example, 127.0.0.3")
+    done = tested.run("test", DOMAIN, "--quick", "--from-each-source", "--json")
+    visits = done.json["visits"]
+    assert [one["source"] for one in visits] == ["127.0.0.2", "127.0.0.3"]
+    assert [one["answers"][2]["command"] for one in visits] == ["EHLO two.example", "EHLO gateway.test"]
+    (once,) = tested.run("test", DOMAIN, "--quick", "--json").json["visits"]
+    assert once["source"] == "127.0.0.2"
+
+
 def test_mail_for_an_alias_is_tested_at_its_home(tested: Shop):
     assert tested.run("domain", "add", "alias.test", "--alias-of", DOMAIN).code == 0
     done = tested.run("test", "alias.test", "--to", "anna@alias.test", "--quick")

@@ -16,6 +16,7 @@ from pipeline.gateways import Gateway, leads_back
 from pipeline.probing.model import Lookup, Name, Plan
 from pipeline.resolver import LookupFailed, Resolver
 from pipeline.route import MAX_HOSTS, MAX_TARGETS, SMTP_PORT, RouteError, Target, forbidden, literal, resolve
+from pipeline.servers import parsed
 from pipeline.units import Network
 
 PATIENCE: Final = 3.0
@@ -44,7 +45,8 @@ async def look_up(
 async def _servers(plan: Plan, resolver: Resolver) -> tuple[Lookup, tuple[str, ...]]:
     """The servers as a route names them; of a domain without a route those that its MX names."""
     if plan.route:
-        return Lookup(), plan.route[:MAX_HOSTS]
+        found = await asyncio.gather(*(_exchangers(line, resolver) for line in plan.route[:MAX_HOSTS]))
+        return Lookup(), tuple(line for lines in found for line in lines)[:MAX_HOSTS]
     try:
         records = sorted(await resolver.mx(plan.domain))[:MAX_HOSTS]
     except LookupFailed as failed:
@@ -54,6 +56,18 @@ async def _servers(plan: Plan, resolver: Resolver) -> tuple[Lookup, tuple[str, .
     if any(host == "" for _, host in records):
         return Lookup(problem=f"{plan.domain} says that it accepts no mail (null MX)"), ()
     return Lookup(mx=tuple(records)), tuple(f"{host}:{SMTP_PORT}" for _, host in records)
+
+
+async def _exchangers(line: str, resolver: Resolver) -> list[str]:
+    """The MX that `mx:NAME` stands for, in order; the line itself, where it stands for itself or for nothing that can be found."""
+    (server,) = parsed([line]) or (None,)
+    if server is None or not server.mx:
+        return [line]
+    try:
+        records = sorted(await resolver.mx(server.place.host))[:MAX_HOSTS]
+    except LookupFailed:
+        return [line]
+    return [f"{host}:{server.place.port}" for _, host in records if host] or [line]
 
 
 async def _server(

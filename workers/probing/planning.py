@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from pipeline.address import Address, AddressError, parse
 from pipeline.directory import Domain
 from pipeline.directory.model import Kind
+from pipeline.directory.options import PLAIN, RouteOptions, Tls
 from pipeline.faults import ConfigurationError
-from pipeline.probing.model import Plan
+from pipeline.probing.model import Login, Plan, Source
+from pipeline.servers import by_priority, parsed
+from workers.deliverer.login import CannotLogIn, secret_of
 from workers.wiring import Wiring
 
 LOOKED_AT: Final = 1000
@@ -18,22 +22,31 @@ POSTMASTER: Final = "postmaster"
 
 
 async def plan_for(
-    wiring: Wiring, name: str, *, token: str, to: Address | None = None, send: bool = False, quick: bool = False
+    wiring: Wiring,
+    name: str,
+    *,
+    token: str,
+    to: Address | None = None,
+    send: bool = False,
+    quick: bool = False,
+    each_source: bool = False,
 ) -> Plan:
     """The test of `name`: of its route when the domain is ours (an alias has that of its home), else of its MX.
 
+    `each_source`: from each of our addresses that the domain's mail may leave from, not only from the first one of each family.
     `token`: something nobody can guess, for the address that cannot be there and for the message. Raises ConfigurationError when `to`
-    is elsewhere, and StoreAwayError.
+    is elsewhere or there are no source addresses to try, and StoreAwayError.
     """
     await wiring.directory.refresh()
     home = wiring.directory.home(name)
     domain = home.name if home is not None else name
     if to is not None and to.domain not in (name, domain):
         raise ConfigurationError(f"{to} is not of {name}", remedy="Name an address of the domain that is tested.")
+    options = (home.route_options if home is not None else None) or PLAIN
     found = str(Address(to.local, domain)) if to is not None else await _listed(wiring, home)
     return Plan(
         domain=domain,
-        route=home.route if home is not None else (),
+        route=_in_order(home.route) if home is not None else (),
         hostname=wiring.hostname,
         known=found or f"{POSTMASTER}@{domain}",
         random=f"{RANDOM}{token}@{domain}",
@@ -43,7 +56,46 @@ async def plan_for(
         allowed=wiring.settings.allow_networks,
         quick=quick,
         send=token if send else "",
+        sources=_sources(wiring, options, each=each_source),
+        plain=options.tls is Tls.NEVER,
+        encrypted=options.tls is Tls.ALWAYS,
+        verified=options.tls is Tls.VERIFIED,
+        ca_file=options.ca_file,
     )
+
+
+def login_for(wiring: Wiring, name: str) -> Login | None:
+    """Who we are to the servers of a domain, where they want to know. Raises ConfigurationError when there is no password to be had."""
+    home = wiring.directory.home(name)
+    options = (home.route_options if home is not None else None) or PLAIN
+    if not options.auth_user:
+        return None
+    try:
+        secret = secret_of(options)
+    except CannotLogIn as error:
+        raise ConfigurationError(error.words) from None
+    return Login(options.auth_user, secret.reveal(), options.auth_in_clear)
+
+
+def _in_order(route: Sequence[str]) -> tuple[str, ...]:
+    """The servers as they are asked, those of one priority as they are listed."""
+    return tuple(server.line for group in by_priority(parsed(route)) for server in group)
+
+
+def _sources(wiring: Wiring, options: RouteOptions, *, each: bool) -> tuple[Source, ...]:
+    """Raises ConfigurationError when each is to be tried and there is none."""
+    ours = {source.address: source for source in wiring.settings.source_addresses}
+    wanted = [ours[address] for address in options.sources or ours if address in ours]
+    if not wanted and (each or options.sources):
+        raise ConfigurationError(
+            "there is no source address that the domain's mail may leave from",
+            remedy="See the setting source_addresses.",
+        )
+    if not each:
+        wanted = list({":" in source.address: source for source in reversed(wanted)}.values())
+    if not wanted:
+        return (Source(ehlo=options.ehlo),)
+    return tuple(Source(source.address, options.ehlo or source.name) for source in wanted)
 
 
 def _size(wiring: Wiring, home: Domain | None) -> int:

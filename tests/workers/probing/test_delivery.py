@@ -104,6 +104,23 @@ async def test_mx_hosts_are_asked_in_order():
     assert [name.server for name in lookup.names] == ["a.example.test:25", "b.example.test:25"]
 
 
+async def test_the_mx_of_a_name_in_a_route_are_each_looked_at():
+    records = {
+        ("c.example", "MX"): ["20 b.c.example.", "10 a.c.example."],
+        ("a.c.example", "A"): ["192.168.0.1"], ("b.c.example", "A"): ["127.0.0.1"],
+    }  # fmt: skip
+    async with Peer({"rcpt": UNKNOWN}) as peer:
+        lookup, seen = await looked_up(records, [f"mx:c.example:{peer.port}"])
+    assert [name.server for name in lookup.names] == [f"a.c.example:{peer.port}", f"b.c.example:{peer.port}"]
+    assert seen == {"closed": "bad", "no-starttls": "warning"}
+
+
+async def test_a_name_in_a_route_that_has_no_mx_to_be_found_is_bad():
+    lookup, seen = await looked_up({}, ["mx:gone.example", "10/2 gone.example:25"])
+    assert seen == {"name": "bad"}
+    assert len(lookup.names) == 2
+
+
 async def test_a_silent_dns_is_given_up():
     _, seen = await looked_up({}, silent=["example.test"])
     assert seen == {"dns-silent": "bad"}
