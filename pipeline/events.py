@@ -469,7 +469,15 @@ ALL_EVENTS: Final[tuple[type[Event], ...]] = (
     *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, *DirectoryEvent.__args__,
 )  # fmt: skip
 
-_encoder = msgspec.msgpack.Encoder()
+
+def plain(value: object) -> str:
+    """A text of a type of our own (an Endpoint, say), which msgspec would refuse: what has happened must never fail to be recorded."""
+    if isinstance(value, str):
+        return str(value)
+    raise TypeError(f"{type(value).__name__} cannot be stored")
+
+
+_encoder = msgspec.msgpack.Encoder(enc_hook=plain)
 _decoder: msgspec.msgpack.Decoder[AnyEvent] = msgspec.msgpack.Decoder(AnyEvent)
 
 

@@ -38,6 +38,7 @@ from pipeline.events import (
     Scanned,
     Undeliverable,
     Warned,
+    plain,
 )
 
 
@@ -300,7 +301,7 @@ def replay(events: Iterable[tuple[str, MessageEvent]]) -> Message | None:
     return message
 
 
-_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder(enc_hook=plain)
 _decoder: msgspec.msgpack.Decoder[Message] = msgspec.msgpack.Decoder(Message)
 
 

@@ -23,6 +23,7 @@ from pipeline.events import (
     RouteEvent,
     RouteOpened,
     encode,
+    plain,
 )
 from pipeline.ids import partition_of
 from pipeline.state import Message, Stage, encode_head, evolve
@@ -63,7 +64,7 @@ class Route(msgspec.Struct, frozen=True, omit_defaults=True):
     """When `attempts` were made."""
 
 
-_encoder = msgspec.msgpack.Encoder()
+_encoder = msgspec.msgpack.Encoder(enc_hook=plain)
 _route_decoder: msgspec.msgpack.Decoder[Route] = msgspec.msgpack.Decoder(Route)
 
 

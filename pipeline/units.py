@@ -94,7 +94,8 @@ class SourceAddress(str):
 
     @property
     def address(self) -> str:
-        return self.partition(" ")[0]
+        # str: without a name behind it, partition gives the object itself, which no event can hold.
+        return str(self.partition(" ")[0])
 
     @property
     def name(self) -> str:

@@ -11,7 +11,7 @@ from cli.domain.common import arrow, existing
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
-    from pipeline.directory import Domain
+    from pipeline.directory import Domain, Hold
 
 
 async def list_(
@@ -153,6 +153,14 @@ async def show(name: Annotated[str, Parameter(help="The domain.")], /, *, common
     return 0
 
 
+def _held(hold: Hold) -> str:
+    from cli.render import clean, local
+
+    until = f", until {local(hold.until)}" if hold.until else ""
+    until = until or (", until its server takes a message again" if hold.probed else "")
+    return f"since {local(hold.since)} by {clean(hold.by)}{until}: {clean(hold.reason)}"
+
+
 def _facts(
     domain: Domain, home: Domain, listed: int, aliases: list[str], children: list[str], waiting: int, down: int
 ) -> list[tuple[str, Any]]:
@@ -164,7 +172,7 @@ def _facts(
     details = f", and {home.delimiter} with a detail behind the name" if home.delimiter else ""
     return [
         ("alias of", domain.alias_of),
-        ("held", (f"since {local(hold.since)} by {clean(hold.by)}: {clean(hold.reason)}", "yellow") if hold else ""),
+        ("held", (_held(hold), "yellow") if hold else ""),
         ("mail goes to", arrow(home.route) + inherited),
         *way_facts(home.route_options),
         ("accepts", "every address" if home.catch_all else f"{listed:,} listed addresses" + details),

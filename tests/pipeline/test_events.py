@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from pipeline.events import ALL_EVENTS, Received, decode, encode
+from pipeline.units import Endpoint, SourceAddress
 from tests.support.examples import ONE_OF_EACH
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "events.txt"
@@ -45,6 +46,14 @@ def test_a_field_that_a_newer_version_added_does_not_disturb():
 def test_what_is_no_event_is_told_by_one_kind_of_error(data):
     with pytest.raises(msgspec.DecodeError):
         decode(data)
+
+
+@pytest.mark.parametrize("text", [Endpoint("mx.example.test:25"), SourceAddress("192.0.2.1")])
+def test_a_text_of_a_type_of_our_own_is_stored_as_text(text):
+    event = ONE_OF_EACH[0]
+    assert decode(encode(msgspec.structs.replace(event, domain=text))).domain == str(text)
+    with pytest.raises(TypeError, match="cannot be stored"):
+        encode(msgspec.structs.replace(event, domain=object()))
 
 
 def test_tags_are_unique():

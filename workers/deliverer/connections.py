@@ -49,6 +49,7 @@ class RouteDown(Exception):
 
     `known`: servers that are not to be written down as down: others had found them so, it was not the server's fault, or its words
     hold for this domain alone.
+    `passed_over`: servers that were not asked, in this round; without it, those that are known.
     `held_for`: words, and what they are about, because of which the domain is to be held.
     """
 
@@ -58,9 +59,13 @@ class RouteDown(Exception):
         until: int = 0,
         known: Collection[str] = (),
         held_for: tuple[Attempt, Diagnosis] | None = None,
+        passed_over: Collection[str] | None = None,
     ) -> None:
         super().__init__()
         self.known = frozenset(known)
+        silent = self.known if passed_over is None else passed_over
+        self.said = tuple(attempt for attempt in attempts if attempt.server not in silent)
+        """What was said now, by servers that were asked."""
         self.held_for = held_for
         self.attempts = tuple(attempts)
         self.until = until
@@ -128,7 +133,8 @@ class Connections:
             if connection is not None:
                 return connection
             if not round_.busy:
-                raise RouteDown(round_.attempts, 0 if round_.dialled else round_.until, round_.spared)
+                until = 0 if round_.dialled else round_.until
+                raise RouteDown(round_.attempts, until, round_.spared, passed_over=round_.passed_over)
             # One may have been given back since it was looked for.
             kept = self._take_idle(round_.busy, way)
             if kept is not None:

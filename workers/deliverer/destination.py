@@ -186,8 +186,7 @@ class Destination:
         if down.held_for is not None:
             await self._hold(*down.held_for)
             return
-        said = [attempt for attempt in down.attempts if attempt.server not in down.known]
-        found = of_route(said, self.evidence(elsewhere=False), self._wiring.table) if said else None
+        found = of_route(down.said, self.evidence(elsewhere=False), self._wiring.table) if down.said else None
         if found is not None and found.course is Course.HOLD:
             assert found.attempt is not None
             assert found.diagnosis is not None

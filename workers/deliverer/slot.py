@@ -328,10 +328,9 @@ class Slot:
 
     async def _elsewhere(self, down: RouteDown) -> bool:
         """Whether a server that does not want our address may be tried from another one."""
-        said = [attempt for attempt in down.attempts if attempt.server not in down.known]
         again = [
             await self._office.connections.other_source(attempt, self.domain)
-            for attempt in unwanted(said, self._wiring.table)
+            for attempt in unwanted(down.said, self._wiring.table)
         ]
         return any(again)
 

@@ -41,6 +41,9 @@ class Round:
         self.until = 0
         self.dialled = False
         self.spared: set[str] = set()
+        """Servers that are not to be written down as down because of this round."""
+        self.passed_over: set[str] = set()
+        """Servers that were not asked."""
         self.busy = ""
         self._left = len(targets)
 
@@ -50,7 +53,7 @@ class Round:
 
     def found_down(self, target: Target, place: ServerSlot) -> None:
         self.attempts.append(Attempt(server=target.server, address=target.address, stage="connect", reply=place.why))
-        self.spared.add(target.server)
+        self._pass_over(target.server)
         self.until = max(self.until, place.until * MS)
 
     def on_hold(self, target: Target, until: int) -> None:
@@ -58,8 +61,12 @@ class Round:
         self.attempts.append(
             Attempt(server=target.server, address=target.address, stage="route", enhanced="4.3.2", reply=ON_HOLD)
         )
-        self.spared.add(target.server)
+        self._pass_over(target.server)
         self.until = max(self.until, until)
+
+    def _pass_over(self, server: str) -> None:
+        self.spared.add(server)
+        self.passed_over.add(server)
 
     def failed(self, attempt: Attempt, *, spare: bool = False) -> None:
         self.attempts.append(attempt)

@@ -328,3 +328,41 @@ async def test_other_options_make_waiting_mail_due_at_once_also_that_of_a_child(
                 return [await wiring.head(one) for one in waiting] == [None, None]
 
             await eventually(delivered)
+
+
+LISTED = b"554 5.7.1 Service unavailable; Client host blocked using zen.spamhaus.org"
+
+
+@pytest.mark.parametrize("stage", ["greeting", "rcpt"])
+async def test_a_server_that_lists_one_of_our_addresses_gets_the_message_from_the_other_at_once_and_the_next_ones_too(
+    parts, stage
+):
+    async with Peer({stage: [LISTED]}) as peer:
+        wiring = await parts(source_addresses=BOTH)
+        await customer(wiring, peer)
+        async with running(lambda stop: Deliverer(wiring, Resolver(""), stop).run()):
+            for count in (1, 2):
+                await wiring.queued()
+                await peer.until(lambda count=count: len(peer.transactions) == count)
+        assert peer.clients[:2] == [ONE, TWO]
+        assert set(peer.clients[1:]) == {TWO}
+
+
+@pytest.mark.parametrize("stage", ["greeting", "rcpt"])
+async def test_a_server_that_lists_all_our_addresses_has_its_domain_held_and_nothing_is_returned(parts, stage):
+    async with Peer({stage: LISTED}) as peer:
+        wiring = await parts(source_addresses=BOTH)
+        await customer(wiring, peer)
+        message_id = await wiring.queued()
+
+        async def is_held():
+            await wiring.directory.refresh()
+            home = wiring.directory.home(DOMAIN)
+            return home is not None and home.hold is not None
+
+        async with running(lambda stop: Deliverer(wiring, Resolver(""), stop).run()):
+            await eventually(is_held)
+        assert {ONE, TWO} <= set(peer.clients)
+        hold = wiring.directory.home(DOMAIN).hold
+        assert (hold.by, hold.probed) == ("gatepost", True)
+        assert not {"Failed", "Undeliverable"} & set(await wiring.kinds(message_id))
