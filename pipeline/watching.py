@@ -83,12 +83,17 @@ class Watchlist:
             await self._store.redis.zrem(keys.WATCHED, _encode(one))
 
     async def may_wake(self, server: str, interval: int) -> bool:
-        """Whether who waits for a server may be made due because its port answers: once per `interval` (ns).
+        """Whether who waits for a server may be made due because its port answers: once per `interval` (ns), unless it worked since.
 
         A port that answers and a connection that then does not come about, again and again, is an overloaded server.
         """
         with faults():
             return bool(await self._store.redis.set(keys.watch_woken(server), 1, nx=True, px=max(1, interval // MS)))
+
+    async def works(self, server: str) -> None:
+        """It takes mail again: should it go away once more, the next time that its port answers counts."""
+        with faults():
+            await self._store.redis.delete(keys.watch_woken(server))
 
     async def waiting(self, server: str) -> list[tuple[int, str]]:
         """(partition, domain) of who waits for a server; they are forgotten."""

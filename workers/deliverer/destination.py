@@ -18,7 +18,7 @@ from pipeline.consequences import BY, Course, Evidence, of_route, reason
 from pipeline.diagnosis import Diagnosis
 from pipeline.directory import Domain
 from pipeline.events import Attempt, RouteDeferred, RouteOpened
-from pipeline.faults import ConflictError, GatepostError
+from pipeline.faults import ConflictError, GatepostError, StoreError
 from pipeline.outcome import Kind, Outcome
 from pipeline.retry import next_try
 from pipeline.steps import MS, Effect, noted_good, opened, route_deferred_step, route_opened_step
@@ -141,6 +141,8 @@ class Destination:
             with contextlib.suppress(ConflictError):
                 await self._wiring.log.commit(route_opened_step(self._partition, route, event))
             log.info("route opened", domain=self._domain, server=server)
+            with contextlib.suppress(StoreError):
+                await self._wiring.watchlist.works(server)
 
     # What is done to all its mail
 

@@ -61,6 +61,21 @@ async def test_mail_flows_at_once_when_the_port_answers_of_a_server_that_could_n
     assert await wiring.store.redis.zcard(keys.WATCHED) == 0
 
 
+async def test_a_server_that_goes_away_again_and_again_is_noticed_each_time_that_it_is_back(parts):
+    port = free_port()
+    wiring = await parts(keep_connection="0.1s")
+    await wiring.customer(f"127.0.0.1:{port}")
+    async with delivering(wiring):
+        for time in (1, 2, 3):
+            await wiring.queued()
+            await eventually(lambda time=time: counted(wiring, time))
+            peer = Peer()
+            peer.port = port
+            async with peer:
+                await eventually(lambda: drained(wiring, [DOMAIN]))
+                assert len(peer.transactions) == 1
+
+
 async def test_a_server_that_lets_us_in_and_says_no_is_not_looked_at_before_the_next_attempt(parts):
     async with Peer({"greeting": b"421 4.3.2 not now"}) as peer:
         wiring = await parts()
