@@ -19,12 +19,12 @@ from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreError
 from pipeline.pause import pause
 from pipeline.state import LEAVING, Message
-from pipeline.steps import MS, acknowledged, message_step, received_step
+from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
 from workers.notify import notify
-from workers.reports import promise, within_limits
+from workers.reports import conclude
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
@@ -92,15 +92,7 @@ class Janitor:
         if not events:
             await self._postpone(partition, message_id, now)
             return False
-        events = await within_limits(self._wiring, message, events)
-        also = promise(self._wiring, message, events, content, tried=route.at)
-        step, after = message_step(message, events, now=now, also=also)
-        try:
-            if await self._wiring.log.commit(step) and not after.live:
-                await self._wiring.bodies.drop_cold(message_id)
-        except ConflictError:
-            return False
-        return True
+        return await conclude(self._wiring, message, events, content, tried=route.at)
 
     async def _postpone(self, partition: int, message_id: str, now: int) -> None:
         with faults():

@@ -9,8 +9,9 @@ from pipeline.bodies import Buffer
 from pipeline.decide import bounced, without_report
 from pipeline.dsn_words import FALLBACK
 from pipeline.events import MessageEvent
+from pipeline.faults import ConflictError
 from pipeline.state import Message
-from pipeline.steps import Effect
+from pipeline.steps import Effect, message_step
 from pipeline.unsent import TOO_MANY
 from workers.wiring import Wiring
 
@@ -46,3 +47,18 @@ def promise(
         tried=tried,
         language=language(wiring, message),
     )
+
+
+async def conclude(
+    wiring: Wiring, message: Message, events: tuple[MessageEvent, ...], content: Buffer, *, tried: int
+) -> bool:
+    """Record what ends a wait, with the report that is owed for it; False when somebody was faster. `tried`: as for `promise`."""
+    events = await within_limits(wiring, message, events)
+    also = promise(wiring, message, events, content, tried=tried)
+    step, after = message_step(message, events, now=events[0].at, also=also)
+    try:
+        if await wiring.log.commit(step) and not after.live:
+            await wiring.bodies.drop_cold(message.id)
+    except ConflictError:
+        return False
+    return True

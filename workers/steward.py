@@ -14,12 +14,12 @@ import structlog
 from pipeline import bounces, keys, steering
 from pipeline.bodies import Buffer
 from pipeline.directory import Domain
-from pipeline.faults import ConflictError, CorruptError, NotFoundError, StoreError
+from pipeline.faults import CorruptError, NotFoundError, StoreError
 from pipeline.rerouting import follow, ways
 from pipeline.state import Message
-from pipeline.steps import MS, message_step
+from pipeline.steps import MS
 from pipeline.store import faults
-from workers.reports import promise, within_limits
+from workers.reports import conclude
 from workers.steering import retry_server
 from workers.wiring import Wiring
 
@@ -117,15 +117,7 @@ class Steward:
         )
         if not events:
             return False
-        events = await within_limits(self._wiring, message, events)
-        also = promise(self._wiring, message, events, content, tried=route.at)
-        step, after = message_step(message, events, now=now, also=also)
-        try:
-            if await self._wiring.log.commit(step) and not after.live:
-                await self._wiring.bodies.drop_cold(message_id)
-        except ConflictError:
-            return False
-        return True
+        return await conclude(self._wiring, message, events, content, tried=route.at)
 
     async def _content(self, message: Message) -> Buffer:
         """The message, for its header, where it is to be returned."""
