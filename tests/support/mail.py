@@ -20,7 +20,7 @@ NOW = 1_795_428_000_000_000_000
 """Monday, 23 November 2026, 10:00 UTC, in ns."""
 OURS = "mx.gatepost.example"
 EICAR = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD" + b"-ANTIVIRUS-TEST-FILE!$H+H*"
-GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEM*GTUBE-STANDARD" + b"-ANTI-UBE-TEST-EMAIL*C.34X"
+GTUBE = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD" + b"-ANTI-UBE-TEST-EMAIL*C.34X"
 PROGRAM = b"MZ\x90\x00\x03" + bytes(55) + b"\x80\x00\x00\x00" + bytes(64) + b"PE\x00\x00"
 HEAD = (
     b"From: Some One <some.one@a.example>\r\nTo: x@example.test\r\nSubject: hello\r\n"

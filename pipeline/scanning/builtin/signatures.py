@@ -14,7 +14,7 @@ from pipeline.scanning.engine import Mail
 
 # In pieces, so that no scanner stops this file.
 _EICAR: Final = rb"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD" + b"-ANTIVIRUS-TEST-FILE!$H+H*"
-_GTUBE: Final = b"XJS*C4JDBQADN1.NSBN3*2IDNEM*GTUBE-STANDARD" + b"-ANTI-UBE-TEST-EMAIL*C.34X"
+_GTUBE: Final = b"XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD" + b"-ANTI-UBE-TEST-EMAIL*C.34X"
 _CHUNK: Final = 256 << 10
 
 EICAR: Final = Finding(name="EICAR", score=100.0, text="EICAR antivirus test file", kind="virus")
