@@ -158,6 +158,9 @@ def _hold(screen: Screen, domain: DomainQueue, now: int) -> None:
     if hold is not None:
         screen.say()
         screen.say((clean(domain.domain), "bold"), f": {_kept(hold, now)}")
+        if hold.probed:
+            screen.say("  One message is tried each interval, and the first that is taken lets the rest flow.")
+            screen.say("  What is wrong there, and how to mend it: gatepost failures ", (clean(domain.domain), "bold"))
         screen.say("  Let its mail flow again: gatepost domain resume ", (clean(domain.domain), "bold"))
     if domain.held:
         screen.say()
