@@ -58,7 +58,21 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     score: float = 0.0
     text: str = ""
     kind: str = "spam"
-    """What a high score of this kind makes of the message: spam, phishing, virus, content, spoof."""
+    """What a high score of this kind makes of the message: bulk, spam, phishing, virus, content, spoof."""
+    engine: str = ""
+    """Which engine says so; empty: the one that is built in."""
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What policy made of the findings for some of the recipients, and why."""
+
+    recipients: tuple[str, ...]
+    action: str
+    """deliver, tag, quarantine, discard."""
+    verdict: str = ""
+    """As of `scanned`; their own settings may see it differently."""
+    why: tuple[str, ...] = ()
+    """In words, in the order in which it was decided: the rule, the threshold, where each was set."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,7 +131,7 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
 
 class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
     verdict: str
-    """clean, spam, phishing, virus, content, spoof."""
+    """clean, bulk, spam, phishing, virus, content, spoof."""
     score: float
     findings: tuple[Finding, ...] = ()
     subject: str = ""
@@ -128,6 +142,9 @@ class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
     auth: tuple[AuthResult, ...] = ()
     drop: tuple[tuple[int, int], ...] = ()
     """(start, end) of header fields that claim results in our name, in octets of the message: they are not forwarded."""
+    country: str = ""
+    """Where the client's address is registered (ISO 3166-1 alpha-2); empty when that is not known."""
+    decisions: tuple[Decision, ...] = ()
 
 
 class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):

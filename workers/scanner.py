@@ -102,6 +102,8 @@ class Scanner:
             now=wiring.clock(),
             seconds=self._seconds,
         )
+        mail.authentication = found
+        mail.domain = wiring.directory.home(message.domain)
         report = await run(self._engines, mail, wiring.settings.scan_budget)
         if found.flooded:
             report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import enum
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from pipeline.mime import transfer
@@ -73,8 +73,8 @@ class Part:
         self.depth = depth
         self.start = self.end = header.body
         self.container = False
-        self._types = index.get(b"content-type") or ()
-        self._dispositions = index.get(b"content-disposition") or ()
+        self._types: Sequence[bytes] = index.get(b"content-type") or ()
+        self._dispositions: Sequence[bytes] = index.get(b"content-disposition") or ()
         encodings = index.get(b"content-transfer-encoding") or ()
         self.content_type = _type_of(self._types[0], default) if self._types else default
         self.encoding = _encoding_of(encodings[0]) if encodings else "7bit"
@@ -106,6 +106,18 @@ class Part:
     @property
     def name(self) -> str:
         return self.names[0] if self.names else ""
+
+    @property
+    def charset(self) -> bytes:
+        """As the part names it; empty when it does not."""
+        if not self._types:
+            return b""
+        return next((one.octets.strip() for one in parameters(self._types[0]) if one.name == b"charset"), b"")
+
+    @property
+    def attached(self) -> bool:
+        """It is declared to be a file of its own, rather than something to be shown (RFC 2183 2.2)."""
+        return bool(self._dispositions) and self._dispositions[0].lstrip()[:10].lower() == b"attachment"
 
     @property
     def head(self) -> bytes:

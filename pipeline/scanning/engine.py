@@ -19,8 +19,11 @@ from typing import Final, NamedTuple, Protocol, cast
 import msgspec
 import structlog
 
+from pipeline.authentication.together import Authentication
+from pipeline.directory.model import Domain
 from pipeline.events import Finding
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
+from pipeline.scanning.reading import Reading, read
 from pipeline.state import Message
 from pipeline.units import SECOND, Duration
 
@@ -29,19 +32,31 @@ LARGE: Final = 256 << 10
 MAX_FINDINGS: Final = 100
 """Kept of one engine: findings are stored with the message and shown to people."""
 
+NOTHING_KNOWN: Final = Authentication()
+
 _log = structlog.get_logger(__name__)
 
 
 class Mail:
     """A message with its octets, and what is known of them: read once, when first asked for, and shared by all engines."""
 
-    __slots__ = ("_header", "_structure", "content", "message")
+    __slots__ = ("_header", "_reading", "_structure", "authentication", "content", "domain", "message")
 
-    def __init__(self, message: Message, content: Buffer) -> None:
+    def __init__(
+        self,
+        message: Message,
+        content: Buffer,
+        authentication: Authentication = NOTHING_KNOWN,
+        domain: Domain | None = None,
+    ) -> None:
+        """`authentication`: what is known of who sent it. `domain`: whom it is for, with what it takes from its parents."""
         self.message = message
         self.content = content
+        self.authentication = authentication
+        self.domain = domain
         self._header: Header | None = None
         self._structure: Structure | None = None
+        self._reading: Reading | None = None
 
     @property
     def header(self) -> Header:
@@ -54,6 +69,13 @@ class Mail:
         if self._structure is None:
             self._structure = walk(self.content, self.header)
         return self._structure
+
+    @property
+    def reading(self) -> Reading:
+        """The text, the links, the forms."""
+        if self._reading is None:
+            self._reading = read(self.parts)
+        return self._reading
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -1,0 +1,70 @@
+"""A message as its reader sees it."""
+
+from __future__ import annotations
+
+from pipeline.mime import Header, walk
+from pipeline.scanning.reading import Form, Link, Reading, read
+from tests.support.mail import HEAD, attachment, multipart, part
+
+
+def reading(content: bytes) -> Reading:
+    return read(walk(content, Header(content)).parts)
+
+
+def page(html: str) -> Reading:
+    return reading(HEAD + part("text/html; charset=utf-8", html.encode()))
+
+
+def test_what_is_seen_of_a_page_is_text_in_lines():
+    found = page(
+        "<title>no</title><style>p{}</style><p>Dear <b>Anna</b>,</p><div>all\n is well</div><script>alert(1)</script>"
+    )
+    assert found.text == "Dear Anna,\nall is well"
+    assert found.documents[0].scripts == ("alert(1)",)
+
+
+def test_hidden_text_is_kept_apart():
+    (document,) = page('<p>seen</p><p style="display: none">viagra</p><span style="font-size:0px">not</span>').documents
+    assert (document.text, document.hidden) == ("seen", "viagranot")
+
+
+def test_links_with_what_they_show():
+    found = page(
+        '<a href=" https://a.example/x ">https://bank.example</a> <a href="https://b.example"><img src="//c/d.gif"></a>'
+    )
+    assert found.links == (Link("https://a.example/x", "https://bank.example"), Link("https://b.example", ""))
+    assert found.documents[0].images == ("//c/d.gif",)
+
+
+def test_addresses_in_plain_text_are_links():
+    found = reading(HEAD + part("text/plain", b"See https://a.example/x?y=1, or (www.b.example)."))
+    assert found.links == (Link("https://a.example/x?y=1", ""), Link("www.b.example", ""))
+
+
+def test_forms_with_their_fields():
+    (document,) = page(
+        '<form action="https://e.example/"><input name=User><input type=password name=p></form>'
+    ).documents
+    assert document.forms == (Form("https://e.example/", ("text:user", "password:p")),)
+    assert document.forms[0].password
+
+
+def test_an_attached_page_is_no_part_of_the_text():
+    found = reading(
+        HEAD
+        + multipart(
+            [part("text/plain", b"hello"), attachment(b"<html><body>Sign in<form></form></body></html>", "a.html")]
+        )
+    )
+    assert [(one.attached, one.is_html) for one in found.documents] == [(False, False), (True, True)]
+    assert found.text == "hello"
+
+
+def test_a_page_nested_without_end_is_read_all_the_same():
+    found = page("<div>" * 5000 + "deep" + "</div>" * 5000)
+    assert "deep" in found.text
+
+
+def test_charsets_are_respected_and_unknown_ones_do_no_harm():
+    assert reading(HEAD + part("text/plain; charset=koi8-r", "привет".encode("koi8-r"))).text == "привет"
+    assert reading(HEAD + part("text/plain; charset=zlib_codec", b"plain")).text == "plain"
