@@ -23,7 +23,7 @@ class BuiltIn:
     def __init__(self, settings: Settings, hostname: str = "") -> None:
         self._tests = (
             signatures,
-            Attachments(settings.blocked_extensions).look,
+            Attachments(settings).look,
             Headers(hostname or settings.hostname or socket.gethostname()).look,
         )
 
