@@ -11,10 +11,10 @@ from typing import Final
 
 import msgspec
 
-from pipeline import decide, delays, keys
+from pipeline import country, decide, delays, keys
 from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
-from pipeline.events import Scanned
+from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
@@ -37,6 +37,7 @@ class Scanner:
         self._wiring = wiring
         self._engines = engines
         self._names = names
+        self._countries = country.in_force(wiring.settings.country_table)
 
     async def handle(self, entries: Sequence[Entry]) -> Mapping[str, Exception]:
         """Scan a batch; what is ready at the same time is committed together."""
@@ -104,12 +105,16 @@ class Scanner:
             took=verdict.took,
             auth=mail.authentication.results,
             drop=mail.authentication.drop,
+            country=self._country(mail.message.client),
         )
         retention = int(self._wiring.settings.quarantine_retention)
         warn_at = delays.warn_at(message, self._wiring.settings)
         events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
+
+    def _country(self, client: Client | None) -> str:
+        return self._countries.of(client.address) if client is not None and client.address else ""
 
     async def _acknowledge(self, entry: Entry) -> None:
         with faults():
