@@ -19,6 +19,7 @@ from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
 from pipeline.scanning.builtin.engine import BuiltIn
+from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
 from pipeline.scanning.relays import true_client
 from pipeline.settings import Settings
@@ -39,8 +40,11 @@ def resolver(settings: Settings) -> Resolver:
 
 def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
     """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
-    del names  # for the engines that ask the DNS
-    return [BuiltIn(wiring.settings, wiring.hostname)]
+    settings = wiring.settings
+    looking: list[Engine | LocalEngine] = [BuiltIn(settings, wiring.hostname)]
+    if settings.address_lists or settings.domain_lists:
+        looking.append(DnsLists(settings, names))
+    return looking
 
 
 def _networks(domain: Domain | None) -> tuple[Network, ...]:
