@@ -18,11 +18,13 @@ from pipeline.events import Finding, Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.resolver import Resolver
 from pipeline.scanning import policy
+from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
+from projections.readers.classifier import StoredCounts
 from workers.consume import Consumer, Entry, streams
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -141,8 +143,13 @@ class Scanner:
             await pipe.execute()
 
 
+def classifier(wiring: Wiring) -> Classifier:
+    counts = StoredCounts(wiring.store.redis, wiring.store.partitions, wiring.settings.learning_minimum)
+    return Classifier(counts, wiring.settings.spam_threshold)
+
+
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    engines = [BuiltIn(wiring.settings, wiring.hostname)]
+    engines: list[Engine | LocalEngine] = [BuiltIn(wiring.settings, wiring.hostname), classifier(wiring)]
     scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
