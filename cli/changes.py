@@ -43,6 +43,7 @@ SAID: Final = {
     "language": "language",
     "contact": "contact",
     "contact_outside": "contact outside",
+    "protected_names": "protected names",
 }
 """The fields of a domain that are told, in order."""
 

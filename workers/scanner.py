@@ -20,6 +20,7 @@ from pipeline.resolver import Resolver
 from pipeline.scanning import policy
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
+from pipeline.scanning.people import People
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
@@ -142,7 +143,7 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    engines = [BuiltIn(wiring.settings, wiring.hostname)]
+    engines: list[Engine | LocalEngine] = [BuiltIn(wiring.settings, wiring.hostname), People(wiring.directory.rows)]
     scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)

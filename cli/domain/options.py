@@ -54,6 +54,12 @@ class DomainOptions:
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    protect_name: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Name of one of its people in which nobody from outside may write; repeat it for more, all of them each time. `none`: nobody."
+        ),
+    ] = ()
     way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
@@ -79,7 +85,12 @@ class DomainOptions:
             fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._durations()
+        return fields | self._names() | self._durations()
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        if not self.protect_name:
+            return {}
+        return {"protected_names": () if self.protect_name == (NONE,) else self.protect_name}
 
     def _durations(self) -> dict[str, int]:
         names = [name for name in ("retry_interval", "queue_lifetime") if getattr(self, name)]
@@ -161,4 +172,5 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "language": domain.language,
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
+        "protected_names": list(domain.protected_names),
     }

@@ -17,6 +17,8 @@ DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
+PROTECTED: Final = 200
+LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
 
 
@@ -68,6 +70,7 @@ def _check_values(domain: Domain) -> None:
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
     _check_times(domain)
+    _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
         try:
             parse(contact)
@@ -78,6 +81,19 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_names(domain: Domain) -> None:
+    if len(domain.protected_names) > PROTECTED:
+        raise ConfigurationError(f"more than {PROTECTED} protected names")
+    for name in domain.protected_names:
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ConfigurationError("a protected name is too long, or has a character that cannot be shown")
+        if len(name.split()) < 2:
+            raise ConfigurationError(
+                f"{name!a} is not a whole name",
+                remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
+            )
 
 
 def _check_options(domain: Domain) -> None:
