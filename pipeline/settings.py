@@ -337,6 +337,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    brands: Annotated[
+        str,
+        _doc(
+            "A table of brands of your own, in place of the one that comes with Gatepost: see docs/phishing.md. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)

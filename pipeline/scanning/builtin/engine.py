@@ -9,6 +9,7 @@ from typing import Final
 from pipeline.events import Finding
 from pipeline.scanning.builtin.attachments import Attachments
 from pipeline.scanning.builtin.headers import Headers
+from pipeline.scanning.builtin.phishing import Phishing
 from pipeline.scanning.builtin.signatures import signatures
 from pipeline.scanning.engine import Mail
 from pipeline.settings import Settings
@@ -25,6 +26,7 @@ class BuiltIn:
             signatures,
             Attachments(settings.blocked_extensions).look,
             Headers(hostname or settings.hostname or socket.gethostname()).look,
+            Phishing(settings.brands).look,
         )
 
     def look(self, mail: Mail) -> Sequence[Finding]:
