@@ -31,7 +31,7 @@ MAX_RECEIVED: Final = 20
 """Fields whose dates are compared."""
 
 PROVIDERS: Final = frozenset({
-    "aol.com", "gmail.com", "gmx.de", "gmx.net", "google.com", "hotmail.com", "icloud.com", "live.com", "mail.ru", "msn.com",
+    "aol.com", "gmail.com", "gmx.de", "gmx.net", "google.com", "hotmail.com", "live.com", "mail.ru", "msn.com",
     "outlook.com", "proton.me", "t-online.de", "web.de", "yahoo.com", "yandex.ru",
 })  # fmt: skip
 """Whose names strangers like to say; their own servers have names below them, confirmed by the DNS."""
