@@ -63,7 +63,8 @@ _COMMENT: Final = re.compile(rb"\([^()]*+\)|\"[^\"]*+\"")
 class Authenticity:
     def __init__(self, sealers: Sequence[str]) -> None:
         """`sealers`: domains whose word about what they forwarded is taken (ARC)."""
-        self._sealers = frozenset(sealers)
+        # Asked here, so that no message waits while the list of public suffixes is read.
+        self._sealers = frozenset(map(organization, sealers))
 
     def look(self, mail: Mail) -> list[Finding]:
         found = mail.authentication

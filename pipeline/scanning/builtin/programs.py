@@ -13,6 +13,7 @@ from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.organization import organization
 
 FORGED: Final = 1.5
 _UUID: Final = rb"<[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}@"
@@ -39,11 +40,26 @@ PROGRAMS: Final = (
 )  # fmt: skip
 
 _GMAIL: Final = re.compile(rb"<(?:CA[\w+=.-]{20,100}|[0-9a-f]{20,60})@mail\.gmail\.com>", re.IGNORECASE)
+_RIGHT: Final = re.compile(rb"@([^<>@\s]++)>")
 _GMAIL_FORGED: Final = Finding(
     name="PROGRAM_FORGED", score=FORGED, text="a Message-ID as if from Gmail, in a form that Gmail does not write"
 )
 _PRIORITY: Final = Finding(
     name="PRIORITY_ALONE", score=0.8, text="X-MSMail-Priority without the fields that Outlook writes beside it"
+)
+
+
+_PROVIDERS: Final = (
+    frozenset({"gmail.com", "googlemail.com", "google.com"}),
+    frozenset({"exchangelabs.com", "hotmail.com", "live.com", "msn.com", "outlook.com", "phx.gbl"}),
+    frozenset({"aol.com", "yahoo.com", "ymail.com"}),
+    frozenset({"gmx.de", "gmx.net", "web.de"}),
+)
+"""Big providers, each with the names that stand in Message-IDs of its own."""
+_ANOTHERS: Final = Finding(
+    name="PROVIDER_ID",
+    score=1.0,
+    text="From is at a big provider, the Message-ID is not, and nothing proves that it is from there",
 )
 
 
@@ -63,7 +79,20 @@ def programs(mail: Mail) -> list[Finding]:
         found.append(_GMAIL_FORGED)
     if b"x-msmail-priority" in index and b"x-mimeole" not in index and b"thread-index" not in index and not found:
         found.append(_PRIORITY)
+    if _is_anothers(mail):
+        found.append(_ANOTHERS)
     return found
+
+
+def _is_anothers(mail: Mail) -> bool:
+    authors = mail.header.authors
+    own = authors[0].address.rpartition("@")[2].lower() if authors else ""
+    group = next((group for group in _PROVIDERS if own in group), None)
+    dmarc = mail.authentication.dmarc
+    if group is None or (dmarc is not None and dmarc.result in ("pass", "temperror")):
+        return False
+    match = _RIGHT.search(mail.header.value(b"message-id")[:1000])
+    return match is not None and organization(match[1].decode("ascii", "replace")) not in group
 
 
 def _habits(program: Program, header: Header, message_id: bytes) -> list[Finding]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.authentication.dmarc import Result as DmarcResult
+from pipeline.authentication.together import Authentication
 from pipeline.scanning.builtin.bulk import bulk
 from pipeline.scanning.builtin.programs import programs
 from pipeline.scanning.engine import Mail
@@ -54,6 +56,26 @@ def test_the_programs_themselves_are_believed(lines):
 
 def test_a_priority_as_outlook_writes_it_and_nothing_else_of_outlooks_is_odd():
     assert [finding.name for finding in programs(mail("X-MSMail-Priority: High"))] == ["PRIORITY_ALONE"]
+
+
+@pytest.mark.parametrize(
+    ("author", "right", "dmarc", "found"),
+    [
+        ("a@hotmail.com", "evil.example", "", ["PROVIDER_ID"]),
+        ("a@Yahoo.com", "evil.example", "fail", ["PROVIDER_ID"]),
+        ("a@hotmail.com", "evil.example", "pass", []),
+        ("a@hotmail.com", "evil.example", "temperror", []),
+        ("a@hotmail.com", "AM0PR01.eurprd01.prod.outlook.com", "", []),
+        ("a@aol.com", "mail.yahoo.com", "", []),
+        ("a@b.example", "evil.example", "", []),
+    ],
+)
+def test_a_message_id_of_somebody_elses_under_a_big_providers_name_is_odd_unless_it_is_proved(
+    author, right, dmarc, found
+):
+    known = Authentication(dmarc=DmarcResult(dmarc)) if dmarc else Authentication()
+    content = f"From: {author}\r\nMessage-ID: <1@{right}>\r\n\r\nx\r\n".encode()
+    assert [finding.name for finding in programs(Mail(message(), content, known))] == found
 
 
 @pytest.mark.parametrize(
