@@ -232,6 +232,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Servers that hand us the mail of others, such as a provider's filter in front of us: the client that is looked into is the one that their Received field names. A domain may have more of its own. See docs/lists.md."
         ),
     ] = ()
+    trusted_sealers: Annotated[
+        tuple[str, ...],
+        _doc(
+            "Domains whose word is taken that a message was proved before they forwarded it (ARC, RFC 8617). Then it does not count as forged because forwarding broke the proof."
+        ),
+    ] = ("fastmail.com", "google.com", "messagingengine.com", "microsoft.com")
     country_table: Annotated[
         str,
         _doc(
