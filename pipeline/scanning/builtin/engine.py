@@ -30,7 +30,7 @@ class BuiltIn:
         name = hostname or settings.hostname or socket.gethostname()
         self._tests = (
             signatures,
-            Attachments(settings.blocked_extensions).look,
+            Attachments(settings).look,
             Headers(name).look,
             fields,
             programs,
