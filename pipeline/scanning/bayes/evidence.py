@@ -27,7 +27,7 @@ UNSURE: Final = 1.0
 KNOWN: Final = 4.0
 """Evidence from which on a message teaches nothing new. Who teaches many does well to leave those out: the words of what is easy to
 tell would drown those of what is hard."""
-FEW: Final = 10
+FEW: Final = 50
 """Messages of either kind below which all teach something."""
 GRADES: Final = ((-4.0, -0.3), (-1.0, -0.1), (1.0, 0.2), (2.0, 0.6), (3.0, 0.8), (4.5, 0.96), (5.5, 1.0))
 """Evidence -> part of the spam threshold; between them in proportion."""
