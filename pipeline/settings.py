@@ -12,6 +12,7 @@ from typing import Annotated, Final
 
 import msgspec
 
+from pipeline.dnslist import DnsList
 from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddress
 
 
@@ -181,6 +182,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         2 * SECOND
     )
     spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    learning_minimum: Annotated[
+        int,
+        _doc(
+            "Messages of either kind, spam and other mail, that the classifier has to have learnt before it says anything: for all domains and for the message's own together."
+        ),
+    ] = 50
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)
@@ -206,6 +213,35 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Documents with macros: pass, score, auto (quarantine those whose macros run when the document is opened, score the others), block."
         ),
     ] = "auto"
+
+    trusted_relays: Annotated[
+        tuple[Network, ...],
+        _doc(
+            "Servers that hand us the mail of others, such as a provider's filter in front of us: the client that is looked into is the one that their Received field names. A domain may have more of its own. See docs/lists.md."
+        ),
+    ] = ()
+    trusted_sealers: Annotated[
+        tuple[str, ...],
+        _doc(
+            "Domains whose word is taken that a message was proved before they forwarded it (ARC, RFC 8617). Then it does not count as forged because forwarding broke the proof."
+        ),
+    ] = ("fastmail.com", "google.com", "messagingengine.com", "microsoft.com")
+    country_table: Annotated[
+        str,
+        _doc(
+            "A MaxMind DB of countries of your own, in place of the one that comes with Gatepost. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+    address_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc(
+            "DNS lists that are asked about the client's address, each with the answers that count and their scores: zen.example=127.0.0.2:3,127.0.0.4-127.0.0.7:3. Negative scores are for lists of good senders. None is asked unless it is named: see docs/lists.md."
+        ),
+    ] = ()
+    domain_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc("DNS lists that are asked about the domains of the sender and of links, written in the same way."),
+    ] = ()
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
     watch_interval: Annotated[
@@ -295,6 +331,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    brands: Annotated[
+        str,
+        _doc(
+            "A table of brands of your own, in place of the one that comes with Gatepost: see docs/phishing.md. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)
@@ -316,6 +359,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for group in self.blocked_types:
             _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
+        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import zoneinfo
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -17,6 +18,9 @@ DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
+MAX_RELAYS: Final = 100
+PROTECTED: Final = 200
+LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
 
 
@@ -64,10 +68,12 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_relays(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
     _check_times(domain)
+    _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
         try:
             parse(contact)
@@ -78,6 +84,31 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_relays(domain: Domain) -> None:
+    if len(domain.trusted_relays) > MAX_RELAYS:
+        raise ConfigurationError(f"{len(domain.trusted_relays)} trusted relays; there may be {MAX_RELAYS}")
+    for text in domain.trusted_relays:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"trusted relay {text!a}: {error}", remedy="Write an address or a network, such as 192.0.2.0/24."
+            ) from None
+
+
+def _check_names(domain: Domain) -> None:
+    if len(domain.protected_names) > PROTECTED:
+        raise ConfigurationError(f"more than {PROTECTED} protected names")
+    for name in domain.protected_names:
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ConfigurationError("a protected name is too long, or has a character that cannot be shown")
+        if len(name.split()) < 2:
+            raise ConfigurationError(
+                f"{name!a} is not a whole name",
+                remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
+            )
 
 
 def _check_options(domain: Domain) -> None:
