@@ -278,6 +278,27 @@ def tnef(*files: tuple[str, bytes]) -> bytes:
     return out
 
 
+def zeros(mebibytes: int) -> bytes:
+    """So many MiB of nothing, as raw deflate: one packed MiB, over and over."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * mebibytes + packer.flush()
+
+
+def zipped_zeros(mebibytes: int) -> bytes:
+    packed, size = zeros(mebibytes), mebibytes << 20
+    fixed = struct.pack("<HHHIIIHH", 8, 0, 0, 0, len(packed), size, 5, 0)
+    local = b"PK\x03\x04\x14\0\0\0" + fixed + b"zeros" + packed
+    entry = b"PK\x01\x02\x14\0\x14\0\0\0" + fixed + struct.pack("<HHHII", 0, 0, 0, 0, 0) + b"zeros"
+    return local + entry + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
+
+
+def gzipped_zeros(mebibytes: int) -> bytes:
+    return (
+        b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + zeros(mebibytes) + bytes(4) + struct.pack("<I", mebibytes << 20 & 0xFFFFFFFF)
+    )
+
+
 def overlapping(files: int = 250, size: int = 1 << 20) -> bytes:
     """Fifield's bomb (2019): many entries of the directory, and one packed file for all of them."""
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)

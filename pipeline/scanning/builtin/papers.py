@@ -187,13 +187,14 @@ _LEAVES: Final = re.compile(
 )
 
 
-def svg(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
+def svg(_: Inspector, octets: Octets, label: str, depth: int) -> Iterator[Finding]:
     data = octets.read(0, _MAX_SVG)
     if not _ACTIVE.search(data):
         return
     if _LEAVES.search(data):
-        yield blocked("SVG_SCRIPT", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
-    else:
+        yield blocked("SVG_LEAVES", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
+    elif depth:
+        # One that is attached as it is was read as a page, and is among what pretends.
         yield Finding(name="SVG_SCRIPT", score=2.0, text=f"{label} is a drawing with a script")
 
 

@@ -5,23 +5,27 @@ from __future__ import annotations
 import bz2
 import functools
 import gzip
+import inspect
 import lzma
+import re
 import tarfile
 import zipfile
+from pathlib import Path
 
 import msgspec
 import olefile
 import pytest
 
 from pipeline.events import Finding
-from pipeline.scanning.builtin import BuiltIn
+from pipeline.scanning.builtin import inspection, office, papers
+from pipeline.scanning.builtin import names as names_module
+from pipeline.scanning.builtin.attachments import Attachments
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.files.kinds import kind_of, program_text
 from tests.support import files
 from tests.support.mail import (
     EICAR,
     HEAD,
-    OURS,
     PROGRAM,
     SETTINGS,
     attachment,
@@ -38,7 +42,7 @@ NOTHING = msgspec.structs.replace(SETTINGS, blocked_extensions=(), blocked_types
 
 def findings(data: bytes, name: str = "a.dat", settings=SETTINGS, text: bytes = b"hello") -> list[Finding]:
     content = HEAD + multipart([part("text/plain", text), attachment(data, name)])
-    return list(BuiltIn(settings, OURS).look(Mail(message(), content)))
+    return Attachments(settings).look(Mail(message(), content))
 
 
 def names(data: bytes, name: str = "a.dat", settings=SETTINGS, text: bytes = b"hello") -> list[str]:
@@ -252,16 +256,16 @@ def forty_two(levels: int, breadth: int = 16) -> bytes:
 
 
 BOMBS = {
-    "a zip of nothing": (lambda: files.zipped({"zeros": bytes(300 << 20)}), "ARCHIVE_BOMB"),
+    "a zip of nothing": (lambda: files.zipped_zeros(300), "ARCHIVE_BOMB"),
     "files that share their octets": (files.overlapping, "ARCHIVE_BOMB"),
     "thousands that share their octets": (lambda: files.overlapping(15_000), "ARCHIVE_BOMB"),
     "one like 42.zip": (lambda: forty_two(6, 3), "ARCHIVE_DEEP"),
-    "a gzip of nothing": (lambda: gzipped(bytes(300 << 20)), "ARCHIVE_BOMB"),
-    "a gzip that lies about its size": (lambda: gzipped(bytes(60 << 20))[:-4] + b"\0\0\0\0", "ARCHIVE_BOMB"),
-    "a bzip2 of nothing": (lambda: bz2.compress(bytes(60 << 20)), "ARCHIVE_BOMB"),
-    "an xz of nothing": (lambda: lzma.compress(bytes(60 << 20)), "ARCHIVE_BOMB"),
-    "a tar.gz of nothing": (lambda: files.tarred({"zeros": bytes(60 << 20)}, "w:gz"), "ARCHIVE_BOMB"),
-    "a gzip in a zip": (lambda: files.zipped({"a.gz": gzipped(bytes(60 << 20))}), "ARCHIVE_BOMB"),
+    "a gzip of nothing": (lambda: files.gzipped_zeros(300), "ARCHIVE_BOMB"),
+    "a gzip that lies about its size": (lambda: files.gzipped_zeros(60)[:-4] + b"\0\0\0\0", "ARCHIVE_BOMB"),
+    "a bzip2 of nothing": (lambda: bz2.compress(bytes(30 << 20)), "ARCHIVE_BOMB"),
+    "an xz of nothing": (lambda: lzma.compress(bytes(30 << 20)), "ARCHIVE_BOMB"),
+    "a tar.gz of nothing": (lambda: files.tarred({"zeros": bytes(30 << 20)}, "w:gz"), "ARCHIVE_BOMB"),
+    "a gzip in a zip": (lambda: files.zipped({"a.gz": files.gzipped_zeros(60)}), "ARCHIVE_BOMB"),
     "a tar of many": (lambda: files.tarred({f"{number}.txt": b"" for number in range(21_000)}), "ARCHIVE_CUT"),
     "a 7z that says so": (lambda: files.sevenzip("a.txt", size=1 << 40), "ARCHIVE_BOMB"),
     "a rar that says so": (lambda: files.rar4("a.txt", unpacked=0xFFFF_FFFF), "ARCHIVE_BOMB"),
@@ -421,16 +425,22 @@ def test_an_honest_onenote_section_passes():
 
 
 @pytest.mark.parametrize(
-    ("data", "score"),
+    "data",
     [
-        (b"<svg><script>window.location.href='https://evil.example'</script></svg>", 10),
-        (b"<?xml version='1.0'?><svg onload=\"eval(atob('x'))\"></svg>", 10),
-        (b"<svg><foreignObject><iframe src='https://evil.example'/></foreignObject></svg>", 10),
-        (b"<svg><script>function zoom() { location.search; }</script></svg>", 2),
+        b"<svg><script>window.location.href='https://evil.example'</script></svg>",
+        b"<?xml version='1.0'?><svg onload=\"eval(atob('x'))\"></svg>",
+        b"<svg><foreignObject><iframe src='https://evil.example'/></foreignObject></svg>",
     ],
 )
-def test_drawings_with_scripts(data, score):
-    assert only(data, "a.svg").score == score
+def test_drawings_that_lead_elsewhere_are_blocked(data):
+    assert only(data, "a.svg").score == 10
+    assert only(files.zipped({"a.svg": data}), "a.zip").score == 10
+
+
+def test_a_drawing_with_a_harmless_script_is_scored():
+    data = b"<svg><script>function zoom() { location.search; }</script></svg>"
+    assert only(files.zipped({"a.svg": data}), "a.zip").score == 2
+    assert names(data, "a.svg") == []  # the tests of what pretends have a word for it
 
 
 def test_honest_drawings_pass():
@@ -482,3 +492,11 @@ def test_kinds_need_only_octets():
     for start in range(256):
         for second in range(256):
             kind_of(bytes((start, second)))
+
+
+def test_every_finding_is_explained_on_the_page_of_attachments():
+    modules = (inspection, names_module, office, papers)
+    named = {name for one in modules for name in re.findall(r"\"([A-Z]+_[A-Z_]+)\"", inspect.getsource(one))}
+    page = (Path(__file__).parents[3] / "docs" / "attachments.md").read_text()
+    assert len(named) > 20
+    assert [name for name in named if f"`{name}`" not in page] == []
