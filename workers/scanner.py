@@ -16,14 +16,18 @@ from pipeline.authentication.together import Authentication, Lookups, authentica
 from pipeline.bodies import Buffer
 from pipeline.events import Finding, Scanned
 from pipeline.faults import ConflictError, CorruptError
+from pipeline.pause import end
+from pipeline.rescan import waiting_step
 from pipeline.resolver import Resolver
-from pipeline.scanning import policy
+from pipeline.scanning import missing, outside, policy
 from pipeline.scanning.builtin.engine import BuiltIn
-from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
+from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
+from pipeline.scanning.guard import Guard, Timed, room
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, streams
+from workers.engines import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
 
@@ -41,6 +45,7 @@ class Scanner:
     def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine], names: Lookups) -> None:
         self._wiring = wiring
         self._engines = engines
+        self._guards = [engine for engine in engines if isinstance(engine, Guard)]
         self._names = names
         self._seconds = wiring.settings.scan_budget.seconds
 
@@ -87,6 +92,8 @@ class Scanner:
             raise CorruptError(f"the head cannot be read: {error}") from None
         if message.stage is not Stage.RECEIVED:
             return None
+        if (step := self._waits_on(message, entry)) is not None:
+            return step
         content = hot if hot is not None else self._wiring.bodies.cold.get(message.id)
         return await self._judge(message, content, entry)
 
@@ -104,15 +111,59 @@ class Scanner:
         )
         mail.authentication = found
         mail.domain = wiring.directory.home(message.domain)
-        report = await run(self._engines, mail, wiring.settings.scan_budget)
+        async with room(self._guards):
+            report = await run(self._engines, mail, wiring.settings.scan_budget)
         if found.flooded:
             report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
-        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
+        verdict = policy.judge(report, message, wiring.settings)
+        return self._unseen(message, mail, report, verdict, entry) or self._decided(
+            message, mail, found, verdict, entry, report.missing
+        )
+
+    def _waits_on(self, message: Message, entry: Entry) -> Step | None:
+        """The step of a message that waits for an engine that is not asked just now: nothing else has to be looked at."""
+        settings, now = self._wiring.settings, self._wiring.clock()
+        rule = missing.policy_of(settings, self._wiring.directory.home(message.domain))
+        if not message.waits_since or rule != missing.WAIT or now >= message.waits_since + settings.engines_wait:
+            return None
+        if all(guard.tally.may_ask(now) for guard in self._guards):
+            return None
+        return self._wait(message, (), entry, now)
+
+    def _wait(self, message: Message, unseen: Sequence[str], entry: Entry, now: int) -> Step:
+        settings = self._wiring.settings
+        until = (message.waits_since or now) + settings.engines_wait
+        events = missing.postponed(message, unseen, now=now, until=until) if unseen else ()
+        done = acknowledged(entry.stream, keys.SCANNERS, entry.id)
+        return waiting_step(message, events, now=now, again=min(now + settings.engines_retry, until), also=done)
+
+    def _unseen(
+        self, message: Message, mail: Mail, report: Report, verdict: policy.Verdict, entry: Entry
+    ) -> Step | None:
+        """The step with which a message begins or goes on to wait for an engine; None when it does not."""
+        now = self._wiring.clock()
+        if self._fate(message, mail, report.missing, verdict, now) != missing.WAIT:
+            return None
+        return self._wait(message, report.missing, entry, now)
+
+    def _fate(self, message: Message, mail: Mail, unseen: Sequence[str], verdict: policy.Verdict, now: int) -> str:
+        settings = self._wiring.settings
+        rule = missing.policy_of(settings, mail.domain)
+        return missing.fate(unseen, rule, message, verdict.quarantine, now=now, wait=int(settings.engines_wait))
 
     def _decided(
-        self, message: Message, mail: Mail, found: Authentication, verdict: policy.Verdict, entry: Entry
+        self,
+        message: Message,
+        mail: Mail,
+        found: Authentication,
+        verdict: policy.Verdict,
+        entry: Entry,
+        unseen: tuple[str, ...] = (),
     ) -> Step:
         now = self._wiring.clock()
+        kept = verdict.quarantine
+        if self._fate(message, mail, unseen, verdict, now) == missing.QUARANTINE:
+            kept = missing.kept_back(message, kept, unseen, now=now)
         scanned = Scanned(
             at=now,
             domain=message.domain,
@@ -126,10 +177,11 @@ class Scanner:
             took=verdict.took,
             auth=found.results,
             drop=found.drop,
+            missing=unseen,
         )
         retention = int(self._wiring.settings.quarantine_retention)
         warn_at = delays.warn_at(message, self._wiring.settings)
-        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
+        events = decide.judged(message, scanned, kept, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 
@@ -142,8 +194,15 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    engines = [BuiltIn(wiring.settings, wiring.hostname)]
+    guards = outside.guards(wiring.settings, wiring.hostname, wiring.clock)
+    engines: list[Timed | Guard] = [Timed(BuiltIn(wiring.settings, wiring.hostname)), *guards]
     scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
+    watch = asyncio.create_task(Watch(wiring, engines).run(stop))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
-    await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    try:
+        await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    finally:
+        await end([watch])
+        for guard in guards:
+            guard.close()

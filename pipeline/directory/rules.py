@@ -18,6 +18,7 @@ LONGEST: Final = 7 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
 SMTPUTF8: Final = ("", "yes", "no")
+ENGINES_MISSING: Final = ("", "pass", "wait", "quarantine")
 
 
 def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
@@ -64,6 +65,7 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_engines(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
@@ -77,6 +79,13 @@ def _check_values(domain: Domain) -> None:
         raise ConfigurationError(
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
+        )
+
+
+def _check_engines(domain: Domain) -> None:
+    if domain.engines_missing not in ENGINES_MISSING:
+        raise ConfigurationError(
+            f"engines_missing is {domain.engines_missing!a}", remedy="Say pass, wait, quarantine, or nothing."
         )
 
 
