@@ -39,6 +39,12 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     examples: tuple[Message, ...] = ()
     """Those that are scanned again first."""
 
+    @property
+    def engines(self) -> str:
+        """What they wait for, in words."""
+        found = dict.fromkeys(one for message in self.examples if message.waits_since for one in message.missing)
+        return "; ".join(found) or "an engine"
+
 
 class Rescans:
     def __init__(self, store: Store) -> None:
