@@ -20,6 +20,7 @@ from pipeline.events import (
     Failed,
     Held,
     Learned,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -100,7 +101,7 @@ def describe(event: AnyEvent) -> Told:
     match event:
         case Received():
             return _received(event)
-        case Scanned():
+        case Scanned() | Postponed():
             return _scanned(event)
         case Quarantined():
             return Told(
@@ -153,7 +154,10 @@ def _received(event: Received) -> Told:
     return Told("received", STRONG, text, tuple(more))
 
 
-def _scanned(event: Scanned) -> Told:
+def _scanned(event: Scanned | Postponed) -> Told:
+    if isinstance(event, Postponed):
+        until = f"it is scanned again and again until {render.local(event.until)}, and then kept in quarantine"
+        return Told("waits", WARN, f"for {clean('; '.join(event.missing))}", (until,))
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
@@ -165,6 +169,8 @@ def _scanned(event: Scanned) -> Told:
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings
     ]
+    if event.missing:
+        more.append(f"not scanned by {clean('; '.join(event.missing))}")
     style = GOOD if event.verdict == "clean" else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))

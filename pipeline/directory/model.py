@@ -55,6 +55,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: Hold | None = None
     delimiter: str = ""
     """What separates a mailbox's name from a detail (`anna+shop`): such mail is accepted when `anna` is listed."""
+    engines_missing: str = ""
+    """What happens to mail that an engine outside did not look at: pass, wait, quarantine; empty: as the settings say."""
     greylist: bool = False
     smtputf8: str = ""
     """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
