@@ -168,7 +168,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(
         2 * SECOND
     )
-    spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    spam_threshold: Annotated[
+        float, _doc("Score from which a message is spam. A domain, and a person, may have another one.")
+    ] = 5.0
+    phishing_threshold: Annotated[
+        float,
+        _doc(
+            "Score from which a message is phishing, or has a forged sender: what the tests for these find has to come to it by itself."
+        ),
+    ] = 4.0
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)

@@ -14,6 +14,7 @@ import msgspec
 from pipeline import decide, delays, keys
 from pipeline.authentication.together import Authentication, Lookups, authenticate
 from pipeline.bodies import Buffer
+from pipeline.directory.policies import View
 from pipeline.events import Finding, Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.resolver import Resolver
@@ -107,7 +108,15 @@ class Scanner:
         report = await run(self._engines, mail, wiring.settings.scan_budget)
         if found.flooded:
             report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
-        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
+        views = await self._views(message, mail, "")
+        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings, views), entry)
+
+    async def _views(self, message: Message, mail: Mail, country: str) -> Mapping[str, View]:
+        """What holds for each recipient: their policy, and what lists say of this sender."""
+        sender = policy.sender_of(message, mail.header, mail.authentication, country)
+        name = mail.domain.name if mail.domain is not None else message.domain
+        recipients = [recipient.address for recipient in message.recipients]
+        return await self._wiring.policies.views(name, recipients, sender, self._wiring.clock())
 
     def _decided(
         self, message: Message, mail: Mail, found: Authentication, verdict: policy.Verdict, entry: Entry
@@ -126,10 +135,11 @@ class Scanner:
             took=verdict.took,
             auth=found.results,
             drop=found.drop,
+            decisions=verdict.decisions,
         )
         retention = int(self._wiring.settings.quarantine_retention)
         warn_at = delays.warn_at(message, self._wiring.settings)
-        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
+        events = decide.judged(message, scanned, verdict.actions, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 
