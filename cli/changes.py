@@ -46,6 +46,7 @@ SAID: Final = {
     "language": "language",
     "contact": "contact",
     "contact_outside": "contact outside",
+    "trusted_relays": "trusted relays",
 }
 """The fields of a domain that are told, in order."""
 

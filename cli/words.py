@@ -19,6 +19,7 @@ from pipeline.events import (
     Discarded,
     Failed,
     Held,
+    Learned,
     Quarantined,
     Queued,
     Received,
@@ -116,8 +117,8 @@ def describe(event: AnyEvent) -> Told:
             return _tried(event)
         case RouteDeferred() | RouteOpened() | Retried():
             return _route(event)
-        case Refused():
-            return _refused(event)
+        case Refused() | Learned():
+            return _refused(event) if isinstance(event, Refused) else _learned(event)
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
@@ -233,3 +234,10 @@ def _route(event: RouteDeferred | RouteOpened | Retried) -> Told:
     wait = render.relative(event.next_try, event.at)
     text = f"no server of {clean(event.domain)} can be used (try {event.tries}); next attempt {wait}, at {render.local(event.next_try)}"
     return Told("waits", WARN, text, quotes=tuple((place(attempt), attempt.reply) for attempt in event.attempts))
+
+
+def _learned(event: Learned) -> Told:
+    what = "spam" if event.spam else "no spam"
+    whose = f"for {clean(event.domain)}" if event.domain else "for all domains"
+    text = f"that it is {what}, {whose}, by {clean(event.by)} ({clean(event.how)})"
+    return Told("forgot" if event.undone else "learned", QUIET, text)

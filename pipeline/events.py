@@ -349,6 +349,24 @@ class Refused(Event, frozen=True, kw_only=True, tag="refused"):
     """What we did not say: why the client is suspicious."""
 
 
+class Learned(Event, frozen=True, kw_only=True, tag="learned"):
+    """Somebody said whether a message is spam, and the classifier counts its words accordingly; or takes that back.
+
+    `domain` is empty for what holds for all domains. The subject is an id of its own, the same for all that is said of one message.
+    """
+
+    spam: bool
+    tokens: bytes
+    """Keyed hashes of its words, five octets each: no text can be read from them."""
+    by: str
+    how: str = ""
+    """released, reported, taught, ..."""
+    message: str = ""
+    """Its id, where it came through this gateway."""
+    undone: bool = False
+    """What was learnt of it so is forgotten: the tokens are those of then."""
+
+
 class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):
     """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`.
 
@@ -505,11 +523,11 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | DirectoryEvent
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Learned | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Learned, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 

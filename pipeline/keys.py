@@ -26,13 +26,15 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
                                     tried before), open (1 after a success), full (1: all slots are in use), good (ms; when
                                     its server last took a message, to some seconds)
+    gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
+                                    (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
-    gp:{directory}:store   hash     format (of the data), partitions; written once
+    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
@@ -156,6 +158,10 @@ def slots(partition: int, domain: str) -> str:
 
 def route(partition: int, domain: str) -> str:
     return f"gp:{{{partition}}}:route:{domain}"
+
+
+def learned(partition: int, domain: str, digest: str) -> str:
+    return f"gp:{{{partition}}}:learned:{domain}:{digest}"
 
 
 def parked(partition: int) -> str:
