@@ -15,7 +15,7 @@ import msgspec
 from pipeline.authentication.together import Lookups, authenticate
 from pipeline.bodies import Buffer
 from pipeline.directory.model import Domain
-from pipeline.directory.policies import View
+from pipeline.directory.policies import Views
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
@@ -84,7 +84,7 @@ async def examine(
     return mail, report
 
 
-async def views_of(wiring: Wiring, mail: Mail, country: str) -> dict[str, View]:
+async def views_of(wiring: Wiring, mail: Mail, country: str) -> Views:
     """What holds for each recipient: their policy, and what lists say of this sender. Raises StoreAwayError."""
     message = mail.message
     name = mail.domain.name if mail.domain is not None else message.domain

@@ -35,6 +35,13 @@ class View(msgspec.Struct, frozen=True):
     matches: tuple[Match, ...] = ()
 
 
+class Views(msgspec.Struct, frozen=True):
+    """What holds for the recipients of one message. `domain`: for those of whom nothing else holds."""
+
+    domain: View
+    people: Mapping[str, View] = {}
+
+
 class Person(msgspec.Struct, frozen=True):
     """`key`: of the address that is listed, whatever detail mail names."""
 
@@ -91,8 +98,8 @@ class Policies:
             personal=mine if policy is not None else "",
         )
 
-    async def views(self, name: str, recipients: Sequence[str], sender: Sender, now: int) -> dict[str, View]:
-        """Recipient -> what holds for them, of one home domain. Raises StoreAwayError."""
+    async def views(self, name: str, recipients: Sequence[str], sender: Sender, now: int) -> Views:
+        """What holds for each recipient, of one home domain. Raises StoreAwayError."""
         people = {recipient: _keys(recipient, self._directory.domain(name)) for recipient in recipients}
         operator, place, known = await self._known(name, list(people.values()))
         asked = Asked(sender)
@@ -101,11 +108,10 @@ class Policies:
         views = {}
         for recipient, person in zip(people, known, strict=True):
             if person.policy is None and not own.get(person.key):
-                views[recipient] = shared
                 continue
             resolved = self.resolved(name, person.key, person.policy) if person.policy is not None else place.resolved
             views[recipient] = View(resolved, (*own.get(person.key, ()), *common))
-        return views
+        return Views(shared, views)
 
     # What is known
 
@@ -208,6 +214,8 @@ def _person(names: Sequence[str], rows: Mapping[str, tuple[bytes | None, bytes |
     return Person(names[0], summary=decode_summary(summary) if summary else EMPTY)
 
 
-def unlisted(settings: Settings) -> View:
+def unlisted(settings: Settings) -> Views:
     """What holds where nobody has said anything but the settings."""
-    return View(resolve((), spam_threshold=settings.spam_threshold, phishing_threshold=settings.phishing_threshold))
+    return Views(
+        View(resolve((), spam_threshold=settings.spam_threshold, phishing_threshold=settings.phishing_threshold))
+    )

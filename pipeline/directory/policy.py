@@ -110,7 +110,11 @@ def resolve(
     for origin, policy in reversed(layers):
         for field in PERSONAL if origin == personal else FIELDS:
             value = getattr(policy, field)
-            if not value or (field == "virus" and value not in NEVER_OUT) or (field in CLASSES and value not in Act):
+            if (
+                not value
+                or (field == "virus" and value not in NEVER_OUT)
+                or (field in CLASSES and value not in STRICTNESS)
+            ):
                 continue
             if origin == personal and field in PERSONAL_BOUNDS:
                 low, high = PERSONAL_BOUNDS[field]

@@ -18,7 +18,7 @@ from pipeline.actions import Action, tagged
 from pipeline.authentication.together import Authentication
 from pipeline.directory.listing import ALLOW, Form
 from pipeline.directory.matching import Match, Sender, ruling
-from pipeline.directory.policies import View, unlisted
+from pipeline.directory.policies import View, Views, unlisted
 from pipeline.directory.policy import CLEAN, SAID, STRICTNESS, Act, Resolved
 from pipeline.events import Decision, Finding
 from pipeline.mime import Header, plain
@@ -59,7 +59,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         for action in self.actions:
             groups.setdefault((action.action, action.verdict, action.why), []).append(action.recipient)
         return tuple(
-            Decision(recipients=tuple(recipients), action=action, verdict=verdict, why=why)
+            Decision(recipients=tuple(recipients), action=str(action), verdict=verdict, why=why)
             for (action, verdict, why), recipients in groups.items()
         )
 
@@ -83,22 +83,16 @@ def sender_of(message: Message, header: Header, found: Authentication, country: 
     )
 
 
-def judge(
-    report: Report,
-    message: Message,
-    settings: Settings,
-    views: Mapping[str, View] | None = None,
-    domain: View | None = None,
-) -> Verdict:
-    """`views`: what holds for each recipient; for those without one, `domain`, and without that what the settings say."""
+def judge(report: Report, message: Message, settings: Settings, views: Views | None = None) -> Verdict:
+    """`views`: what holds for the recipients; None: what the settings say."""
     sums = add_up(report.findings)
-    common = domain or unlisted(settings)
-    found = _classes(sums, common.policy)
+    views = views or unlisted(settings)
+    found = _classes(sums, views.domain.policy)
     told = {kind: explain(kind, report.findings, sums.score) for kind in SAID}
     judged: dict[int, Action] = {}
     actions = []
     for recipient in message.recipients:
-        view = (views or {}).get(recipient.address, common)
+        view = views.people.get(recipient.address, views.domain)
         action = judged.get(id(view))
         if action is None:
             action = judged[id(view)] = decide(sums, view, origin=message.origin, told=told)
