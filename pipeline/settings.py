@@ -178,6 +178,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Score from which a message is phishing, or has a forged sender: what the tests for these find has to come to it by itself."
         ),
     ] = 4.0
+    learning_minimum: Annotated[
+        int,
+        _doc(
+            "Messages of either kind, spam and other mail, that the classifier has to have learnt before it says anything: for all domains and for the message's own together."
+        ),
+    ] = 50
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)
@@ -356,6 +362,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
+        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)

@@ -20,6 +20,8 @@ DECISIVE: Final = 5.0
 """Score of one content finding that needs no others: the scale of all scores, whatever the thresholds are set to."""
 FORGING: Final = ("phishing", "spoof")
 BULK: Final = "bulk"
+OWN: Final = frozenset({"", "builtin", "classifier", "dnslists"})
+"""Names of engines that are parts of the built-in tests: each sees signs of its own."""
 
 
 class Sums(NamedTuple):
@@ -43,7 +45,7 @@ def add_up(findings: Sequence[Finding]) -> Sums:
     own: list[Finding] = []
     outside: dict[str, list[Finding]] = {}
     for finding in findings:
-        if not finding.engine:
+        if finding.engine in OWN:
             own.append(finding)
         elif finding.score:
             outside.setdefault(finding.engine, []).append(finding)
