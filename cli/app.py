@@ -53,6 +53,8 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
             ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),
+            ("policy", "cli.policy:app", "What happens to bad mail, and who is allowed or blocked."),
+            ("scan", "cli.scan:scan", "What would be found in a message in a file, and what would happen to it."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),

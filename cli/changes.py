@@ -28,6 +28,7 @@ from pipeline.events import (
 if TYPE_CHECKING:
     from pipeline.directory import Address, Domain
     from pipeline.directory.listing import Rule
+    from pipeline.directory.policy import Policy
 
 NAMED: Final = 5
 SAID: Final = {
@@ -46,6 +47,7 @@ SAID: Final = {
     "language": "language",
     "contact": "contact",
     "contact_outside": "contact outside",
+    "policy": "policy",
     "trusted_relays": "trusted relays",
 }
 """The fields of a domain that are told, in order."""
@@ -173,7 +175,17 @@ def _value(field: str, value: Any) -> str:
         return "yes"
     if field == "route_options":
         return way_line(value)
+    if field == "policy":
+        return _policy(value)
     return render.size(value) if field == "max_message_size" else clean(str(value))
+
+
+def _policy(policy: Policy) -> str:
+    return ", ".join(
+        f"{field.replace('_', ' ')} {clean(f'{value:g}' if isinstance(value, float) else value)}"
+        for field in policy.__struct_fields__
+        if (value := getattr(policy, field))
+    )
 
 
 def _address(data: bytes) -> Address | None:
@@ -214,6 +226,8 @@ def _kind(address: Address | None) -> str:
         words.append(f"to {clean(', '.join(address.targets[:NAMED]))}")
     if address.source:
         words.append(f"by {clean(address.source)}")
+    if address.policy is not None:
+        words.append(f"with {_policy(address.policy)}")
     if address.gone:
         words.append(f"until {render.local(address.gone)}")
     return " ".join(words)

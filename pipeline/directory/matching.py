@@ -10,7 +10,7 @@ Person over domain over operator. Within one level the more specific entry holds
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
@@ -68,6 +68,31 @@ class Match(NamedTuple):
         return self.level, self.rule.rank, self.rule.action == BLOCK
 
 
+class Patterns:
+    """The patterns of one list, ready to be tried: those at one domain are found by it, of the others most by how they end."""
+
+    def __init__(self, rules: Iterable[Rule]) -> None:
+        self._at: dict[str, list[tuple[str, Rule]]] = {}
+        self._wide: list[tuple[str, str, str, Rule]] = []
+        for rule in rules:
+            local, _, domain = rule.entry.rpartition("@")
+            if rule.form is Form.WILD_LOCAL:
+                self._at.setdefault(domain, []).append((local_key(local), rule))
+            else:
+                self._wide.append((domain.rpartition("*")[2], domain, local_key(local), rule))
+
+    def speaking_of(self, name: Named) -> Iterator[Rule]:
+        for local, rule in self._at.get(name.domain, ()):
+            if fits(local, name.local):
+                yield rule
+        for end, domain, local, rule in self._wide:
+            if name.domain.endswith(end) and fits(domain, name.domain) and fits(local, name.local):
+                yield rule
+
+
+NO_PATTERNS: Final = Patterns(())
+
+
 class Asked:
     """What a message asks lists for."""
 
@@ -103,14 +128,15 @@ class Asked:
         return [owned(key, person) for key in found] if person else found
 
     def matches(
-        self, rules: Iterable[Rule], summary: Summary, now: int, *, level: int, whose: str
+        self, rules: Iterable[Rule], patterns: Patterns, now: int, *, level: int, whose: str
     ) -> tuple[Match, ...]:
-        """`rules`: those of `keys` that are in the list."""
+        """`rules`: those of `keys` that are in the list. `patterns`: of the list."""
         found = [self._match(rule, self._of(rule), level, whose) for rule in rules if rule.counts(now)]
-        for rule in summary.patterns.values():
-            names = [name for name in self.names if _fits(rule, name)]
-            if names and rule.counts(now):
-                found.append(self._match(rule, names, level, whose))
+        speaking: dict[str, tuple[Rule, list[Named]]] = {}
+        for name in self.names:
+            for rule in patterns.speaking_of(name):
+                speaking.setdefault(rule.key, (rule, []))[1].append(name)
+        found += [self._match(rule, names, level, whose) for rule, names in speaking.values() if rule.counts(now)]
         return tuple(found)
 
     def _of(self, rule: Rule) -> Sequence[Named]:
@@ -145,13 +171,6 @@ def _names(sender: Sender) -> tuple[Named, ...]:
             name = Named(local_key(Address(local, domain).plain), domain.lower().rstrip("."), f"{who} {text}")
             found.setdefault((name.local, name.domain), name)
     return tuple(found.values())
-
-
-def _fits(rule: Rule, name: Named) -> bool:
-    local, _, domain = rule.entry.rpartition("@")
-    if rule.form is Form.WILD_LOCAL:
-        return domain == name.domain and fits(local_key(local), name.local)
-    return fits(domain, name.domain) and fits(local_key(local), name.local)
 
 
 def _client(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

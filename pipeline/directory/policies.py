@@ -8,15 +8,15 @@ asked for that could speak of the message: as many for a list of ten entries as 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
 from pipeline import keys
 from pipeline.address import Address as Envelope
 from pipeline.directory.inherit import above
-from pipeline.directory.listing import EMPTY, Rule, Summary, decode_rule, decode_summary
-from pipeline.directory.matching import DOMAIN, OPERATOR, PERSON, Asked, Match, Sender
+from pipeline.directory.listing import EMPTY, Summary, decode_rule, decode_summary
+from pipeline.directory.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
 from pipeline.directory.model import Domain, decode_address
 from pipeline.directory.policy import Policy, Resolved, resolve
 from pipeline.directory.reading import Reading
@@ -48,6 +48,7 @@ class Person(msgspec.Struct, frozen=True):
     key: str
     policy: Policy | None = None
     summary: Summary = EMPTY
+    patterns: Patterns = NO_PATTERNS
 
 
 class _Place(msgspec.Struct):
@@ -56,6 +57,7 @@ class _Place(msgspec.Struct):
     summary: Summary
     resolved: Resolved
     people: dict[str, Person]
+    patterns: Patterns = NO_PATTERNS
 
 
 class Policies:
@@ -115,23 +117,23 @@ class Policies:
 
     # What is known
 
-    async def _known(self, name: str, people: Sequence[tuple[str, ...]]) -> tuple[Summary, _Place, list[Person]]:
+    async def _known(self, name: str, people: Sequence[tuple[str, ...]]) -> tuple[_Place, _Place, list[Person]]:
         """The operator's list, the domain, and the people behind local parts; asked for where they are not remembered."""
         operator, place = self._places.get(""), self._places.get(name)
         wanted = [keys_ for keys_ in people if place is None or keys_[0] not in place.people]
         if operator is not None and place is not None and not wanted:
-            return operator.summary, place, [place.people[keys_[0]] for keys_ in people]
+            return operator, place, [place.people[keys_[0]] for keys_ in people]
         turn = self._turn
         operator_data, own_data, rows = await self._ask(name, wanted)
         if place is None:
-            place = _Place(decode_summary(own_data) if own_data else EMPTY, self.resolved(name), {})
+            place = _place(own_data, self.resolved(name))
         if operator is None:
-            operator = _Place(decode_summary(operator_data) if operator_data else EMPTY, place.resolved, {})
+            operator = _place(operator_data, place.resolved)
         found = {keys_[0]: _person(keys_, rows) for keys_ in wanted}
         known = [found.get(keys_[0]) or place.people[keys_[0]] for keys_ in people]
         if turn == self._turn:
             self._remember(name, place, operator, found)
-        return operator.summary, place, known
+        return operator, place, known
 
     def _remember(self, name: str, place: _Place, operator: _Place, found: Mapping[str, Person]) -> None:
         if self._people + len(found) > CACHE:
@@ -162,35 +164,56 @@ class Policies:
     # What lists say
 
     async def _matches(
-        self, name: str, asked: Asked, operator: Summary, place: _Place, people: Sequence[Person], now: int
+        self, name: str, asked: Asked, operator: _Place, place: _Place, people: Sequence[Person], now: int
     ) -> tuple[tuple[Match, ...], dict[str, tuple[Match, ...]]]:
         """What speaks of the message: of the domain and the operator, and by person."""
-        persons = {person.key: person for person in people if person.summary.entries}
-        wanted: list[tuple[str, str, Summary]] = []
-        if operator.entries:
-            wanted.append(("", "", operator))
-        if place.summary.entries:
-            wanted.append((name, "", place.summary))
-        wanted += [(name, key, person.summary) for key, person in persons.items()]
-        if not wanted:
+        lists = [
+            _List("", "", operator.summary, operator.patterns),
+            _List(name, "", place.summary, place.patterns),
+            *{person.key: _List(name, person.key, person.summary, person.patterns) for person in people}.values(),
+        ]
+        lists = [one for one in lists if one.summary.entries]
+        if not lists:
             return (), {}
         with faults():
             pipe = self._store.redis.pipeline(transaction=False)
-            for domain, person, summary in wanted:
-                pipe.hmget(keys.rules(domain), asked.keys(summary, person) or ["-"])
+            for one in lists:
+                pipe.hmget(keys.rules(one.domain), asked.keys(one.summary, one.person) or ["-"])
             answers: Any = await pipe.execute()
         common: tuple[Match, ...] = ()
         own: dict[str, tuple[Match, ...]] = {}
-        for (domain, person, summary), rows in zip(wanted, answers, strict=True):
-            rules: list[Rule] = [decode_rule(data) for data in rows if data is not None]
-            level = PERSON if person else DOMAIN if domain else OPERATOR
-            whose = f"of {person}@{domain}" if person else f"of {domain}" if domain else "for all domains"
-            found = asked.matches(rules, summary, now, level=level, whose=whose)
-            if person:
-                own[person] = found
+        for one, rows in zip(lists, answers, strict=True):
+            rules = [decode_rule(data) for data in rows if data is not None]
+            found = asked.matches(rules, one.patterns, now, level=one.level, whose=one.whose)
+            if one.person:
+                own[one.person] = found
             else:
                 common = (*found, *common)
         return common, own
+
+
+class _List(NamedTuple):
+    """One that may speak of a message."""
+
+    domain: str
+    person: str
+    summary: Summary
+    patterns: Patterns
+
+    @property
+    def level(self) -> int:
+        return PERSON if self.person else DOMAIN if self.domain else OPERATOR
+
+    @property
+    def whose(self) -> str:
+        if self.person:
+            return f"of {self.person}@{self.domain}"
+        return f"of {self.domain}" if self.domain else "for all domains"
+
+
+def _place(data: bytes | None, resolved: Resolved) -> _Place:
+    summary = decode_summary(data) if data else EMPTY
+    return _Place(summary, resolved, {}, Patterns(summary.patterns.values()))
 
 
 def _keys(recipient: str, domain: Domain | None) -> tuple[str, ...]:
@@ -202,16 +225,12 @@ def _keys(recipient: str, domain: Domain | None) -> tuple[str, ...]:
 
 
 def _person(names: Sequence[str], rows: Mapping[str, tuple[bytes | None, bytes | None]]) -> Person:
-    for key in names:
-        summary, address = rows[key]
-        if address is not None:
-            return Person(
-                key,
-                policy=decode_address(address).policy,
-                summary=decode_summary(summary) if summary else EMPTY,
-            )
-    summary = rows[names[0]][0]
-    return Person(names[0], summary=decode_summary(summary) if summary else EMPTY)
+    """The first of `names` that is listed; else nobody in particular, whose list may stand there all the same."""
+    key = next((key for key in names if rows[key][1] is not None), names[0])
+    data, address = rows[key]
+    summary = decode_summary(data) if data else EMPTY
+    patterns = Patterns(summary.patterns.values()) if summary.patterns else NO_PATTERNS
+    return Person(key, decode_address(address).policy if address is not None else None, summary, patterns)
 
 
 def unlisted(settings: Settings) -> Views:

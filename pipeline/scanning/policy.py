@@ -162,9 +162,7 @@ def _because(sums: Sums, found: Sequence[str], policy: Resolved) -> list[str]:
             f"phishing and forged-sender tests come to {sums.forging:g} >= {policy.phishing_threshold:g}"
             f" ({policy.origins['phishing_threshold']})"
         )
-    lines += [
-        f"it has a finding of {SAID[kind]}, which needs no others" for kind in ("virus", "content") if kind in found
-    ]
+    lines += [f"{SAID[kind]} was found, which is enough by itself" for kind in ("virus", "content") if kind in found]
     if "bulk" in found:
         lines.append("it went to many")
     return lines

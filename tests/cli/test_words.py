@@ -23,6 +23,8 @@ from pipeline.events import (
     Retried,
     RouteDeferred,
     RouteOpened,
+    RulesRemoved,
+    RulesSet,
     Scanned,
     ServerHeld,
     ServerResumed,
@@ -52,7 +54,7 @@ EVENTS = [
     AddressesSet(**COMMON, by="cli:root", locals=("anna",)),
     AddressesRemoved(**COMMON, by="cli:root", locals=("anna",)),
     *(one for one in examples.ONE_OF_EACH if isinstance(one, Refused | SyncSet | SyncRemoved | SyncRan)),
-    *(one for one in examples.ONE_OF_EACH if isinstance(one, ServerHeld | ServerResumed)),
+    *(one for one in examples.ONE_OF_EACH if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved)),
 ]
 
 

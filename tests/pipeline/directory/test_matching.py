@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.directory.listing import ALLOW, BLOCK, EMPTY, Rule, parse
-from pipeline.directory.matching import DOMAIN, OPERATOR, PERSON, Asked, Match, Sender, ruling
+from pipeline.directory.matching import DOMAIN, OPERATOR, PERSON, Asked, Match, Patterns, Sender, ruling
 
 SENDER = Sender(
     envelope="bounce-17@news.shop.example",
@@ -29,7 +29,7 @@ def asked(rules: list[Rule], sender: Sender = SENDER, now: int = 10) -> tuple[Ma
         stored[rule.key] = rule
     asked = Asked(sender)
     found = [stored[key] for key in asked.keys(summary) if key in stored]
-    return asked.matches(found, summary, now, level=DOMAIN, whose="of a.test")
+    return asked.matches(found, Patterns(summary.patterns.values()), now, level=DOMAIN, whose="of a.test")
 
 
 @pytest.mark.parametrize(
