@@ -85,6 +85,7 @@ def _server(event: ServerHeld | ServerResumed) -> tuple[str, tuple[str, ...]]:
 
 def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
     from pipeline.directory.list_changes import decoded
+    from pipeline.directory.list_file import written
 
     after = event.after if isinstance(event, RulesSet) else (b"",) * len(event.rules)
     pairs = [(decoded(old), decoded(new)) for old, new in zip(event.before, after, strict=False)]
@@ -97,7 +98,7 @@ def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
         if number:
             words.append(f"{number:,} {done}")
     lines = [
-        f"{clean(rule.entry)}{f' of {clean(rule.person)}' if rule.person else ''}: {_said(old)} -> {_said(new)}"
+        f"{clean(written(rule))}{f' of {clean(rule.person)}' if rule.person else ''}: {_said(old)} -> {_said(new)}"
         for old, new in pairs[:NAMED]
         if (rule := new or old) is not None
     ]

@@ -17,6 +17,7 @@ from pipeline.events import (
     Deferred,
     DomainRemoved,
     DomainSet,
+    Learned,
     Received,
     RecipientSpec,
     Refused,
@@ -54,7 +55,11 @@ EVENTS = [
     AddressesSet(**COMMON, by="cli:root", locals=("anna",)),
     AddressesRemoved(**COMMON, by="cli:root", locals=("anna",)),
     *(one for one in examples.ONE_OF_EACH if isinstance(one, Refused | SyncSet | SyncRemoved | SyncRan)),
-    *(one for one in examples.ONE_OF_EACH if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved)),
+    *(
+        one
+        for one in examples.ONE_OF_EACH
+        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned)
+    ),
 ]
 
 
