@@ -19,12 +19,14 @@ from pipeline.events import (
     Discarded,
     Failed,
     Held,
+    Looked,
     Quarantined,
     Queued,
     Received,
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -39,6 +41,7 @@ NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
+LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -109,7 +112,14 @@ def describe(event: AnyEvent) -> Told:
         case Queued():
             return Told("queued", "", f"for {people(event.recipients)}")
         case Released():
-            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
+            virus = (("it carries a virus, and whoever released it said that they know",) if event.virus else ())
+            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}", virus)
+        case Looked():
+            how = LOOKS.get(event.how, clean(event.how))
+            return Told("looked at", QUIET, f"by {clean(event.by)}: {how}, for {people(event.recipients)}")
+        case Reported():
+            what = "bad mail" if event.spam else "good mail"
+            return Told("reported", STRONG, f"as {what} by {clean(event.by)}", (clean(event.note),) if event.note else ())
         case Discarded() | Held() | Resumed() | Redirected():
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
@@ -141,9 +151,10 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
-    if event.origin == "redirect":
+    if event.origin in ("redirect", "release"):
         first = people([spec.original for spec in event.recipients if spec.original])
-        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
+        what = "redirected" if event.origin == "redirect" else "released from quarantine"
+        return Told("received", STRONG, text, (*more, f"{what}: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")

@@ -6,9 +6,10 @@ from pipeline.settings import Settings
 from projections.base import Projection
 from projections.books import Books
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books(), Refusals())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Quarantine())

@@ -21,6 +21,7 @@ from pipeline.scanning import policy
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
 from pipeline.state import Message, Stage, decode_head
+from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, streams
@@ -104,7 +105,9 @@ class Scanner:
         )
         mail.authentication = found
         mail.domain = wiring.directory.home(message.domain)
-        report = await run(self._engines, mail, wiring.settings.scan_budget)
+        # What a person released is not looked at again.
+        engines = () if message.origin == RELEASE else self._engines
+        report = await run(engines, mail, wiring.settings.scan_budget)
         if found.flooded:
             report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
         return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
@@ -127,7 +130,7 @@ class Scanner:
             auth=found.results,
             drop=found.drop,
         )
-        retention = int(self._wiring.settings.quarantine_retention)
+        retention = self._wiring.retention_of(message.domain)
         warn_at = delays.warn_at(message, self._wiring.settings)
         events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))

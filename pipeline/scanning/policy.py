@@ -1,7 +1,8 @@
 """From findings to what happens: pure, and one outcome per recipient.
 
 A finding of kind virus or content with any score is enough by itself. All others add up, whatever their kind, and from
-`spam_threshold` on the message is named after the kind that weighs most. What we wrote ourselves (a bounce) is always delivered.
+`spam_threshold` on the message is named after the kind that weighs most. What we wrote ourselves (a bounce) and what
+a person released from the quarantine is always delivered.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ _SAID: Final = {
     "spam": "spam",
 }
 MAX_REASON: Final = 200
+ALWAYS_DELIVERED: Final = ("bounce", "release")
+"""Origins of what nobody judges again."""
 
 
 class Action(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,7 +63,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 def judge(report: Report, message: Message, settings: Settings) -> Verdict:
     score = round(sum(finding.score for finding in report.findings), 2)
     verdict = classify(report.findings, settings.spam_threshold)
-    deliver = verdict == CLEAN or message.origin == "bounce"
+    deliver = verdict == CLEAN or message.origin in ALWAYS_DELIVERED
     reason = "" if deliver else explain(verdict, report.findings, score)
     return Verdict(
         verdict=verdict,

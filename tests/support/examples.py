@@ -16,6 +16,7 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Looked,
     MessageEvent,
     Quarantined,
     Queued,
@@ -24,6 +25,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -87,6 +89,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
         Held: lambda: Held(**named, by="cli:root", reason="to be looked at"),
+        Looked: lambda: Looked(**named, by="cli:root", how="preview"),
         Resumed: lambda: Resumed(**named, by="cli:root", size=1234),
         Redirected: lambda: Redirected(
             **named, to=CARL, by="cli:root", reason="on leave", message="1m84e0vay17zh0a2pptx07", size=1234
@@ -181,4 +184,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
     Retried(at=AT, domain=DOMAIN, by="cli:root", waiting=12),
+    Looked(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", how="preview"),
+    Reported(
+        at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,
+        note="again",
+    ),
 )  # fmt: skip
