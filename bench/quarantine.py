@@ -8,7 +8,6 @@ the console make it, on one clock.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import random
 import statistics
@@ -58,25 +57,27 @@ class Mail:
     def events(self, number: int, at: int) -> tuple[str, list[Received | Scanned | Quarantined]]:
         rng = self._rng
         domain = rng.choice(self.domains)
-        recipient, sender = f"user{rng.randrange(200)}@{domain}", f"s{rng.randrange(500_000)}@h{self._common(9999)}.example"
+        recipient, sender = (
+            f"user{rng.randrange(200)}@{domain}",
+            f"s{rng.randrange(500_000)}@h{self._common(9999)}.example",
+        )
         client = Client(address=f"203.0.{rng.randrange(114)}.{rng.randrange(256)}")
         rare = number % RARE == 7
         verdict = "virus" if rare else rng.choices(["spam", "phishing", "bulk", "content"], [70, 15, 10, 5])[0]
         names = rng.sample(TESTS, rng.randrange(2, 7)) + (["RARE_TEST"] if rare else [])
         subject = " ".join(self._vocabulary[self._common(20_000)] for _ in range(rng.randrange(3, 9)))
-        common = {"at": at, "domain": domain}
         return new_id(at, partition_for(domain, PARTITIONS), rng.getrandbits(55)), [
             Received(
-                **common, sender=sender, recipients=(RecipientSpec(address=recipient),), size=rng.randrange(2000, 90_000),
+                at=at, domain=domain, sender=sender, recipients=(RecipientSpec(address=recipient),), size=rng.randrange(2000, 90_000),
                 expires=at, client=client,
             ),
             Scanned(
-                **common, verdict=verdict, score=rng.randrange(50, 200) / 10, subject=subject + (" unheard" if rare else ""),
+                at=at, domain=domain, verdict=verdict, score=rng.randrange(50, 200) / 10, subject=subject + (" unheard" if rare else ""),
                 header_from=f"Somebody <{sender}>", country=COUNTRIES[self._common(len(COUNTRIES))],
                 findings=tuple(Finding(name=name, score=1.0) for name in names),
             ),
             Quarantined(
-                **common, recipients=(recipient,), reason=f"{verdict} (score 9.5): {names[0].lower()}",
+                at=at, domain=domain, recipients=(recipient,), reason=f"{verdict} (score 9.5): {names[0].lower()}",
                 expires=at + RETENTION,
             ),
         ]  # fmt: skip

@@ -19,6 +19,7 @@ from pipeline.events import (
     Discarded,
     Failed,
     Held,
+    Learned,
     Looked,
     Quarantined,
     Queued,
@@ -111,26 +112,32 @@ def describe(event: AnyEvent) -> Told:
             )  # fmt: skip
         case Queued():
             return Told("queued", "", f"for {people(event.recipients)}")
-        case Released():
-            virus = (("it carries a virus, and whoever released it said that they know",) if event.virus else ())
-            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}", virus)
-        case Looked():
-            how = LOOKS.get(event.how, clean(event.how))
-            return Told("looked at", QUIET, f"by {clean(event.by)}: {how}, for {people(event.recipients)}")
-        case Reported():
-            what = "bad mail" if event.spam else "good mail"
-            return Told("reported", STRONG, f"as {what} by {clean(event.by)}", (clean(event.note),) if event.note else ())
+        case Released() | Looked() | Reported():
+            return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
             return _tried(event)
         case RouteDeferred() | RouteOpened() | Retried():
             return _route(event)
-        case Refused():
-            return _refused(event)
+        case Refused() | Learned():
+            return _refused(event) if isinstance(event, Refused) else _learned(event)
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _seen(event: Released | Looked | Reported) -> Told:
+    """What people do with what is kept."""
+    who = clean(event.by)
+    if isinstance(event, Released):
+        virus = ("it carries a virus, and whoever released it said that they know",) if event.virus else ()
+        return Told("released", GOOD, f"for {people(event.recipients)}, by {who}", virus)
+    if isinstance(event, Looked):
+        how = LOOKS.get(event.how, clean(event.how))
+        return Told("looked at", QUIET, f"by {who}: {how}, for {people(event.recipients)}")
+    note = (clean(event.note),) if event.note else ()
+    return Told("reported", STRONG, f"as {'bad' if event.spam else 'good'} mail by {who}", note)
 
 
 def _refused(event: Refused) -> Told:
@@ -244,3 +251,10 @@ def _route(event: RouteDeferred | RouteOpened | Retried) -> Told:
     wait = render.relative(event.next_try, event.at)
     text = f"no server of {clean(event.domain)} can be used (try {event.tries}); next attempt {wait}, at {render.local(event.next_try)}"
     return Told("waits", WARN, text, quotes=tuple((place(attempt), attempt.reply) for attempt in event.attempts))
+
+
+def _learned(event: Learned) -> Told:
+    what = "spam" if event.spam else "no spam"
+    whose = f"for {clean(event.domain)}" if event.domain else "for all domains"
+    text = f"that it is {what}, {whose}, by {clean(event.by)} ({clean(event.how)})"
+    return Told("forgot" if event.undone else "learned", QUIET, text)

@@ -159,6 +159,8 @@ class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     size: int = 0
     warn_at: int = 0
     """When the sender is to be told should it still wait then (ns); 0: never."""
+    tag: str = ""
+    """What these recipients' copy says of our verdict, as verdict.py writes it; empty: nothing."""
 
 
 class Released(Event, frozen=True, kw_only=True, tag="released"):
@@ -372,6 +374,24 @@ class Reported(Event, frozen=True, kw_only=True, tag="reported"):
     note: str = ""
 
 
+class Learned(Event, frozen=True, kw_only=True, tag="learned"):
+    """Somebody said whether a message is spam, and the classifier counts its words accordingly; or takes that back.
+
+    `domain` is empty for what holds for all domains. The subject is an id of its own, the same for all that is said of one message.
+    """
+
+    spam: bool
+    tokens: bytes
+    """Keyed hashes of its words, five octets each: no text can be read from them."""
+    by: str
+    how: str = ""
+    """released, reported, taught, ..."""
+    message: str = ""
+    """Its id, where it came through this gateway."""
+    undone: bool = False
+    """What was learnt of it so is forgotten: the tokens are those of then."""
+
+
 class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):
     """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`.
 
@@ -477,6 +497,27 @@ class ServerResumed(Event, frozen=True, kw_only=True, tag="server_resumed"):
     note: str = ""
 
 
+class RulesSet(Event, frozen=True, kw_only=True, tag="rules_set"):
+    """Entries of an allow or block list were added or changed. `domain` is empty for the operator's, which hold for all domains."""
+
+    by: str
+    rules: tuple[str, ...]
+    """Their keys, as directory/listing.py makes them: what each names, and whose it is."""
+    before: tuple[bytes, ...] = ()
+    """Parallel to `rules`: MessagePack of `directory.listing.Rule`, empty for a new one."""
+    after: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
+
+
+class RulesRemoved(Event, frozen=True, kw_only=True, tag="rules_removed"):
+    by: str
+    rules: tuple[str, ...]
+    before: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
+
+
 MessageEvent: TypeAlias = (
     Received
     | Scanned
@@ -505,12 +546,14 @@ DirectoryEvent: TypeAlias = (
     | SyncRan
     | ServerHeld
     | ServerResumed
+    | RulesSet
+    | RulesRemoved
 )
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | DirectoryEvent
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, Learned, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import msgspec
 
+from pipeline.dnslist import DnsList
 from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddress
 
 
@@ -218,6 +219,29 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         "wsh",
         "xll",
     )
+
+    trusted_relays: Annotated[
+        tuple[Network, ...],
+        _doc(
+            "Servers that hand us the mail of others, such as a provider's filter in front of us: the client that is looked into is the one that their Received field names. A domain may have more of its own. See docs/lists.md."
+        ),
+    ] = ()
+    country_table: Annotated[
+        str,
+        _doc(
+            "A MaxMind DB of countries of your own, in place of the one that comes with Gatepost. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+    address_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc(
+            "DNS lists that are asked about the client's address, each with the answers that count and their scores: zen.example=127.0.0.2:3,127.0.0.4-127.0.0.7:3. Negative scores are for lists of good senders. None is asked unless it is named: see docs/lists.md."
+        ),
+    ] = ()
+    domain_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc("DNS lists that are asked about the domains of the sender and of links, written in the same way."),
+    ] = ()
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
     watch_interval: Annotated[

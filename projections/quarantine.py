@@ -12,6 +12,7 @@ row, and so another value of the same hash does no harm. Keys of the view (`d` a
     x<n>    zset    entries (see `entry`), all with score 0
     d:<d>   hash    messages, bytes: kept now; class:<class>, country:<country>: messages of each; odd: recipients named by events
                     that cannot be
+    p:<d>   list    Report (MessagePack): the newest of what people reported, as many as are kept
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from pipeline.events import (
     Recorded,
     Redirected,
     Released,
+    Reported,
     Scanned,
     Undeliverable,
 )
@@ -70,7 +72,7 @@ class Row(msgspec.Struct, array_like=True):
     size: int
     received: int
     open: dict[str, None]
-    """The recipients whose last outcome is to come."""
+    """The recipients whose last outcome is to come, but those that are kept."""
     client: str = ""
     verdict: str = ""
     score: float = 0.0
@@ -87,6 +89,16 @@ class Row(msgspec.Struct, array_like=True):
     reason: str = ""
 
 
+class Report(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Somebody said that a message was judged wrongly."""
+
+    id: str
+    event: Reported
+
+
+REPORTS_KEPT: Final = 100
+
+decode_report: Final = msgspec.msgpack.Decoder(Report).decode
 decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
@@ -184,6 +196,7 @@ class _Work:
         self._stored = rows
         self._counts: dict[str, dict[str, int]] = {}
         self.live: dict[str, Row | None] = {}
+        self.reports: dict[str, list[Report]] = {}
 
     def row(self, subject: str) -> Row | None:
         try:
@@ -200,7 +213,12 @@ class _Work:
         counts[field] = counts.get(field, 0) + amount
 
     def writes(self) -> Writes:
-        return [*self._rows(), *self._counters()]
+        return [*self._rows(), *self._counters(), *self._reported()]
+
+    def _reported(self) -> Iterator[Command]:
+        for domain, reports in self.reports.items():
+            yield from bulk("LPUSH", "p:" + domain, [_encode(report) for report in reports[-REPORTS_KEPT:]])
+            yield ("LTRIM", "p:" + domain, "0", str(REPORTS_KEPT - 1))
 
     def _rows(self) -> Iterator[Command]:
         """The difference between each row before and after the batch."""
@@ -287,7 +305,7 @@ def _scanned(work: _Work, subject: str, event: Scanned) -> None:
 
 def _kept(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None:
     row = work.row(subject)
-    known = [address for address in event.recipients if row is not None and address in row.open]
+    known = [address for address in dict.fromkeys(event.recipients) if row is not None and address in row.open]
     if len(known) < len(event.recipients):
         work.odd(event, len(event.recipients) - len(known))
     if row is None or not known:
@@ -298,6 +316,7 @@ def _kept(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None
     if isinstance(event, Quarantined):
         row.reason = event.reason[:MAX_TEXT]
     for address in known:
+        del row.open[address]
         undeliverable = isinstance(event, Undeliverable)
         row.kept[address] = UNDELIVERABLE if undeliverable else row.own.get(address, row.verdict)
 
@@ -305,6 +324,8 @@ def _kept(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None
 def _released(work: _Work, subject: str, event: Released) -> None:
     row = work.row(subject)
     left = [address for address in event.recipients if row is not None and row.kept.pop(address, None) is not None]
+    if row is not None:
+        row.open |= dict.fromkeys(left)
     if len(left) < len(event.recipients):
         work.odd(event, len(event.recipients) - len(left))
 
@@ -316,8 +337,12 @@ def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded | Re
     for address in event.recipients:
         row.open.pop(address, None)
         row.kept.pop(address, None)
-    if not row.open:
+    if not (row.open or row.kept):
         work.live[subject] = None
+
+
+def _reported(work: _Work, subject: str, event: Reported) -> None:
+    work.reports.setdefault(event.domain, []).append(Report(id=subject, event=event))
 
 
 _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
@@ -330,4 +355,5 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Failed: _ended,
     Discarded: _ended,
     Redirected: _ended,
+    Reported: _reported,
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pipeline.settings import Settings
 from projections.base import Projection
 from projections.books import Books
+from projections.classifier import Classifier
 from projections.failures import Failures
 from projections.quarantine import Quarantine
 from projections.queue import Queue
@@ -12,4 +13,4 @@ from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Quarantine())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier(), Quarantine())

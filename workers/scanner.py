@@ -11,31 +11,26 @@ from typing import Final
 
 import msgspec
 
-from pipeline import decide, delays, keys
-from pipeline.authentication.together import Authentication, Lookups, authenticate
+from pipeline import country, decide, delays, keys
+from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
-from pipeline.events import Finding, Scanned
+from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
-from pipeline.resolver import Resolver
 from pipeline.scanning import policy
-from pipeline.scanning.builtin.engine import BuiltIn
-from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
+from pipeline.scanning.engine import Engine, LocalEngine, Mail
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, streams
 from workers.notify import notify
+from workers.scanning import engines, examine, resolver
 from workers.wiring import Wiring
 
 HEADER_TEXT: Final = 500
 """Characters of Subject, From and Message-ID that go into the event."""
 AHEAD: Final = 128
 """Messages in hand from which on no more are fetched."""
-FLOODED: Final = Finding(
-    name="AUTH_RESULTS_FLOOD", score=10.0, kind="content",
-    text="more Authentication-Results fields than can be looked through for forged ones",
-)  # fmt: skip
 
 
 class Scanner:
@@ -43,7 +38,7 @@ class Scanner:
         self._wiring = wiring
         self._engines = engines
         self._names = names
-        self._seconds = wiring.settings.scan_budget.seconds
+        self._countries = country.in_force(wiring.settings.country_table)
 
     async def handle(self, entries: Sequence[Entry]) -> Mapping[str, Exception]:
         """Scan a batch; what is ready at the same time is committed together."""
@@ -92,29 +87,13 @@ class Scanner:
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
-        wiring = self._wiring
-        mail = Mail(message, content)
-        found = await authenticate(
-            message,
-            content,
-            mail.header,
-            self._names,
-            authserv_id=wiring.authserv_id,
-            now=wiring.clock(),
-            seconds=self._seconds,
-        )
-        mail.authentication = found
-        mail.domain = wiring.directory.home(message.domain)
         # What a person released is not looked at again.
         engines = () if message.origin == RELEASE else self._engines
-        report = await run(engines, mail, wiring.settings.scan_budget)
-        if found.flooded:
-            report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
-        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
+        mail, report = await examine(self._wiring, engines, self._names, message, content)
+        verdict = policy.judge(report, message, self._wiring.settings)
+        return self._decided(message, mail, verdict, entry)
 
-    def _decided(
-        self, message: Message, mail: Mail, found: Authentication, verdict: policy.Verdict, entry: Entry
-    ) -> Step:
+    def _decided(self, message: Message, mail: Mail, verdict: policy.Verdict, entry: Entry) -> Step:
         now = self._wiring.clock()
         scanned = Scanned(
             at=now,
@@ -127,14 +106,18 @@ class Scanner:
             message_id=mail.header.message_id[:HEADER_TEXT],
             engines=verdict.engines,
             took=verdict.took,
-            auth=found.results,
-            drop=found.drop,
+            auth=mail.authentication.results,
+            drop=mail.authentication.drop,
+            country=self._country(mail.message.client),
         )
         retention = self._wiring.retention_of(message.domain)
         warn_at = delays.warn_at(message, self._wiring.settings)
         events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
+
+    def _country(self, client: Client | None) -> str:
+        return self._countries.of(client.address) if client is not None and client.address else ""
 
     async def _acknowledge(self, entry: Entry) -> None:
         with faults():
@@ -145,8 +128,8 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    engines = [BuiltIn(wiring.settings, wiring.hostname)]
-    scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
+    names = resolver(wiring.settings)
+    scanner = Scanner(wiring, engines(wiring, names), names)
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
     await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()

@@ -57,6 +57,12 @@ class DomainOptions:
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    trusted_relay: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="An address or network of a server that hands us others' mail, such as a filter in front of us; repeat it for more."
+        ),
+    ] = ()
     way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
@@ -82,7 +88,12 @@ class DomainOptions:
             fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._durations()
+        return fields | self._relays() | self._durations()
+
+    def _relays(self) -> dict[str, tuple[str, ...]]:
+        if not self.trusted_relay:
+            return {}
+        return {"trusted_relays": () if self.trusted_relay == (NONE,) else tuple(dict.fromkeys(self.trusted_relay))}
 
     def _durations(self) -> dict[str, int]:
         names = [name for name in ("retry_interval", "queue_lifetime", "quarantine_retention") if getattr(self, name)]
@@ -165,4 +176,5 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "language": domain.language,
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
+        "trusted_relays": list(domain.trusted_relays),
     }

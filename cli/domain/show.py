@@ -192,6 +192,7 @@ def _facts(
         ("language", home.language),
         ("contact", clean(home.contact)),
         ("outside", clean(home.contact_outside)),
+        ("trusted relays", ", ".join(map(clean, home.trusted_relays))),
         ("former MX", ", ".join(domain.former_mx)),
         ("added", local(domain.created_at) if domain.created_at else ""),
     ]  # fmt: skip

@@ -74,6 +74,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The postmaster's address, which may be inside the domain."""
     contact_outside: str = ""
     """Where an alert goes that says that the domain's own mail does not work."""
+    trusted_relays: tuple[str, ...] = ()
+    """Networks of servers that hand us the mail of others, beside those of the settings (see scanning/relays.py)."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import zoneinfo
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -18,6 +19,7 @@ LONGEST: Final = 7 * DAY
 LONGEST_KEPT: Final = 365 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
+MAX_RELAYS: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
 
 
@@ -65,6 +67,7 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_relays(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
@@ -79,6 +82,18 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_relays(domain: Domain) -> None:
+    if len(domain.trusted_relays) > MAX_RELAYS:
+        raise ConfigurationError(f"{len(domain.trusted_relays)} trusted relays; there may be {MAX_RELAYS}")
+    for text in domain.trusted_relays:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"trusted relay {text!a}: {error}", remedy="Write an address or a network, such as 192.0.2.0/24."
+            ) from None
 
 
 def _check_options(domain: Domain) -> None:

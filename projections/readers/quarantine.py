@@ -22,11 +22,12 @@ from projections.quarantine import (
     PREFIX,
     SECOND,
     UNDELIVERABLE,
+    Report,
     Row,
+    decode_report,
     decode_row,
     folded,
     located,
-    place,
     senders,
     words,
 )
@@ -117,8 +118,10 @@ async def read_kept(
     found: list[Kept] = []
     looked = 0
     last = b""
+    step = limit
     while len(found) < limit and looked < budget:
-        some = await walk.next(min(budget - looked, _AT_ONCE, max(32, 4 * (limit - len(found)))))
+        some = await walk.next(min(budget - looked, step, _AT_ONCE))
+        step *= 2
         if not some:
             return Page(messages=tuple(found), after="", looked=looked, candidates=candidates)
         for (_, end), row in zip(some, await _rows(redis, some), strict=True):
@@ -168,6 +171,16 @@ async def read_stats(redis: Client, partitions: int, domain: str | None = None) 
             )
         )
     return tuple(found)
+
+
+async def read_reports(redis: Client, partitions: int, domain: str | None = None) -> tuple[Report, ...]:
+    """What was reported of a domain's mail, or of all, the newest first."""
+    found: list[Report] = []
+    for prefix, name in await locate(redis, partitions, NAME, domain, "p:"):
+        with faults():
+            rows: Any = await redis.lrange(f"{prefix}p:{name}", 0, -1)
+        found += [decoded(decode_report, row, NAME) for row in rows]
+    return tuple(sorted(found, key=lambda report: report.event.at, reverse=True))
 
 
 def _of_kind(fields: dict[str, int], kind: str) -> dict[str, int]:
@@ -225,12 +238,18 @@ def _of_recipient(query: Query, sources: list[list[Value]], checks: list[Check])
 def _of_subject(query: Query, sources: list[list[Value]], checks: list[Check]) -> None:
     for text in query.subject.split():
         if "*" in text:
-            for part in [folded(piece) for piece in text.split("*") if piece]:
-                checks.append(lambda row, part=part: part in folded(row.subject))  # type: ignore[misc]
+            checks += [_has_part(folded(piece)) for piece in text.split("*") if piece]
         else:
-            for word in words(text):
-                sources.append([("w", word)])
-                checks.append(lambda row, word=word: word in words(row.subject))  # type: ignore[misc]
+            sources += [[("w", word)] for word in words(text)]
+            checks += [_has_word(word) for word in words(text)]
+
+
+def _has_part(part: str) -> Check:
+    return lambda row: part in folded(row.subject)
+
+
+def _has_word(word: str) -> Check:
+    return lambda row: word in words(row.subject)
 
 
 def _of_rest(query: Query, sources: list[list[Value]], checks: list[Check]) -> None:
@@ -387,7 +406,7 @@ async def _rows(redis: Client, some: Sequence[tuple[str, bytes]]) -> list[Row | 
 
 def _there(row: Row, end: bytes) -> bool:
     """It is still kept, and since the moment that the entry says: it may have left and come again meanwhile."""
-    return bool(row.kept) and end == place(row.since, unpacked(end[4:]))
+    return bool(row.kept) and row.since // SECOND == int.from_bytes(end[:4], "big")
 
 
 def _written(end: bytes) -> str:

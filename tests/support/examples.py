@@ -16,6 +16,7 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Learned,
     Looked,
     MessageEvent,
     Quarantined,
@@ -30,6 +31,8 @@ from pipeline.events import (
     Retried,
     RouteDeferred,
     RouteOpened,
+    RulesRemoved,
+    RulesSet,
     Scanned,
     ServerHeld,
     ServerResumed,
@@ -184,6 +187,15 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
     Retried(at=AT, domain=DOMAIN, by="cli:root", waiting=12),
+    Learned(
+        at=AT, domain=DOMAIN, spam=True, tokens=bytes(range(10)), by="cli:root", how="reported",
+        message="1m84e0vay17zh0a2pptx07", undone=True,
+    ),
+    RulesSet(
+        at=AT, domain=DOMAIN, by="cli:root", rules=("d:elsewhere.test", "a:x@elsewhere.test\tanna"), before=(b"", b"\x80"),
+        after=(b"\x80", b"\x80"), change=12, note="import of partners.csv",
+    ),
+    RulesRemoved(at=AT, domain="", by="cli:root", rules=("n:192.0.2.0/24",), before=(b"\x80",), change=13),
     Looked(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", how="preview"),
     Reported(
         at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,

@@ -98,8 +98,13 @@ def make(
         verdict = rng.choice(["clean", "spam", "virus"])
         own = Decision(recipients=(f"r1@{domain}",), action="quarantine", verdict="bulk")
         return Scanned(
-            at=at, domain=domain, verdict=verdict, score=rng.randrange(9) / 2, subject=rng.choice(SUBJECTS),
-            header_from=rng.choice(["", "Anna <anna@elsewhere.test>", '"x@y" <ben@z.test>']), country=rng.choice(["", "DE", "cn"]),
+            at=at,
+            domain=domain,
+            verdict=verdict,
+            score=rng.randrange(9) / 2,
+            subject=rng.choice(SUBJECTS),
+            header_from=rng.choice(["", "Anna <anna@elsewhere.test>", '"x@y" <ben@z.test>']),
+            country=rng.choice(["", "DE", "cn"]),
             findings=tuple(Finding(name=rng.choice(["GTUBE", "X", "y"])) for _ in range(rng.randrange(3))),
             decisions=rng.choice([(), (own,)]),
         )

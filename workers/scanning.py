@@ -1,0 +1,82 @@
+"""How a message is looked at: which engines there are, and what is found out before they begin.
+
+The scanner does it for each message that comes in, and `gatepost scan` for a file, so that both find the same.
+"""
+
+from __future__ import annotations
+
+import functools
+import ipaddress
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from pipeline.authentication.together import Lookups, authenticate
+from pipeline.bodies import Buffer
+from pipeline.directory.model import Domain
+from pipeline.events import Finding
+from pipeline.mime import Header
+from pipeline.resolver import Resolver
+from pipeline.scanning.builtin.engine import BuiltIn
+from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
+from pipeline.scanning.relays import true_client
+from pipeline.settings import Settings
+from pipeline.state import Message
+from pipeline.units import Network
+from workers.wiring import Wiring
+
+FLOODED: Final = Finding(
+    name="AUTH_RESULTS_FLOOD", score=10.0, kind="content",
+    text="more Authentication-Results fields than can be looked through for forged ones",
+)  # fmt: skip
+
+
+def resolver(settings: Settings) -> Resolver:
+    """One for all that is asked about a message."""
+    return Resolver(settings.resolver, lifetime=settings.scan_budget.seconds)
+
+
+def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
+    """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
+    del names  # for the engines that ask the DNS
+    return [BuiltIn(wiring.settings, wiring.hostname)]
+
+
+def _networks(domain: Domain | None) -> tuple[Network, ...]:
+    return tuple(map(_network, domain.trusted_relays)) if domain is not None else ()
+
+
+@functools.lru_cache(1024)
+def _network(text: str) -> Network:
+    return ipaddress.ip_network(text)
+
+
+async def examine(
+    wiring: Wiring, looking: Sequence[Engine | LocalEngine], names: Lookups, message: Message, content: Buffer
+) -> tuple[Mail, Report]:
+    """What is known of a message, and what the engines found in it. Raises nothing of theirs.
+
+    The `message` of the mail has the client that handed it to the outermost relay that we trust; of one that cannot be found
+    out, the address is empty.
+    """
+    settings = wiring.settings
+    domain = wiring.directory.home(message.domain)
+    header = Header(content)
+    if message.client is not None:
+        client = true_client(message.client, header, (*settings.trusted_relays, *_networks(domain)))
+        message = msgspec.structs.replace(message, client=client)
+    mail = Mail(message, content, domain=domain, header=header)
+    mail.authentication = await authenticate(
+        message,
+        content,
+        header,
+        names,
+        authserv_id=wiring.authserv_id,
+        now=wiring.clock(),
+        seconds=settings.scan_budget.seconds,
+    )
+    report = await run(looking, mail, settings.scan_budget)
+    if mail.authentication.flooded:
+        report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
+    return mail, report
