@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 
 from pipeline.mime import Part
+from pipeline.mime.structure import HEAD
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.reading import Document, Link
 from pipeline.text import printable
@@ -27,6 +28,8 @@ MAX_BLANK: Final = 1
 """Empty lines in a row."""
 FIELDS: Final = (b"from", b"to", b"cc", b"reply-to", b"date", b"subject", b"message-id")
 
+_WHITE: Final = re.compile(r"\s")
+"""White space of any width is a space."""
 _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:)?//(?:[^/?#\s]{0,200}@)?([^/?#\s:@]{1,255})", re.IGNORECASE)
 _NAMED: Final = re.compile(
     r"(?:https?://)?((?:[a-z0-9-]{1,63}\.){1,10}[a-z]{2,24})(?:[/?#:].{0,300})?", re.IGNORECASE | re.DOTALL
@@ -146,6 +149,7 @@ def _piece(document: Document, room: _Room) -> Piece | None:
     text = room.take(_lines(document.text))
     hidden = _line(document.hidden, MAX_HIDDEN)
     links = tuple([_link(link) for link in document.links[:MAX_LINKS]]) if document.is_html else ()
+    room.cut = room.cut or len(document.part.head) >= HEAD
     room.cut = room.cut or len(document.links) > MAX_LINKS or len(document.hidden) > MAX_HIDDEN
     forms = tuple(
         [f"{_line(form.action) or 'the page itself'}: {_line(', '.join(form.fields))}" for form in document.forms[:20]]
@@ -166,9 +170,8 @@ def _piece(document: Document, room: _Room) -> Piece | None:
 
 def _lines(text: str) -> str:
     """Lines as they can be shown: none without an end, and no wall of empty ones."""
-    return "\n".join(_few_blank(printable(line.replace("\t", "    ").rstrip()) for line in text.splitlines())).strip(
-        "\n"
-    )
+    lines = (printable(_WHITE.sub(" ", line.replace("\t", "    ")).rstrip()) for line in text.splitlines())
+    return "\n".join(_few_blank(lines)).strip("\n")
 
 
 def _few_blank(lines: Iterable[str]) -> Iterator[str]:

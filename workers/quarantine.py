@@ -16,7 +16,7 @@ import msgspec
 from pipeline import decide, steering
 from pipeline.bodies import Buffer
 from pipeline.directory.listing import ALLOW, parse
-from pipeline.events import Discarded, Event, MessageEvent, Redirected, Released, Scanned
+from pipeline.events import Discarded, MessageEvent, Redirected, Released, Scanned
 from pipeline.faults import ConfigurationError, ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for
 from pipeline.mime import Header
@@ -37,6 +37,7 @@ DOWNLOAD: Final = "download"
 NAMED: Final = 5
 
 T = TypeVar("T")
+E = TypeVar("E", Released, Redirected, Discarded)
 Decided = Callable[[Message, int], Sequence[MessageEvent]]
 
 
@@ -150,7 +151,7 @@ class Quarantine:
                 virus=how.virus,
             )  # fmt: skip
 
-        return await self._with_more(message_id, how, self._release(message_id, decided))
+        return await self._with_more(message_id, how, self._release(message_id, decided, how.recipients))
 
     async def release_to(self, message_id: str, to: str, how: Release = AS_IT_IS, *, reason: str) -> Done:
         """To somebody else, as a message of its own that is not scanned again. `to`: an address that mail may go to."""
@@ -169,8 +170,8 @@ class Quarantine:
         try:
             new = await self._try(message_id, act)
         except RefusedError:
-            before = await self._happened(message_id, lambda event: isinstance(event, Redirected) and event.to == to)
-            if not isinstance(before, Redirected):
+            before = await self._before(message_id, how.recipients, lambda event: event.to == to, Redirected)
+            if before is None:
                 raise
             return Done(changed=False, words=f"was released to {to} before", message=before.message)
         return Done(changed=True, words=f"released to {to}, on its way", message=new)
@@ -178,8 +179,8 @@ class Quarantine:
     async def _with_more(self, message_id: str, how: Release, release: Coroutine[Any, Any, Done]) -> Done:
         """A release, and then what else was asked for; what that needs is taken before the message may be gone."""
         try:
-            content = await self._content(message_id) if how.learn or how.allow_sender else None
-            message = await self._live(message_id) if content is not None else None
+            message = await self._kept(message_id) if how.learn or how.allow_sender else None
+            content = await self._body(message) if message is not None else None
             if how.allow_sender and message is not None and content is not None:
                 _author(message, content)
         except BaseException:
@@ -199,9 +200,7 @@ class Quarantine:
         try:
             await self._decide(message_id, decided)
         except RefusedError:
-            if await self._happened(
-                message_id, lambda event: isinstance(event, Discarded) and event.reason == "deleted"
-            ):
+            if await self._before(message_id, recipients, lambda event: event.reason == "deleted", Discarded):
                 return Done(changed=False, words="was deleted before")
             raise
         return Done(changed=True, words="deleted")
@@ -214,7 +213,7 @@ class Quarantine:
         return kept if self._recipients is None else tuple([one for one in kept if one in self._recipients])
 
     def _named(self, message: Message, recipients: Sequence[str]) -> Collection[str]:
-        """Those of the message's recipients that are meant. Raises RefusedError for one that is not among them."""
+        """Those of the message's recipients that are meant. Raises NotFoundError for one that is not among them."""
         there = {
             one.address.casefold(): one.address
             for one in message.recipients
@@ -222,7 +221,7 @@ class Quarantine:
         }
         strangers = [one for one in recipients if one.casefold() not in there]
         if strangers:
-            raise RefusedError(f"{message.id} is not for {', '.join(strangers[:NAMED])}")
+            raise NotFoundError(f"{message.id} is not for {', '.join(strangers[:NAMED])}")
         if not recipients and self._recipients is None:
             return ()
         return [there[one.casefold()] for one in recipients] or list(there.values())
@@ -235,13 +234,22 @@ class Quarantine:
             raise NotFoundError(f"no message {message_id}")
         return message
 
-    async def _content(self, message_id: str) -> Buffer | None:
-        """None for what is not kept any more."""
+    async def _kept(self, message_id: str, meant: Collection[str] = ()) -> Message | None:
+        """The message while a copy that is meant (any when empty) is kept."""
         try:
             message = await self._live(message_id)
-            return await self._wiring.bodies.get(message_id) if self._copies(message) else None
-        except (RefusedError, CorruptError):
+        except RefusedError:
             return None
+        return message if any(not meant or one.casefold() in meant for one in self._copies(message)) else None
+
+    async def _body(self, message: Message) -> Buffer | None:
+        """None when the message has left a moment ago, and its body with it."""
+        try:
+            return await self._wiring.bodies.get(message.id)
+        except CorruptError:
+            if await self._kept(message.id) is None:
+                return None
+            raise
 
     async def _decide(self, message_id: str, decided: Decided) -> bool:
         """Make it so; False when nothing was left to do."""
@@ -265,25 +273,31 @@ class Quarantine:
                     raise
         raise AssertionError
 
-    async def _release(self, message_id: str, decided: Decided) -> Done:
-        def released(event: object) -> bool:
-            return isinstance(event, Released)
-
+    async def _release(self, message_id: str, decided: Decided, recipients: Sequence[str]) -> Done:
         try:
             if await self._decide(message_id, decided):
                 return Done(changed=True, words="released, on its way")
         except RefusedError:
-            if await self._happened(message_id, released):
+            if await self._before(message_id, recipients, lambda _: True, Released):
                 return Done(changed=False, words="was released before, and has left since")
             raise
-        if await self._happened(message_id, released):
+        if await self._before(message_id, recipients, lambda _: True, Released):
             return Done(changed=False, words="was released before, and waits to leave")
         raise RefusedError(f"{message_id} was never in quarantine", remedy=f"See `gatepost trace {message_id}`.")
 
-    async def _happened(self, message_id: str, wanted: Callable[[object], bool]) -> Event | None:
+    async def _before(
+        self, message_id: str, recipients: Sequence[str], wanted: Callable[[E], bool], kind: type[E]
+    ) -> E | None:
+        """What was done before to the copies that are meant; None while one of them is kept, for then it was not done."""
+        meant = {one.casefold() for one in recipients}
+        if await self._kept(message_id, meant) is not None:
+            return None
         async for entry in self._wiring.log.history(message_id):
-            if entry.subject == message_id and wanted(entry.event):
-                return entry.event
+            event = entry.event
+            if entry.subject == message_id and isinstance(event, kind) and wanted(event):
+                named = {one.casefold() for one in event.recipients}
+                if not meant or not meant.isdisjoint(named):
+                    return event
         return None
 
     async def _followed(self, done: Done, message: Message, content: Buffer, how: Release) -> Done:
