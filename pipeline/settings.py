@@ -170,6 +170,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         2 * SECOND
     )
     spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    learning_minimum: Annotated[
+        int,
+        _doc(
+            "Messages of either kind, spam and other mail, that the classifier has to have learnt before it says anything: for all domains and for the message's own together."
+        ),
+    ] = 50
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)
@@ -348,6 +354,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
+        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)

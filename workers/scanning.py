@@ -18,12 +18,15 @@ from pipeline.directory.model import Domain
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
+from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
+from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
 from pipeline.scanning.relays import true_client
 from pipeline.settings import Settings
 from pipeline.state import Message
 from pipeline.units import Network
+from projections.readers.classifier import StoredCounts
 from workers.wiring import Wiring
 
 FLOODED: Final = Finding(
@@ -39,8 +42,17 @@ def resolver(settings: Settings) -> Resolver:
 
 def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
     """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
-    del names  # for the engines that ask the DNS
-    return [BuiltIn(wiring.settings, wiring.hostname)]
+    settings = wiring.settings
+    looking: list[Engine | LocalEngine] = [BuiltIn(settings, wiring.hostname), classifier(wiring)]
+    if settings.address_lists or settings.domain_lists:
+        looking.append(DnsLists(settings, names))
+    return looking
+
+
+def classifier(wiring: Wiring) -> Classifier:
+    """What was learnt, as an engine."""
+    counts = StoredCounts(wiring.store.redis, wiring.store.partitions, wiring.settings.learning_minimum)
+    return Classifier(counts, wiring.settings.spam_threshold)
 
 
 def _networks(domain: Domain | None) -> tuple[Network, ...]:

@@ -31,6 +31,8 @@ MAX_PIECES: Final = 12_000
 # Letters and digits of any script, with what holds words together; no piece is tried twice.
 _WORD: Final = re.compile(r"[$€£]?[^\W_]++(?:['\u2019\-.][^\W_]++)*+[!%]?")
 _DIGIT: Final = re.compile(r"\d")
+_DIGITS: Final = re.compile(r"\d+")
+_LETTERS: Final = re.compile(r"[^\W\d_]+")
 # Scripts that write without spaces: words there are pairs of neighbours.
 _UNSPACED: Final = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]++"
@@ -125,9 +127,22 @@ def _sender(header: Header) -> Iterator[str]:
         found = header.text(name)
         if found:
             yield f"{name.decode()}:" + " ".join(_PRODUCT.findall(found[:80])[:3]).lower()
+    if header.value(b"in-reply-to") or header.value(b"references"):
+        yield "answer"
+    yield from _message_id(header)
     priority = header.text(b"x-priority")
     if priority:
         yield "priority:" + priority[:1]
+
+
+def _message_id(header: Header) -> Iterator[str]:
+    """Programs are known by the shape of their ids, and forgers by the name behind it."""
+    left, _, right = header.message_id.strip("<> ").lower().rpartition("@")
+    yield "id:" + _LETTERS.sub("a", _DIGITS.sub("0", left))[:40]
+    for author in header.authors[:1]:
+        domain = author.address.rpartition("@")[2].lower()
+        alike = bool(domain and right) and (right.endswith(domain) or domain.endswith(right))
+        yield "id:own" if alike else "id:other"
 
 
 def _above(domain: str) -> Iterator[str]:
@@ -184,6 +199,7 @@ def _traits(shown: tuple[Document, ...]) -> Iterator[str]:
             yield "html:script"
         if page.hidden:
             yield "html:hidden"
+        yield f"html:comments:{min(page.part.head.count(b'<!--'), 15).bit_length()}"
         yield f"html:images:{min(len(page.images), 15).bit_length()}"
     size = sum(len(document.text) for document in shown)
     yield f"size:{size.bit_length()}"
