@@ -23,12 +23,13 @@ from pipeline.events import (
 )
 from pipeline.faults import ConfigurationError, NotFoundError, RefusedError
 from pipeline.ids import new_id, partition_for, partition_of
+from pipeline.resolver import Resolver
 from pipeline.state import Stage
 from pipeline.steps import message_step, received_step
 from projections.readers.quarantine import Query
 from projections.views import projections
+from tests.support.dns import Names
 from tests.support.examples import DOMAIN
-from tests.support.zone import Zone
 from tests.workers.conftest import PARTITION, Parts
 from workers.janitor import Janitor
 from workers.projector import Projector
@@ -222,7 +223,9 @@ async def test_released_to_somebody_else_it_goes_on_as_another_message_that_nobo
     assert (last.to, last.recipients, last.message) == (BEN, (ANNA, BEN), new)
     await handled(wiring, keys.outbox(PARTITION), Janitor(wiring).send_bounces)
     assert bytes(await wiring.bodies.get(new)) == content
-    await handled(wiring, keys.scan(PARTITION), Scanner(wiring, [Never()], Zone({})).handle)
+    async with Names({}) as names:
+        resolver = Resolver(f"127.0.0.1:{names.port}", lifetime=5)
+        await handled(wiring, keys.scan(PARTITION), Scanner(wiring, [Never()], resolver).handle)
     born, scanned, queued = [row.event for row in await wiring.events(new)]
     assert isinstance(born, Received)
     assert (born.origin, born.cause, born.recipients) == (
