@@ -37,8 +37,8 @@ class Verb(msgspec.Struct, frozen=True):
     already: str
 
 
-RELEASE: Final = Verb("releasing", "Release {}?", "released, on their way", "were released before")
-DELETE: Final = Verb("deleting", "Delete {} for good?", "deleted", "were deleted before")
+RELEASE: Final = Verb("releasing", "Release {}?", "released, on the way", "had been released before")
+DELETE: Final = Verb("deleting", "Delete {} for good?", "deleted", "had been deleted before")
 
 
 async def release(

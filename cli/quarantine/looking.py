@@ -193,7 +193,7 @@ def _preview(screen: Screen, message: Message, found: Preview) -> None:
 
 
 def _piece(screen: Screen, piece: Piece) -> None:
-    from cli.render import clean
+    from cli.render import clean, count
 
     screen.say()
     if piece.name:
@@ -207,7 +207,7 @@ def _piece(screen: Screen, piece: Piece) -> None:
         screen.say(("  link  ", "dim"), clean(link.target), (shown, "dim"), warning)
     for form in piece.forms:
         screen.say(("  form  ", "yellow"), clean(form))
-    rest = [f"{number:,} {name}" for number, name in ((piece.images, "pictures"), (piece.scripts, "scripts")) if number]
+    rest = [count(number, name) for number, name in ((piece.images, "picture"), (piece.scripts, "script")) if number]
     if rest:
         screen.say((f"  not shown: {', '.join(rest)}", "dim"))
 
