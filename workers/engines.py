@@ -22,8 +22,8 @@ from workers.wiring import Wiring
 EVERY: Final = 1.0
 """Seconds between two rounds."""
 IDLE: Final = 30 * SECOND
-"""ns without a word from an engine after which it is visited; one that failed is so at once."""
-RENEW: Final = 5 * SECOND
+"""ns without a word from an engine after which it is visited; one that failed is so in each round."""
+RENEW: Final = 3 * SECOND
 """ns after which it is said again how they are, also when nothing has changed."""
 
 log = structlog.get_logger()
@@ -41,7 +41,7 @@ class Watch:
         self._engines = engines
         self._guards = [engine for engine in engines if isinstance(engine, Guard)]
         self._board = Board(wiring.store)
-        self._rescans = Rescans(wiring.store)
+        self._rescans = Rescans(wiring.store, beyond_memory=True)
         self._process = consumer_name()
         self._said: tuple[tuple[Health, ...], int] = ((), 0)
 
@@ -83,7 +83,4 @@ class Watch:
 
 
 def _is_to_be_visited(guard: Guard, now: int) -> bool:
-    tally = guard.tally
-    if tally.failing:
-        return now >= tally.until
-    return now - tally.heard_at >= IDLE
+    return bool(guard.tally.failing) or now - guard.tally.heard_at >= IDLE
