@@ -270,6 +270,28 @@ async def test_an_idle_engine_is_visited_and_one_that_is_away_is_back_without_an
     assert one.guard.health().skipped_until == 0
 
 
+async def test_when_an_engine_is_back_all_that_waits_is_scanned_at_once_and_what_it_fails_at_has_its_time(desk):
+    one = await desk("wait")
+    one.client.answer = AWAY
+    ids = [await one.wiring.accept() for _ in range(AFTER)]
+    await one.work()
+    watch = Watch(one.wiring, [one.guard])
+    await watch.put_back()
+    assert await one.work() == 0
+    one.client.answer = ()
+    await watch.visit()
+    await watch.put_back()
+    one.client.answer = Unable("not this one")
+    assert await one.work() == AFTER
+    await watch.put_back()
+    assert await one.work() == 0
+    one.client.answer = ()
+    one.wiring.forward(60)
+    await watch.put_back()
+    assert await one.work() == AFTER
+    assert [(await one.wiring.kinds(name))[-1] for name in ids] == ["Queued"] * AFTER
+
+
 async def test_the_body_of_a_message_that_waits_leaves_memory(desk):
     one = await desk("wait")
     one.client.answer = AWAY
