@@ -12,7 +12,7 @@ from pipeline.scanning.builtin.links import lookalike
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import organisation, registered_label, target_of
-from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.builtin.view import Proof, View, author_of
 from pipeline.scanning.engine import Mail
 
 _LISTS: Final = (b"list-id", b"list-post")
@@ -58,7 +58,7 @@ def _like(view: View) -> Iterator[Finding]:
         ):
             yield _finding(
                 "FROM_OTHER_SUFFIX",
-                0.5,
+                1.0 if view.proof is Proof.NO else 0.5,
                 f"the sender's domain {shown(view.domain)} is the recipient's with another ending",
             )
 
@@ -116,10 +116,9 @@ def _protected(view: View) -> Iterator[Finding]:
 def is_protected(mail: Mail) -> str:
     """The name in From of which the domain says that nobody from outside may write in it; empty: it is none."""
     names = mail.domain.protected_names if mail.domain is not None else ()
-    authors = mail.header.authors
-    if not names or not authors:
+    if not names:
         return ""
-    spoken = words(authors[0].display)
+    spoken = words(author_of(mail).display)
     return next((name for name in names if (wanted := words(name)) and _contains(spoken, wanted)), "")
 
 
