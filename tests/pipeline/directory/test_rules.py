@@ -69,8 +69,16 @@ def test_a_directory_of_a_domain_its_alias_and_its_child_is_fine():
         ([Domain(name="a.test", route=ROUTE, contact="nobody")], ConfigurationError, "contact"),
         ([Domain(name="a.test", route=ROUTE, contact_outside="x@A.test")], ConfigurationError, "inside a.test"),
         ([Domain(name="a.test", route=ROUTE, protected_names=("Anna",))], ConfigurationError, "not a whole name"),
-        ([Domain(name="a.test", route=ROUTE, protected_names=("Anna \x1b[31m",))], ConfigurationError, "cannot be shown"),
-        ([Domain(name="a.test", route=ROUTE, protected_names=("Anna Schmidt",) * 201)], ConfigurationError, "more than 200"),
+        (
+            [Domain(name="a.test", route=ROUTE, protected_names=("Anna \x1b[31m",))],
+            ConfigurationError,
+            "cannot be shown",
+        ),
+        (
+            [Domain(name="a.test", route=ROUTE, protected_names=("Anna Schmidt",) * 201)],
+            ConfigurationError,
+            "more than 200",
+        ),
     ],
 )
 def test_what_cannot_be(those, fault, words):
