@@ -19,6 +19,8 @@ from pipeline.events import (
     Discarded,
     Failed,
     Held,
+    Learned,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -99,7 +101,7 @@ def describe(event: AnyEvent) -> Told:
     match event:
         case Received():
             return _received(event)
-        case Scanned():
+        case Scanned() | Postponed():
             return _scanned(event)
         case Quarantined():
             return Told(
@@ -116,8 +118,8 @@ def describe(event: AnyEvent) -> Told:
             return _tried(event)
         case RouteDeferred() | RouteOpened() | Retried():
             return _route(event)
-        case Refused():
-            return _refused(event)
+        case Refused() | Learned():
+            return _refused(event) if isinstance(event, Refused) else _learned(event)
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
@@ -152,14 +154,23 @@ def _received(event: Received) -> Told:
     return Told("received", STRONG, text, tuple(more))
 
 
-def _scanned(event: Scanned) -> Told:
+def _scanned(event: Scanned | Postponed) -> Told:
+    if isinstance(event, Postponed):
+        until = f"it is scanned again and again until {render.local(event.until)}, and then kept in quarantine"
+        return Told("waits", WARN, f"for {clean('; '.join(event.missing))}", (until,))
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
+    if event.country:
+        from pipeline.country import name_of
+
+        more.append(f"from {clean(name_of(event.country))}")
     more += [
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings
     ]
+    if event.missing:
+        more.append(f"not scanned by {clean('; '.join(event.missing))}")
     style = GOOD if event.verdict == "clean" else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))
@@ -233,3 +244,10 @@ def _route(event: RouteDeferred | RouteOpened | Retried) -> Told:
     wait = render.relative(event.next_try, event.at)
     text = f"no server of {clean(event.domain)} can be used (try {event.tries}); next attempt {wait}, at {render.local(event.next_try)}"
     return Told("waits", WARN, text, quotes=tuple((place(attempt), attempt.reply) for attempt in event.attempts))
+
+
+def _learned(event: Learned) -> Told:
+    what = "spam" if event.spam else "no spam"
+    whose = f"for {clean(event.domain)}" if event.domain else "for all domains"
+    text = f"that it is {what}, {whose}, by {clean(event.by)} ({clean(event.how)})"
+    return Told("forgot" if event.undone else "learned", QUIET, text)

@@ -6,6 +6,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:log             stream   the log of record: every event of the partition, in order. Fields: s subject (message
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
+    gp:{p}:rescan          zset     messages that wait for an engine, by when they are scanned again
     gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
                                     messages, consumer group `janitors`. Fields: id (of the new message), m (message it
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
@@ -26,18 +27,23 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
                                     tried before), open (1 after a success), full (1: all slots are in use), good (ms; when
                                     its server last took a message, to some seconds)
+    gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
+                                    (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
-    gp:{directory}:store   hash     format (of the data), partitions; written once
+    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
     gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
     gp:{directory}:servers hash   host:port -> Hold (MessagePack) of each server that somebody holds
+    gp:{directory}:rules:<d>  hash  entries of the allow and block lists of a domain and its people, `*` for the operator's: key of the
+                                    entry (see directory/listing.py) -> Rule (MessagePack)
+    gp:{directory}:lists:<d>  hash  person, empty for the domain's own -> Summary (MessagePack) of that list; `*` as above
     gp:{directory}:syncs   hash   name -> Sync (MessagePack)
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
     gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
@@ -58,6 +64,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{egress}:servers    zset     servers that have such a hash, by the end of its last block (ms)
     gp:{host:port}:pace    hash     how many connections may be open, what it let us have when it limited us, when the next
                                     message may go (see server.lua). Expires an hour after the last change
+
+    gp:{engines}:processes zset    processes that let engines look, by when they last said how these are
+    gp:{engines}:of:<process>  string  how they are: Healths (MessagePack). Expires
 
     gp:{watch}:servers     zset     servers' addresses that no connection came about to (Watched, MessagePack), by the time (ms) of the
                                     next attempt: until then somebody looks whether they answer
@@ -84,6 +93,7 @@ SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
 EGRESS: Final = "gp:{egress}:servers"
+ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
@@ -97,6 +107,10 @@ def log(partition: int) -> str:
 
 def scan(partition: int) -> str:
     return f"gp:{{{partition}}}:scan"
+
+
+def rescan(partition: int) -> str:
+    return f"gp:{{{partition}}}:rescan"
 
 
 def outbox(partition: int) -> str:
@@ -155,6 +169,10 @@ def route(partition: int, domain: str) -> str:
     return f"gp:{{{partition}}}:route:{domain}"
 
 
+def learned(partition: int, domain: str, digest: str) -> str:
+    return f"gp:{{{partition}}}:learned:{domain}:{digest}"
+
+
 def parked(partition: int) -> str:
     return f"gp:{{{partition}}}:parked"
 
@@ -170,6 +188,14 @@ def view(partition: int, name: str, version: int) -> str:
 
 def addresses(domain: str) -> str:
     return f"gp:{{directory}}:addresses:{domain}"
+
+
+def rules(domain: str) -> str:
+    return f"gp:{{directory}}:rules:{domain or '*'}"
+
+
+def lists(domain: str) -> str:
+    return f"gp:{{directory}}:lists:{domain or '*'}"
 
 
 def sync_state(name: str) -> str:
@@ -218,6 +244,10 @@ def watch_waiting(endpoint: str) -> str:
 
 def watch_woken(endpoint: str) -> str:
     return f"gp:{{watch}}:woken:{endpoint}"
+
+
+def engines_of(process: str) -> str:
+    return f"gp:{{engines}}:of:{process}"
 
 
 def client(name: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.authentication.results import chain_status, render
 from pipeline.bodies import Buffer
 from pipeline.mime import Header
+from pipeline.scanning.missing import field
 from pipeline.state import Message
 from pipeline.trace import received_line
 
@@ -81,6 +82,8 @@ class Forwarding:
     async def prepare(self, message: Message, content: Buffer) -> Outgoing:
         """With our trace on top, and below it what we found out about the sender (RFC 8601 5)."""
         top = received_line(message, self._hostname)
+        if message.missing:
+            top += field(message.missing)
         if message.auth:
             top += render(self._authserv_id, message.auth, utf8=message.smtputf8)
             if self._sealer is not None:

@@ -29,6 +29,7 @@ from pipeline.events import (
     Failed,
     Held,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -63,6 +64,7 @@ LEAVING: Final = (Stage.QUEUED, Stage.HELD)
 NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (None, Received): Stage.RECEIVED,
     (Stage.RECEIVED, Scanned): Stage.SCANNED,
+    (Stage.RECEIVED, Postponed): Stage.RECEIVED,
     (Stage.SCANNED, Quarantined): Stage.QUARANTINED,
     (Stage.SCANNED, Queued): Stage.QUEUED,
     (Stage.SCANNED, Discarded): Stage.DISCARDED,
@@ -151,6 +153,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
     warn_at: int = 0
     """When the sender is to be told that it still waits; 0: never, or it was."""
+    missing: tuple[str, ...] = ()
+    """Engines that did not look at it, each with why. While it is received: those that it waits for."""
+    waits_since: int = 0
+    """Since when it waits for them; 0: it does not."""
 
     @property
     def ends(self) -> int:
@@ -278,8 +284,11 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         named = None
         changes |= {
             "verdict": event.verdict, "score": event.score, "subject": event.subject, "message_id": event.message_id,
-            "auth": event.auth, "drop": event.drop,
+            "auth": event.auth, "drop": event.drop, "missing": event.missing, "waits_since": 0,
         }  # fmt: skip
+    elif isinstance(event, Postponed):
+        named = None
+        changes |= {"missing": event.missing, "waits_since": message.waits_since or event.at}
     else:
         named = frozenset(event.recipients)
         unknown = named.difference(recipient.address for recipient in message.recipients)

@@ -11,39 +11,38 @@ from typing import Final
 
 import msgspec
 
-from pipeline import decide, delays, keys
-from pipeline.authentication.together import Authentication, Lookups, authenticate
+from pipeline import country, decide, delays, keys
+from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
-from pipeline.events import Finding, Scanned
+from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
-from pipeline.resolver import Resolver
-from pipeline.scanning import policy
-from pipeline.scanning.builtin.engine import BuiltIn
-from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
-from pipeline.scanning.people import People
+from pipeline.pause import end
+from pipeline.scanning import missing, policy
+from pipeline.scanning.engine import Engine, LocalEngine, Mail
+from pipeline.scanning.guard import Guard, Timed
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
+from workers.awaiting import Awaiting
 from workers.consume import Consumer, Entry, streams
+from workers.engines import Watch
 from workers.notify import notify
+from workers.scanning import close, engines, examine, guards_of, resolver
 from workers.wiring import Wiring
 
 HEADER_TEXT: Final = 500
 """Characters of Subject, From and Message-ID that go into the event."""
 AHEAD: Final = 128
 """Messages in hand from which on no more are fetched."""
-FLOODED: Final = Finding(
-    name="AUTH_RESULTS_FLOOD", score=10.0, kind="content",
-    text="more Authentication-Results fields than can be looked through for forged ones",
-)  # fmt: skip
 
 
 class Scanner:
     def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine], names: Lookups) -> None:
         self._wiring = wiring
         self._engines = engines
+        self._awaiting = Awaiting(wiring, guards_of(engines))
         self._names = names
-        self._seconds = wiring.settings.scan_budget.seconds
+        self._countries = country.in_force(wiring.settings.country_table)
 
     async def handle(self, entries: Sequence[Entry]) -> Mapping[str, Exception]:
         """Scan a batch; what is ready at the same time is committed together."""
@@ -88,30 +87,30 @@ class Scanner:
             raise CorruptError(f"the head cannot be read: {error}") from None
         if message.stage is not Stage.RECEIVED:
             return None
+        if (step := self._awaiting.still(message, entry)) is not None:
+            return step
         content = hot if hot is not None else self._wiring.bodies.cold.get(message.id)
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
-        wiring = self._wiring
-        mail = Mail(message, content)
-        found = await authenticate(
-            message,
-            content,
-            mail.header,
-            self._names,
-            authserv_id=wiring.authserv_id,
-            now=wiring.clock(),
-            seconds=self._seconds,
-        )
-        mail.authentication = found
-        mail.domain = wiring.directory.home(message.domain)
-        report = await run(self._engines, mail, wiring.settings.scan_budget)
-        if found.flooded:
-            report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
-        return self._decided(message, mail, found, policy.judge(report, message, wiring.settings), entry)
+        mail, report = await examine(self._wiring, self._engines, self._names, message, content)
+        verdict = policy.judge(report, message, self._wiring.settings)
+        fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.quarantine)
+        if fate == missing.WAIT:
+            return self._awaiting.step(message, report.missing, entry)
+        kept = verdict.quarantine
+        if fate == missing.QUARANTINE:
+            kept = missing.kept_back(message, kept, report.missing, now=self._wiring.clock())
+        return self._decided(message, mail, verdict, kept, report.missing, entry)
 
     def _decided(
-        self, message: Message, mail: Mail, found: Authentication, verdict: policy.Verdict, entry: Entry
+        self,
+        message: Message,
+        mail: Mail,
+        verdict: policy.Verdict,
+        kept: Mapping[str, str],
+        unseen: tuple[str, ...],
+        entry: Entry,
     ) -> Step:
         now = self._wiring.clock()
         scanned = Scanned(
@@ -125,14 +124,19 @@ class Scanner:
             message_id=mail.header.message_id[:HEADER_TEXT],
             engines=verdict.engines,
             took=verdict.took,
-            auth=found.results,
-            drop=found.drop,
+            auth=mail.authentication.results,
+            drop=mail.authentication.drop,
+            country=self._country(mail.message.client),
+            missing=unseen,
         )
         retention = int(self._wiring.settings.quarantine_retention)
         warn_at = delays.warn_at(message, self._wiring.settings)
-        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
+        events = decide.judged(message, scanned, kept, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
+
+    def _country(self, client: Client | None) -> str:
+        return self._countries.of(client.address) if client is not None and client.address else ""
 
     async def _acknowledge(self, entry: Entry) -> None:
         with faults():
@@ -143,8 +147,14 @@ class Scanner:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    engines: list[Engine | LocalEngine] = [BuiltIn(wiring.settings, wiring.hostname), People(wiring.directory.rows)]
-    scanner = Scanner(wiring, engines, Resolver(wiring.settings.resolver, lifetime=wiring.settings.scan_budget.seconds))
+    names = resolver(wiring.settings)
+    looking = engines(wiring, names)
+    scanner = Scanner(wiring, looking, names)
+    watch = asyncio.create_task(Watch(wiring, [one for one in looking if isinstance(one, Timed | Guard)]).run(stop))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
-    await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    try:
+        await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    finally:
+        await end([watch])
+        close(looking)

@@ -42,6 +42,12 @@ class DomainOptions:
     smtputf8: Annotated[
         str, Parameter(help="Whether its servers take SMTPUTF8: yes, no, or auto (as they say themselves).")
     ] = ""
+    engines_missing: Annotated[
+        str,
+        Parameter(
+            help="What happens to a message that ClamAV, Rspamd or SpamAssassin should have looked at and did not: pass, wait, quarantine, or default (as the settings say)."
+        ),
+    ] = ""
     max_size: Annotated[str, Parameter(help="The largest message, such as 20MiB.")] = ""
     max_recipients: Annotated[int | None, Parameter(help="Recipients of one message.")] = None
     retry_interval: Annotated[str, Parameter(help="How long to wait after a failed attempt, such as 5m.")] = ""
@@ -54,6 +60,12 @@ class DomainOptions:
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    trusted_relay: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="An address or network of a server that hands us others' mail, such as a filter in front of us; repeat it for more."
+        ),
+    ] = ()
     protect_name: Annotated[
         tuple[str, ...],
         Parameter(
@@ -81,11 +93,21 @@ class DomainOptions:
         for name in ("delimiter", "timezone", "language", "contact", "contact_outside"):
             if text := getattr(self, name):
                 fields[name] = "" if text == NONE else text
-        if self.smtputf8:
-            fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._names() | self._durations()
+        return fields | self._words() | self._relays() | self._names() | self._durations()
+
+    def _words(self) -> dict[str, str]:
+        fields = {}
+        for name, default in (("smtputf8", "auto"), ("engines_missing", "default")):
+            if text := getattr(self, name):
+                fields[name] = "" if text in (default, NONE) else text
+        return fields
+
+    def _relays(self) -> dict[str, tuple[str, ...]]:
+        if not self.trusted_relay:
+            return {}
+        return {"trusted_relays": () if self.trusted_relay == (NONE,) else tuple(dict.fromkeys(self.trusted_relay))}
 
     def _names(self) -> dict[str, tuple[str, ...]]:
         if not self.protect_name:
@@ -164,6 +186,7 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "delimiter": domain.delimiter,
         "greylist": domain.greylist,
         "smtputf8": domain.smtputf8 or "auto",
+        "engines_missing": domain.engines_missing or "default",
         "max_message_size": domain.max_message_size,
         "max_recipients": domain.max_recipients,
         "retry_interval": domain.retry_interval / 1e9,
@@ -172,5 +195,6 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "language": domain.language,
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
+        "trusted_relays": list(domain.trusted_relays),
         "protected_names": list(domain.protected_names),
     }

@@ -55,6 +55,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: Hold | None = None
     delimiter: str = ""
     """What separates a mailbox's name from a detail (`anna+shop`): such mail is accepted when `anna` is listed."""
+    engines_missing: str = ""
+    """What happens to mail that an engine outside did not look at: pass, wait, quarantine; empty: as the settings say."""
     greylist: bool = False
     smtputf8: str = ""
     """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
@@ -72,6 +74,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The postmaster's address, which may be inside the domain."""
     contact_outside: str = ""
     """Where an alert goes that says that the domain's own mail does not work."""
+    trusted_relays: tuple[str, ...] = ()
+    """Networks of servers that hand us the mail of others, beside those of the settings (see scanning/relays.py)."""
     protected_names: tuple[str, ...] = ()
     """People in whose name nobody from outside may write."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import zoneinfo
 from collections.abc import Collection, Mapping
 from typing import Final
@@ -17,9 +18,11 @@ DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
+MAX_RELAYS: Final = 100
 PROTECTED: Final = 200
 LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
+ENGINES_MISSING: Final = ("", "pass", "wait", "quarantine")
 
 
 def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
@@ -66,6 +69,8 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_relays(domain)
+    _check_engines(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
@@ -83,6 +88,18 @@ def _check_values(domain: Domain) -> None:
         )
 
 
+def _check_relays(domain: Domain) -> None:
+    if len(domain.trusted_relays) > MAX_RELAYS:
+        raise ConfigurationError(f"{len(domain.trusted_relays)} trusted relays; there may be {MAX_RELAYS}")
+    for text in domain.trusted_relays:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"trusted relay {text!a}: {error}", remedy="Write an address or a network, such as 192.0.2.0/24."
+            ) from None
+
+
 def _check_names(domain: Domain) -> None:
     if len(domain.protected_names) > PROTECTED:
         raise ConfigurationError(f"more than {PROTECTED} protected names")
@@ -94,6 +111,13 @@ def _check_names(domain: Domain) -> None:
                 f"{name!a} is not a whole name",
                 remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
             )
+
+
+def _check_engines(domain: Domain) -> None:
+    if domain.engines_missing not in ENGINES_MISSING:
+        raise ConfigurationError(
+            f"engines_missing is {domain.engines_missing!a}", remedy="Say pass, wait, quarantine, or nothing."
+        )
 
 
 def _check_options(domain: Domain) -> None:

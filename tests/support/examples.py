@@ -16,7 +16,9 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Learned,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -28,6 +30,8 @@ from pipeline.events import (
     Retried,
     RouteDeferred,
     RouteOpened,
+    RulesRemoved,
+    RulesSet,
     Scanned,
     ServerHeld,
     ServerResumed,
@@ -75,6 +79,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Scanned: lambda: Scanned(
             **common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"
         ),
+        Postponed: lambda: Postponed(**common, missing=("clamav (cannot be reached)",), until=at + 4 * 3600 * SECOND),
         Quarantined: lambda: Quarantined(**named, reason="spam", expires=at + 30 * 86400 * SECOND),
         Queued: lambda: Queued(**named, size=1234),
         Released: lambda: Released(**named, by="cli:root", expires=at + 7 * 86400 * SECOND, size=1234),
@@ -146,6 +151,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=2, reason="expired", attempt=ATTEMPT,
         unsent="message is from a list", expires=AT + SECOND,
     ),
+    Postponed(at=AT, domain=DOMAIN, missing=("clamav (cannot be reached)",), until=AT + 4 * 3600 * SECOND),
     Warned(
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=16, warning="1m84e0vay17zh0a2pptx07",
         until=AT + SECOND, attempt=ATTEMPT,
@@ -181,4 +187,13 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
     Retried(at=AT, domain=DOMAIN, by="cli:root", waiting=12),
+    Learned(
+        at=AT, domain=DOMAIN, spam=True, tokens=bytes(range(10)), by="cli:root", how="reported",
+        message="1m84e0vay17zh0a2pptx07", undone=True,
+    ),
+    RulesSet(
+        at=AT, domain=DOMAIN, by="cli:root", rules=("d:elsewhere.test", "a:x@elsewhere.test\tanna"), before=(b"", b"\x80"),
+        after=(b"\x80", b"\x80"), change=12, note="import of partners.csv",
+    ),
+    RulesRemoved(at=AT, domain="", by="cli:root", rules=("n:192.0.2.0/24",), before=(b"\x80",), change=13),
 )  # fmt: skip

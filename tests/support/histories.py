@@ -15,6 +15,7 @@ from pipeline.events import (
     Event,
     Failed,
     Held,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -41,6 +42,7 @@ DOMAINS = ("example.test", "b.example.test", "third.test")
 KINDS = (
     Received,
     Scanned,
+    Postponed,
     Quarantined,
     Queued,
     Released,

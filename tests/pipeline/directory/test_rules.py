@@ -79,6 +79,8 @@ def test_a_directory_of_a_domain_its_alias_and_its_child_is_fine():
             ConfigurationError,
             "more than 200",
         ),
+        ([Domain(name="a.test", route=ROUTE, trusted_relays=("192.0.2.1/24",))], ConfigurationError, "trusted relay"),
+        ([Domain(name="a.test", route=ROUTE, trusted_relays=("::1",) * 101)], ConfigurationError, "there may be 100"),
     ],
 )
 def test_what_cannot_be(those, fault, words):
