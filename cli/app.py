@@ -54,6 +54,8 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("failures", "cli.failures:failures", "What customers' servers answered, word for word."),
             ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),
+            ("policy", "cli.policy:app", "What happens to bad mail, and who is allowed or blocked."),
+            ("scan", "cli.scan:scan", "What would be found in a message in a file, and what would happen to it."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
             ("learn", "cli.learn:app", "Teach the classifier what is spam and what is not."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),

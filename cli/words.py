@@ -109,7 +109,8 @@ def describe(event: AnyEvent) -> Told:
                 (f"kept until {render.local(event.expires)}",),
             )  # fmt: skip
         case Queued():
-            return Told("queued", "", f"for {people(event.recipients)}")
+            tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
+            return Told("queued", "", f"for {people(event.recipients)}", tag)
         case Released():
             return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
         case Discarded() | Held() | Resumed() | Redirected():

@@ -104,6 +104,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
+    tag: str = ""
+    """What its copy says of our verdict; see `events.Queued`."""
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -232,6 +234,11 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
         return msgspec.structs.replace(
             recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
         )
+    if isinstance(event, Queued):
+        return msgspec.structs.replace(recipient, stage=stage, tag=event.tag)
+    if isinstance(event, Released):
+        # Somebody has looked at it: our verdict is no longer said.
+        return msgspec.structs.replace(recipient, stage=stage, unsent="", tag="")
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from pipeline import keys
 from pipeline.directory.model import Domain
@@ -38,7 +38,7 @@ class Awaiting:
         done = acknowledged(entry.stream, keys.SCANNERS, entry.id)
         return waiting_step(message, events, now=now, again=min(now + settings.engines_retry, until), also=done)
 
-    def fate(self, message: Message, domain: Domain | None, unseen: Sequence[str], kept: Mapping[str, str]) -> str:
+    def fate(self, message: Message, domain: Domain | None, unseen: Sequence[str], kept: Collection[str]) -> str:
         """As `missing.fate`: pass, wait or quarantine."""
         settings = self._wiring.settings
         rule = missing.policy_of(settings, domain)

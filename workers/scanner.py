@@ -27,7 +27,7 @@ from workers.awaiting import Awaiting
 from workers.consume import Consumer, Entry, streams
 from workers.engines import Watch
 from workers.notify import notify
-from workers.scanning import close, engines, examine, guards_of, resolver
+from workers.scanning import close, engines, examine, guards_of, resolver, views_of
 from workers.wiring import Wiring
 
 HEADER_TEXT: Final = 500
@@ -94,21 +94,21 @@ class Scanner:
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
         mail, report = await examine(self._wiring, self._engines, self._names, message, content)
-        verdict = policy.judge(report, message, self._wiring.settings)
-        fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.quarantine)
+        views = await views_of(self._wiring, mail, self._country(mail.message.client))
+        verdict = policy.judge(report, message, self._wiring.settings, views)
+        fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.stopped)
         if fate == missing.WAIT:
             return self._awaiting.step(message, report.missing, entry)
-        kept = verdict.quarantine
         if fate == missing.QUARANTINE:
-            kept = missing.kept_back(message, kept, report.missing, now=self._wiring.clock())
-        return self._decided(message, mail, verdict, kept, report.missing, entry)
+            kept = missing.kept_back(message, verdict.actions, report.missing, now=self._wiring.clock())
+            verdict = msgspec.structs.replace(verdict, actions=kept)
+        return self._decided(message, mail, verdict, report.missing, entry)
 
     def _decided(
         self,
         message: Message,
         mail: Mail,
         verdict: policy.Verdict,
-        kept: Mapping[str, str],
         unseen: tuple[str, ...],
         entry: Entry,
     ) -> Step:
@@ -128,10 +128,11 @@ class Scanner:
             drop=mail.authentication.drop,
             country=self._country(mail.message.client),
             missing=unseen,
+            decisions=verdict.decisions,
         )
         retention = int(self._wiring.settings.quarantine_retention)
         warn_at = delays.warn_at(message, self._wiring.settings)
-        events = decide.judged(message, scanned, kept, now=now, retention=retention, warn_at=warn_at)
+        events = decide.judged(message, scanned, verdict.actions, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.directory.model import Domain
+from pipeline.directory.policy import over
 
 DEPTH: Final = 8
 """Parents above a domain that are looked at."""
@@ -55,4 +56,7 @@ def effective(domains: Mapping[str, Domain], domain: Domain) -> Domain:
     if "route" in changes:
         # Options go with their route: see options.py.
         changes["route_options"] = next(parent.route_options for parent in above(domains, domain) if parent.route)
+    policy = over([domain.policy, *(parent.policy for parent in above(domains, domain))])
+    if policy != domain.policy:
+        changes["policy"] = policy
     return msgspec.structs.replace(domain, **changes) if changes else domain

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options
+from pipeline.directory import options, policy
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -36,6 +36,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
             _check_gone(domains, name)
         else:
             _check_values(domain)
+            policy.check(domain.policy or policy.NOTHING, personal=False)
             _check_place(domains, domain)
 
 
