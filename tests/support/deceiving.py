@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from pipeline.authentication import dkim, dmarc, spf
 from pipeline.authentication.together import Authentication
 from pipeline.directory.model import Address, Domain
-from pipeline.events import Client, Finding
+from pipeline.events import AuthResult, Client, Finding
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Mail, Report
 from pipeline.scanning.people import People
@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.state import Message, Recipient, Stage
 from tests.support.mail import NOW, OURS, crlf
 
+SENDER: Final = "bounce@sender.example"
 TESTS: Final = Path(__file__).parent.parent
 DOMAIN: Final = Domain(name="mueller-bau.test", protected_names=("Thomas Müller",), contact="post@mueller-bau.test")
 PEOPLE: Final = {
@@ -40,6 +41,8 @@ class Case(NamedTuple):
     find: Sequence[str]
     """What must be found, whatever else is."""
     verdict: str
+    sender: str
+    """Of the envelope."""
 
 
 def cases(folder: str) -> list[Case]:
@@ -48,16 +51,24 @@ def cases(folder: str) -> list[Case]:
     files = {path.stem for path in (TESTS / folder).glob("*.eml")}
     assert files == set(table), f"only a file, or only in the table: {sorted(files ^ set(table))}"
     return [
-        Case(name, TESTS / folder / f"{name}.eml", row["auth"], tuple(row.get("find", ())), row.get("verdict", ""))
+        Case(
+            name,
+            TESTS / folder / f"{name}.eml",
+            row["auth"],
+            tuple(row.get("find", ())),
+            row.get("verdict", ""),
+            row.get("sender", SENDER),
+        )
         for name, row in sorted(table.items())
     ]
 
 
 def authentication(text: str) -> Authentication:
-    """`spf=pass a.example; dkim=pass a.example; dmarc=fail`: as a field would say it; empty: nothing was looked up."""
+    """`spf=pass a.example; dkim=pass a.example; dmarc=fail reject`: as a field would say it; empty: nothing was looked up."""
     said = [part.strip().partition("=") for part in text.split(";") if part.strip()]
     results = [(method, *value.partition(" ")[::2]) for method, _, value in said]
     return Authentication(
+        results=tuple([AuthResult(method=method, result=result) for method, result, _ in results]),
         spf=next((spf.Result(result, domain) for method, result, domain in results if method == "spf"), None),  # type: ignore[arg-type]
         dkim=tuple(
             [
@@ -66,14 +77,17 @@ def authentication(text: str) -> Authentication:
                 if method == "dkim" and domain
             ]
         ),
-        dmarc=next((dmarc.Result(result) for method, result, _ in results if method == "dmarc"), None),  # type: ignore[arg-type]
+        dmarc=next(
+            (dmarc.Result(result, "the.domain", "", policy) for method, result, policy in results if method == "dmarc"),
+            None,
+        ),  # type: ignore[arg-type]
     )
 
 
-def mail(content: bytes, auth: str = "", *, recipients: Iterable[str] = ("anna.schmidt@mueller-bau.test",)) -> Mail:
+def mail(content: bytes, auth: str = "", *, sender: str = SENDER) -> Mail:
     message = Message(
-        id="0k3x9v2qd7m1c0f5tz8a03", version=1, domain=DOMAIN.name, sender="bounce@sender.example", size=len(content),
-        recipients=tuple(Recipient(address=address, stage=Stage.RECEIVED) for address in recipients), received_at=NOW, expires=NOW,
+        id="0k3x9v2qd7m1c0f5tz8a03", version=1, domain=DOMAIN.name, sender=sender, size=len(content),
+        recipients=(Recipient(address="anna.schmidt@mueller-bau.test", stage=Stage.RECEIVED),), received_at=NOW, expires=NOW,
         client=Client(address="192.0.2.7", helo="mail.sender.example"),
     )  # fmt: skip
     return Mail(message, content, authentication(auth), DOMAIN)
@@ -86,6 +100,6 @@ async def rows(domain: str, wanted: Sequence[str]) -> Mapping[str, Address]:
 
 
 async def found(case: Case, settings: Settings) -> tuple[Sequence[Finding], Verdict]:
-    looked_at = mail(crlf(case.path.read_bytes()), case.auth)
+    looked_at = mail(crlf(case.path.read_bytes()), case.auth, sender=case.sender)
     findings = [*BuiltIn(settings, OURS).look(looked_at), *await People(rows).scan(looked_at)]
     return findings, judge(Report(findings=tuple(findings)), looked_at.message, settings)

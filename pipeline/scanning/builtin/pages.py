@@ -71,10 +71,9 @@ def _attached(view: View, document: Document) -> Iterator[Finding]:
         yield _finding("HTML_PASSWORD", 5.0, f"{name} asks for a password")
     else:
         yield from _form(view, document, name)
-    svg = document.part.content_type == "image/svg+xml" or name.lower().endswith(".svg")
-    if svg and document.scripts:
-        yield _finding("SVG_SCRIPT", 4.0, f"{name} is a picture that runs a script")
-    yield from _scripts(view, document, name)
+    # Scripts of drawings are judged with all other files.
+    if document.part.content_type != "image/svg+xml" and not name.lower().endswith(".svg"):
+        yield from _scripts(view, document, name)
     target = target_of(document.refresh) if document.refresh else None
     if target is not None and (target.host or target.scheme in ("data", "javascript")):
         yield _finding(

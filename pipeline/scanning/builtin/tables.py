@@ -56,6 +56,8 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
     """Whose mail and links are its own."""
     words: frozenset[str] = frozenset()
     """Of all its names."""
+    has_own: bool = True
+    """It has domains where not everybody can have an address."""
 
     def owns(self, host: str) -> bool:
         return organisation(host) in self.organisations or any(host.endswith("." + own) for own in self.organisations)
@@ -67,6 +69,14 @@ class Claim(msgspec.Struct, frozen=True):
     brand: Brand
     alone: bool
     """Nothing stands beside it but words such as Support: who is called so says to be the brand."""
+    everyday: bool = False
+    """It is also a word, or a person's name."""
+    bare: bool = False
+    """Nothing stands beside it at all."""
+
+    @property
+    def doubtful(self) -> bool:
+        return self.everyday and self.bare
 
 
 class Brands:
@@ -103,6 +113,7 @@ class Brands:
         brand = Brand(
             name=named[0].strip("~ "),
             organisations=frozenset(hosts.values()),
+            has_own=not freemail().issuperset(hosts.values()),
             words=frozenset(word for name in named for word in words(name)),
         )
         everyday: set[str] = set()
@@ -142,7 +153,7 @@ class Brands:
                         other in SERVICE or other.isdigit() or other in brand.words for other in others
                     )
                     if alone or not everyday:
-                        return Claim(brand, alone)
+                        return Claim(brand, alone, everyday, bare=not others)
         return None
 
 

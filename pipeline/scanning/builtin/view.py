@@ -89,6 +89,8 @@ class View:
         self.own_organisations = frozenset(map(organisation, self.own))
         index = mail.header.index
         self.is_bulk = any(name in index for name in _BULK)
+        self.is_report = not mail.message.sender and mail.structure.parts[0].content_type == "multipart/report"
+        """A bounce or a receipt: Exchange writes those in Microsoft's name, wherever it runs."""
         self.is_reply = b"in-reply-to" in index or b"references" in index
 
     @functools.cached_property
@@ -109,10 +111,12 @@ class View:
     def claim(self) -> Claim | None:
         """The brand that the sender's name names, when his domain is not that brand's."""
         claim = self._foreign(self.brands.claimed(self.display)) if self.display else None
+        if claim is not None and claim.doubtful and self.is_freemail:
+            claim = None
         if claim is None and self.is_freemail:
             # Of a free address the local part is chosen: paypal.zahlung@ is a name as well.
             claim = self._foreign(self.brands.claimed(self.address.rpartition("@")[0].replace("_", " ")))
-            claim = claim if claim is not None and claim.alone else None
+            claim = claim if claim is not None and claim.alone and not claim.everyday else None
         return claim
 
     @functools.cached_property
@@ -125,7 +129,12 @@ class View:
         return self._foreign(self.brands.claimed(" ".join(self.spoken[:_OPENING])))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
-        if claim is None or claim.brand.owns(self.domain) or (self.is_own and self.proof is Proof.YES):
+        if claim is None or (self.is_own and self.proof is Proof.YES):
+            return None
+        if self.is_freemail:
+            # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.
+            return None if claim.brand.owns(self.domain) and not (claim.alone and claim.brand.has_own) else claim
+        if claim.brand.owns(self.domain) or self.is_report:
             return None
         # A house that is known itself and speaks of another, or its branch in a country that our table lacks.
         if self.owner is not None and self.proof is not Proof.NO:

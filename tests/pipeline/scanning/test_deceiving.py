@@ -41,7 +41,7 @@ async def test_nearly_all_deceptions_reach_the_threshold(settings: Settings):
 @pytest.mark.parametrize("case", HONEST, ids=lambda case: case.name)
 async def test_honest_messages_are_clean(case: Case, settings: Settings):
     findings, verdict = await found(case, settings)
-    assert verdict.verdict == "clean", [(one.name, one.score, one.text) for one in findings]
+    assert verdict.verdict in ("clean", "bulk"), [(one.name, one.score, one.text) for one in findings]
     assert set(case.find) <= {finding.name for finding in findings}, [(one.name, one.score) for one in findings]
 
 

@@ -55,7 +55,6 @@ def test_names_of_more_than_two_words():
     [
         "",
         "Anna",
-        "anna.schmidt",
         "Customer Service",
         "Kunden Service",
         "Abteilung 7",
