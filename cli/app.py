@@ -56,6 +56,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("policy", "cli.policy:app", "What happens to bad mail, and who is allowed or blocked."),
             ("scan", "cli.scan:scan", "What would be found in a message in a file, and what would happen to it."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
+            ("learn", "cli.learn:app", "Teach the classifier what is spam and what is not."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),
             ("trace", "cli.trace:trace", "Everything that happened to one message."),

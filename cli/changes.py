@@ -49,6 +49,7 @@ SAID: Final = {
     "contact_outside": "contact outside",
     "policy": "policy",
     "trusted_relays": "trusted relays",
+    "protected_names": "protected names",
 }
 """The fields of a domain that are told, in order."""
 
