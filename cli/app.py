@@ -32,6 +32,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("up", "cli.running:up", "Start the whole gateway on this machine."),
             ("worker", "cli.running:worker", "Run one role, as one process."),
             ("demo", "cli.demo.command:demo", "Start a gateway with a sample domain and send real mail through it."),
+            ("engines", "cli.engines:engines", "How ClamAV, Rspamd, SpamAssassin and our own tests are."),
             ("check", "cli.check:check", "Find what would lose mail or refuse to start, with the remedies."),
             ("config", "cli.config:app", "Show the settings in force, or a sample file."),
         ),

@@ -41,6 +41,7 @@ SAID: Final = {
     "delimiter": "delimiter",
     "greylist": "greylisting",
     "smtputf8": "SMTPUTF8",
+    "engines_missing": "engine missing",
     "max_message_size": "largest message",
     "max_recipients": "recipients",
     "timezone": "time zone",

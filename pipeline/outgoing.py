@@ -14,6 +14,7 @@ from pipeline.actions import tag_parts
 from pipeline.authentication.results import chain_status, render
 from pipeline.bodies import Buffer
 from pipeline.mime import Header
+from pipeline.scanning.missing import field
 from pipeline.state import Message
 from pipeline.trace import received_line
 
@@ -97,6 +98,8 @@ class Forwarding:
     async def prepare(self, message: Message, content: Buffer, tag: str = "") -> Outgoing:
         """With our trace on top, and below it what we found out about the sender (RFC 8601 5). `tag`: see `events.Queued`."""
         top = received_line(message, self._hostname)
+        if message.missing:
+            top += field(message.missing)
         verdict, prefix = tag_parts(tag)
         subject, place = _prefixed(content, prefix) if prefix else (b"", None)
         if message.auth:

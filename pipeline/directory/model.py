@@ -56,6 +56,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: Hold | None = None
     delimiter: str = ""
     """What separates a mailbox's name from a detail (`anna+shop`): such mail is accepted when `anna` is listed."""
+    engines_missing: str = ""
+    """What happens to mail that an engine outside did not look at: pass, wait, quarantine; empty: as the settings say."""
     greylist: bool = False
     smtputf8: str = ""
     """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
@@ -65,6 +67,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """ns."""
     queue_lifetime: int = 0
     """ns."""
+    quarantine_retention: int = 0
+    """ns; of what is kept from now on: what is kept already stays until the date that it was given."""
     timezone: str = ""
     """IANA name."""
     language: str = ""

@@ -53,6 +53,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return {action.recipient: action.reason for action in self.actions if action.action == Act.QUARANTINE}
 
     @property
+    def stopped(self) -> frozenset[str]:
+        """The recipients to whom nothing is delivered."""
+        delivered = (Act.DELIVER, Act.TAG)
+        return frozenset(action.recipient for action in self.actions if action.action not in delivered)
+
+    @property
     def decisions(self) -> tuple[Decision, ...]:
         """The actions, with those together that are alike."""
         groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}

@@ -20,7 +20,7 @@ DECISIVE: Final = 5.0
 """Score of one content finding that needs no others: the scale of all scores, whatever the thresholds are set to."""
 FORGING: Final = ("phishing", "spoof")
 BULK: Final = "bulk"
-OWN: Final = frozenset({"", "builtin", "classifier", "dnslists"})
+OWN: Final = frozenset({"", "builtin", "people", "classifier", "dnslists"})
 """Names of engines that are parts of the built-in tests: each sees signs of its own."""
 
 
