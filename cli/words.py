@@ -20,12 +20,15 @@ from pipeline.events import (
     Failed,
     Held,
     Learned,
+    Looked,
+    Postponed,
     Quarantined,
     Queued,
     Received,
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -40,6 +43,7 @@ NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
+LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -100,7 +104,7 @@ def describe(event: AnyEvent) -> Told:
     match event:
         case Received():
             return _received(event)
-        case Scanned():
+        case Scanned() | Postponed():
             return _scanned(event)
         case Quarantined():
             return Told(
@@ -108,9 +112,10 @@ def describe(event: AnyEvent) -> Told:
                 (f"kept until {render.local(event.expires)}",),
             )  # fmt: skip
         case Queued():
-            return Told("queued", "", f"for {people(event.recipients)}")
-        case Released():
-            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
+            tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
+            return Told("queued", "", f"for {people(event.recipients)}", tag)
+        case Released() | Looked() | Reported():
+            return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
@@ -122,6 +127,19 @@ def describe(event: AnyEvent) -> Told:
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _seen(event: Released | Looked | Reported) -> Told:
+    """What people do with what is kept."""
+    who = clean(event.by)
+    if isinstance(event, Released):
+        virus = ("it carries a virus, and whoever released it said that they know",) if event.virus else ()
+        return Told("released", GOOD, f"for {people(event.recipients)}, by {who}", virus)
+    if isinstance(event, Looked):
+        how = LOOKS.get(event.how, clean(event.how))
+        return Told("looked at", QUIET, f"by {who}: {how}, for {people(event.recipients)}")
+    note = (clean(event.note),) if event.note else ()
+    return Told("reported", STRONG, f"as {'bad' if event.spam else 'good'} mail by {who}", note)
 
 
 def _refused(event: Refused) -> Told:
@@ -142,9 +160,10 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
-    if event.origin == "redirect":
+    if event.origin in ("redirect", "release"):
         first = people([spec.original for spec in event.recipients if spec.original])
-        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
+        what = "redirected" if event.origin == "redirect" else "released from quarantine"
+        return Told("received", STRONG, text, (*more, f"{what}: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")
@@ -153,7 +172,10 @@ def _received(event: Received) -> Told:
     return Told("received", STRONG, text, tuple(more))
 
 
-def _scanned(event: Scanned) -> Told:
+def _scanned(event: Scanned | Postponed) -> Told:
+    if isinstance(event, Postponed):
+        until = f"it is scanned again and again until {render.local(event.until)}, and then kept in quarantine"
+        return Told("waits", WARN, f"for {clean('; '.join(event.missing))}", (until,))
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
@@ -165,6 +187,8 @@ def _scanned(event: Scanned) -> Told:
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings
     ]
+    if event.missing:
+        more.append(f"not scanned by {clean('; '.join(event.missing))}")
     style = GOOD if event.verdict == "clean" else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))

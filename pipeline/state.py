@@ -28,7 +28,9 @@ from pipeline.events import (
     Event,
     Failed,
     Held,
+    Looked,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -63,10 +65,13 @@ LEAVING: Final = (Stage.QUEUED, Stage.HELD)
 NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (None, Received): Stage.RECEIVED,
     (Stage.RECEIVED, Scanned): Stage.SCANNED,
+    (Stage.RECEIVED, Postponed): Stage.RECEIVED,
     (Stage.SCANNED, Quarantined): Stage.QUARANTINED,
     (Stage.SCANNED, Queued): Stage.QUEUED,
     (Stage.SCANNED, Discarded): Stage.DISCARDED,
     (Stage.QUARANTINED, Released): Stage.QUEUED,
+    (Stage.QUARANTINED, Looked): Stage.QUARANTINED,
+    (Stage.QUARANTINED, Redirected): Stage.REDIRECTED,
     (Stage.QUARANTINED, Discarded): Stage.DISCARDED,
     (Stage.QUEUED, Deferred): Stage.QUEUED,
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
@@ -102,6 +107,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
+    tag: str = ""
+    """What its copy says of our verdict; see `events.Queued`."""
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -115,6 +122,18 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = ""
     earlier: Keeping | None = None
     """The hold that stands again when the plan is taken back."""
+
+
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """Somebody looked at it while it was kept; see `events.Looked`."""
+
+    at: int
+    by: str
+    how: str
+
+
+LOOKS: Final = 20
+"""The newest, kept in the head; all of them are in the history."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -151,6 +170,11 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
     warn_at: int = 0
     """When the sender is to be told that it still waits; 0: never, or it was."""
+    missing: tuple[str, ...] = ()
+    """Engines that did not look at it, each with why. While it is received: those that it waits for."""
+    waits_since: int = 0
+    """Since when it waits for them; 0: it does not."""
+    looks: tuple[Look, ...] = ()
 
     @property
     def ends(self) -> int:
@@ -218,6 +242,8 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
+    if isinstance(event, Looked):
+        return recipient
     if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
         unsent = event.unsent if isinstance(event, Undeliverable) else ""
         # The end of waiting repeats an attempt of long ago.
@@ -226,6 +252,11 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
         return msgspec.structs.replace(
             recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
         )
+    if isinstance(event, Queued):
+        return msgspec.structs.replace(recipient, stage=stage, tag=event.tag)
+    if isinstance(event, Released):
+        # Somebody has looked at it: our verdict is no longer said.
+        return msgspec.structs.replace(recipient, stage=stage, unsent="", tag="")
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
@@ -248,6 +279,8 @@ def _noted(message: Message, event: MessageEvent) -> dict[str, object]:
             return {"hold": _keeping(message, event)}
         case Resumed():
             return {"next_try": 0}
+        case Looked():
+            return {"looks": (*message.looks, Look(event.at, event.by, event.how))[-LOOKS:]}
         case _:
             return {}
 
@@ -278,8 +311,11 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         named = None
         changes |= {
             "verdict": event.verdict, "score": event.score, "subject": event.subject, "message_id": event.message_id,
-            "auth": event.auth, "drop": event.drop,
+            "auth": event.auth, "drop": event.drop, "missing": event.missing, "waits_since": 0,
         }  # fmt: skip
+    elif isinstance(event, Postponed):
+        named = None
+        changes |= {"missing": event.missing, "waits_since": message.waits_since or event.at}
     else:
         named = frozenset(event.recipients)
         unknown = named.difference(recipient.address for recipient in message.recipients)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options
+from pipeline.directory import options, policy
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -16,12 +16,14 @@ from pipeline.units import SECOND
 
 DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
+LONGEST_KEPT: Final = 365 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
 MAX_RELAYS: Final = 100
 PROTECTED: Final = 200
 LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
+ENGINES_MISSING: Final = ("", "pass", "wait", "quarantine")
 
 
 def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
@@ -35,6 +37,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
             _check_gone(domains, name)
         else:
             _check_values(domain)
+            policy.check(domain.policy or policy.NOTHING, personal=False)
             _check_place(domains, domain)
 
 
@@ -69,6 +72,7 @@ def _check_values(domain: Domain) -> None:
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
     _check_relays(domain)
+    _check_engines(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
@@ -111,6 +115,13 @@ def _check_names(domain: Domain) -> None:
             )
 
 
+def _check_engines(domain: Domain) -> None:
+    if domain.engines_missing not in ENGINES_MISSING:
+        raise ConfigurationError(
+            f"engines_missing is {domain.engines_missing!a}", remedy="Say pass, wait, quarantine, or nothing."
+        )
+
+
 def _check_options(domain: Domain) -> None:
     if domain.route_options is None:
         return
@@ -127,6 +138,8 @@ def _check_times(domain: Domain) -> None:
         raise ConfigurationError("mail is tried again after 0.1 s at the earliest and 7 days at the latest")
     if domain.queue_lifetime and not SECOND <= domain.queue_lifetime <= 30 * DAY:
         raise ConfigurationError("mail is held for a second at least and 30 days at most")
+    if domain.quarantine_retention and not SECOND <= domain.quarantine_retention <= LONGEST_KEPT:
+        raise ConfigurationError("mail is kept in quarantine for a second at least and 365 days at most")
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:

@@ -17,7 +17,9 @@ from pipeline.events import (
     Finding,
     Held,
     Learned,
+    Looked,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -25,6 +27,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -78,6 +81,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Scanned: lambda: Scanned(
             **common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"
         ),
+        Postponed: lambda: Postponed(**common, missing=("clamav (cannot be reached)",), until=at + 4 * 3600 * SECOND),
         Quarantined: lambda: Quarantined(**named, reason="spam", expires=at + 30 * 86400 * SECOND),
         Queued: lambda: Queued(**named, size=1234),
         Released: lambda: Released(**named, by="cli:root", expires=at + 7 * 86400 * SECOND, size=1234),
@@ -90,6 +94,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
         Held: lambda: Held(**named, by="cli:root", reason="to be looked at"),
+        Looked: lambda: Looked(**named, by="cli:root", how="preview"),
         Resumed: lambda: Resumed(**named, by="cli:root", size=1234),
         Redirected: lambda: Redirected(
             **named, to=CARL, by="cli:root", reason="on leave", message="1m84e0vay17zh0a2pptx07", size=1234
@@ -149,6 +154,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=2, reason="expired", attempt=ATTEMPT,
         unsent="message is from a list", expires=AT + SECOND,
     ),
+    Postponed(at=AT, domain=DOMAIN, missing=("clamav (cannot be reached)",), until=AT + 4 * 3600 * SECOND),
     Warned(
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=16, warning="1m84e0vay17zh0a2pptx07",
         until=AT + SECOND, attempt=ATTEMPT,
@@ -193,4 +199,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
         after=(b"\x80", b"\x80"), change=12, note="import of partners.csv",
     ),
     RulesRemoved(at=AT, domain="", by="cli:root", rules=("n:192.0.2.0/24",), before=(b"\x80",), change=13),
+    Looked(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", how="preview"),
+    Reported(
+        at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,
+        note="again",
+    ),
 )  # fmt: skip
