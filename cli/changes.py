@@ -16,6 +16,8 @@ from pipeline.events import (
     DirectoryEvent,
     DomainRemoved,
     DomainSet,
+    RulesRemoved,
+    RulesSet,
     ServerHeld,
     ServerResumed,
     SyncRan,
@@ -25,6 +27,8 @@ from pipeline.events import (
 
 if TYPE_CHECKING:
     from pipeline.directory import Address, Domain
+    from pipeline.directory.listing import Rule
+    from pipeline.directory.policy import Policy
 
 NAMED: Final = 5
 SAID: Final = {
@@ -44,6 +48,9 @@ SAID: Final = {
     "language": "language",
     "contact": "contact",
     "contact_outside": "contact outside",
+    "policy": "policy",
+    "trusted_relays": "trusted relays",
+    "protected_names": "protected names",
 }
 """The fields of a domain that are told, in order."""
 
@@ -65,11 +72,51 @@ def told(event: DirectoryEvent) -> tuple[str, tuple[str, ...]]:
             return f"sync {clean(event.name)} removed", ()
         case SyncRan():
             return _ran(event)
-        case ServerHeld():
-            until = (f"until {render.local(event.until)}",) if event.until else ()
-            return f"server {clean(event.server)} held: {clean(event.reason)}", until
-        case ServerResumed():
-            return f"server {clean(event.server)} flows again", ()
+        case ServerHeld() | ServerResumed():
+            return _server(event)
+        case RulesSet() | RulesRemoved():
+            return _rules(event)
+
+
+def _server(event: ServerHeld | ServerResumed) -> tuple[str, tuple[str, ...]]:
+    if isinstance(event, ServerResumed):
+        return f"server {clean(event.server)} flows again", ()
+    until = (f"until {render.local(event.until)}",) if event.until else ()
+    return f"server {clean(event.server)} held: {clean(event.reason)}", until
+
+
+def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
+    from pipeline.directory.list_changes import decoded
+    from pipeline.directory.list_file import written
+
+    after = event.after if isinstance(event, RulesSet) else (b"",) * len(event.rules)
+    pairs = [(decoded(old), decoded(new)) for old, new in zip(event.before, after, strict=False)]
+    words = []
+    for number, done in (
+        (sum(old is None for old, _ in pairs), "added"),
+        (sum(old is not None and new is not None for old, new in pairs), "changed"),
+        (sum(new is None for _, new in pairs), "removed"),
+    ):
+        if number:
+            words.append(f"{number:,} {done}")
+    lines = [
+        f"{clean(written(rule))}{f' of {clean(rule.person)}' if rule.person else ''}: {_said(old)} -> {_said(new)}"
+        for old, new in pairs[:NAMED]
+        if (rule := new or old) is not None
+    ]
+    if len(pairs) > NAMED:
+        lines.append(f"and {len(pairs) - NAMED:,} more")
+    where = f"of {clean(event.domain)}" if event.domain else "for all domains"
+    return f"allow and block lists {where}: {', '.join(words)}", tuple(lines)
+
+
+def _said(rule: Rule | None) -> str:
+    if rule is None:
+        return "not listed"
+    words = [clean(rule.action)]
+    words += ["with blocked content"] if rule.content else []
+    words += [f"until {render.local(rule.expires)}"] if rule.expires else []
+    return " ".join([*words, f"({clean(rule.note)})" if rule.note else ""]).strip()
 
 
 def combined(events: Iterable[DirectoryEvent]) -> list[DirectoryEvent]:
@@ -78,11 +125,11 @@ def combined(events: Iterable[DirectoryEvent]) -> list[DirectoryEvent]:
     for event in events:
         last = found[-1] if found else None
         if (
-            isinstance(event, AddressesSet | AddressesRemoved)
+            isinstance(event, AddressesSet | AddressesRemoved | RulesSet | RulesRemoved)
             and isinstance(last, type(event))
             and last.domain == event.domain
         ):
-            fields = ("locals", "before", "after") if isinstance(event, AddressesSet) else ("locals", "before")
+            fields = [name for name in ("locals", "rules", "before", "after") if hasattr(event, name)]
             joined = {name: getattr(last, name) + getattr(event, name) for name in fields}
             found[-1] = msgspec.structs.replace(last, **joined)
         else:
@@ -131,7 +178,17 @@ def _value(field: str, value: Any) -> str:
         return "yes"
     if field == "route_options":
         return way_line(value)
+    if field == "policy":
+        return _policy(value)
     return render.size(value) if field == "max_message_size" else clean(str(value))
+
+
+def _policy(policy: Policy) -> str:
+    return ", ".join(
+        f"{field.replace('_', ' ')} {clean(f'{value:g}' if isinstance(value, float) else value)}"
+        for field in policy.__struct_fields__
+        if (value := getattr(policy, field))
+    )
 
 
 def _address(data: bytes) -> Address | None:
@@ -172,6 +229,8 @@ def _kind(address: Address | None) -> str:
         words.append(f"to {clean(', '.join(address.targets[:NAMED]))}")
     if address.source:
         words.append(f"by {clean(address.source)}")
+    if address.policy is not None:
+        words.append(f"with {_policy(address.policy)}")
     if address.gone:
         words.append(f"until {render.local(address.gone)}")
     return " ".join(words)

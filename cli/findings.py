@@ -48,9 +48,17 @@ async def examine(common: Common) -> list[Finding]:
         settings = common.settings()
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
+    from cli.dns_lists import about_lists
+
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
-    found += [*about_replies(settings), *about_sources(settings), *await about_seal(settings)]
-    found += await about_engines(settings)
+    found += [
+        *about_replies(settings),
+        *about_countries(settings),
+        *about_sources(settings),
+        *await about_seal(settings),
+        *await about_lists(settings),
+        *await about_engines(settings),
+    ]
     running = False
     if any(finding.weight == FATAL for finding in found):
         return [*found, *about_certificate(settings, dt.datetime.now(dt.UTC))]
@@ -357,6 +365,20 @@ def about_replies(settings: Settings) -> list[Finding]:
     except ConfigurationError as fault:
         return [Finding(FATAL, "replies", str(fault), fault.remedy)]
     return [Finding(GOOD, "replies", f"{settings.replies_table}: version {table.version}, {len(table.rules):,} rules")]
+
+
+def about_countries(settings: Settings) -> list[Finding]:
+    """Whether the operator's own table of countries can be read."""
+    from pipeline import country
+
+    if not settings.country_table:
+        return []
+    try:
+        built = country.in_force(settings.country_table).built
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "countries", str(fault), fault.remedy)]
+    made = dt.datetime.fromtimestamp(built, dt.UTC)
+    return [Finding(GOOD, "countries", f"{settings.country_table}: made on {made:%Y-%m-%d}")]
 
 
 async def about_seal(settings: Settings) -> list[Finding]:

@@ -19,6 +19,8 @@ from pipeline.events import (
     Discarded,
     Failed,
     Held,
+    Learned,
+    Looked,
     Postponed,
     Quarantined,
     Queued,
@@ -26,6 +28,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -40,6 +43,7 @@ NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
+LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -108,20 +112,34 @@ def describe(event: AnyEvent) -> Told:
                 (f"kept until {render.local(event.expires)}",),
             )  # fmt: skip
         case Queued():
-            return Told("queued", "", f"for {people(event.recipients)}")
-        case Released():
-            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
+            tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
+            return Told("queued", "", f"for {people(event.recipients)}", tag)
+        case Released() | Looked() | Reported():
+            return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
             return _tried(event)
         case RouteDeferred() | RouteOpened() | Retried():
             return _route(event)
-        case Refused():
-            return _refused(event)
+        case Refused() | Learned():
+            return _refused(event) if isinstance(event, Refused) else _learned(event)
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _seen(event: Released | Looked | Reported) -> Told:
+    """What people do with what is kept."""
+    who = clean(event.by)
+    if isinstance(event, Released):
+        virus = ("it carries a virus, and whoever released it said that they know",) if event.virus else ()
+        return Told("released", GOOD, f"for {people(event.recipients)}, by {who}", virus)
+    if isinstance(event, Looked):
+        how = LOOKS.get(event.how, clean(event.how))
+        return Told("looked at", QUIET, f"by {who}: {how}, for {people(event.recipients)}")
+    note = (clean(event.note),) if event.note else ()
+    return Told("reported", STRONG, f"as {'bad' if event.spam else 'good'} mail by {who}", note)
 
 
 def _refused(event: Refused) -> Told:
@@ -142,9 +160,10 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
-    if event.origin == "redirect":
+    if event.origin in ("redirect", "release"):
         first = people([spec.original for spec in event.recipients if spec.original])
-        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
+        what = "redirected" if event.origin == "redirect" else "released from quarantine"
+        return Told("received", STRONG, text, (*more, f"{what}: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")
@@ -160,6 +179,10 @@ def _scanned(event: Scanned | Postponed) -> Told:
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
+    if event.country:
+        from pipeline.country import name_of
+
+        more.append(f"from {clean(name_of(event.country))}")
     more += [
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings
@@ -239,3 +262,10 @@ def _route(event: RouteDeferred | RouteOpened | Retried) -> Told:
     wait = render.relative(event.next_try, event.at)
     text = f"no server of {clean(event.domain)} can be used (try {event.tries}); next attempt {wait}, at {render.local(event.next_try)}"
     return Told("waits", WARN, text, quotes=tuple((place(attempt), attempt.reply) for attempt in event.attempts))
+
+
+def _learned(event: Learned) -> Told:
+    what = "spam" if event.spam else "no spam"
+    whose = f"for {clean(event.domain)}" if event.domain else "for all domains"
+    text = f"that it is {what}, {whose}, by {clean(event.by)} ({clean(event.how)})"
+    return Told("forgot" if event.undone else "learned", QUIET, text)

@@ -12,13 +12,14 @@ from typing import Any, get_args, get_type_hints
 
 import msgspec
 
+from pipeline.dnslist import DnsList
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
 from pipeline.units import Duration, Endpoint, EngineAddress, Network, Size, SourceAddress
 
 
 def _decode_special(kind: type, value: Any) -> Any:
-    if kind in (Duration, Size, Endpoint, EngineAddress, SourceAddress):
+    if kind in (Duration, Size, Endpoint, EngineAddress, SourceAddress, DnsList):
         return kind.parse(value)
     if kind is Path:
         return Path(str(value)).expanduser()
@@ -33,8 +34,8 @@ def _field_types() -> dict[str, Any]:
 
 def _coerce(name: str, kind: Any, value: object, source: str) -> Any:
     if get_args(kind) and get_args(kind)[-1] is Ellipsis:
-        # A source address may have a name behind it.
-        between = r"\s*+,\s*+" if get_args(kind)[0] is SourceAddress else r"[,\s]+"
+        # A source address may have a name behind it, and a DNS list has commas in it.
+        between = {SourceAddress: r"\s*+,\s*+", DnsList: r"\s+"}.get(get_args(kind)[0], r"[,\s]+")
         items = re.split(between, value.strip()) if isinstance(value, str) else value
         if not isinstance(items, list | tuple):
             raise ConfigurationError(f"{source}: {name}: expected a list")

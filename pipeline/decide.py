@@ -11,12 +11,15 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.actions import Action
+from pipeline.directory.policy import Act
 from pipeline.events import (
     Attempt,
     Deferred,
     Delivered,
     Discarded,
     Failed,
+    Looked,
     MessageEvent,
     Quarantined,
     Queued,
@@ -36,31 +39,45 @@ REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
 RETURNED: Final = "returned"
 """By a postmaster."""
+VIRUS: Final = "virus"
+"""The verdict with which nothing leaves the quarantine by mistake."""
 
 
 def judged(
-    message: Message, scanned: Scanned, quarantine: Mapping[str, str], *, now: int, retention: int, warn_at: int = 0
+    message: Message,
+    scanned: Scanned,
+    actions: Sequence[Action],
+    *,
+    now: int,
+    retention: int,
+    warn_at: int = 0,
 ) -> tuple[MessageEvent, ...]:
-    """The scan's result, and where each recipient's copy goes. `quarantine`: address -> reason; the others are queued.
+    """The scan's result, and where each recipient's copy goes, as `actions` say; one that they do not name is queued.
 
     `warn_at`: when the sender is to be told should they still wait then; 0: never.
     """
     if message.stage is not Stage.RECEIVED:
         return ()
-    events: list[MessageEvent] = [scanned]
-    reasons: dict[str, list[str]] = {}
+    said = {action.recipient: action for action in actions}
+    kept: dict[str, list[str]] = {}
+    out: dict[str, list[str]] = {}
+    gone: list[str] = []
     for address in message.addresses(Stage.RECEIVED):
-        if address in quarantine:
-            reasons.setdefault(quarantine[address], []).append(address)
-    for reason, addresses in reasons.items():
-        events.append(
-            Quarantined(
-                at=now, domain=message.domain, recipients=tuple(addresses), reason=reason, expires=now + retention
-            )
-        )
-    clean = tuple(address for address in message.addresses(Stage.RECEIVED) if address not in quarantine)
-    if clean:
-        events.append(Queued(at=now, domain=message.domain, recipients=clean, size=message.size, warn_at=warn_at))
+        action = said.get(address)
+        if action is None or action.action in (Act.DELIVER, Act.TAG):
+            out.setdefault(action.tag if action is not None else "", []).append(address)
+        elif action.action == Act.DISCARD:
+            gone.append(address)
+        else:
+            kept.setdefault(action.reason, []).append(address)
+    common: dict[str, Any] = {"at": now, "domain": message.domain}
+    events: list[MessageEvent] = [scanned]
+    for reason, addresses in kept.items():
+        events.append(Quarantined(**common, recipients=tuple(addresses), reason=reason, expires=now + retention))
+    if gone:
+        events.append(Discarded(**common, recipients=tuple(gone), reason="policy", size=message.size))
+    for tag, addresses in out.items():
+        events.append(Queued(**common, recipients=tuple(addresses), size=message.size, warn_at=warn_at, tag=tag))
     return tuple(events)
 
 
@@ -175,23 +192,56 @@ def delayed(
     )  # fmt: skip
 
 
+def kept_copies(message: Message, recipients: Collection[str] = ()) -> tuple[str, ...]:
+    """The recipients whose copy is in quarantine, of `recipients` (any when empty)."""
+    return tuple(a for a in message.addresses(Stage.QUARANTINED) if not recipients or a in recipients)
+
+
+def knowingly(message: Message, *, virus: bool) -> None:
+    """Raises RefusedError for what was found to carry a virus, unless who releases it says that they know."""
+    if message.verdict == VIRUS and not virus:
+        raise RefusedError(
+            f"{message.id} carries a virus", remedy="A postmaster may release it all the same, and says so: --virus."
+        )
+
+
 def released(
-    message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = ()
+    message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = (), virus: bool = False
 ) -> tuple[MessageEvent, ...]:
     """Out of the quarantine for `recipients` (all when empty). Nothing when it was released before: releasing twice is one release."""
-    kept = tuple(a for a in message.addresses(Stage.QUARANTINED) if not recipients or a in recipients)
+    kept = kept_copies(message, recipients)
     if not kept:
         if message.addresses(Stage.QUEUED):
             return ()
-        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
-    return (Released(at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size),)
+        raise not_kept(message)
+    knowingly(message, virus=virus)
+    return (
+        Released(
+            at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size,
+            virus=message.verdict == VIRUS,
+        ),
+    )  # fmt: skip
 
 
-def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
-    """Discarded by hand, out of the quarantine."""
-    kept = message.addresses(Stage.QUARANTINED)
+def not_kept(message: Message) -> RefusedError:
+    return RefusedError(
+        f"{message.id} is not in quarantine, it is {message.stage}", remedy=f"See `gatepost trace {message.id}`."
+    )
+
+
+def looked(
+    message: Message, *, by: str, how: str, now: int, recipients: Collection[str] = ()
+) -> tuple[MessageEvent, ...]:
+    """Somebody saw kept copies; nothing when there is none any more."""
+    kept = kept_copies(message, recipients)
+    return (Looked(at=now, domain=message.domain, recipients=kept, by=by, how=how),) if kept else ()
+
+
+def deleted(message: Message, *, by: str, now: int, recipients: Collection[str] = ()) -> tuple[MessageEvent, ...]:
+    """Discarded by hand, out of the quarantine, for `recipients` (all when empty)."""
+    kept = kept_copies(message, recipients)
     if not kept:
-        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
+        raise not_kept(message)
     return (Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),)
 
 

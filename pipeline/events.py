@@ -118,7 +118,8 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     """When we give up trying to deliver it."""
     client: Client | None = None
     origin: str = "smtp"
-    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first."""
+    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first; release for what was kept in quarantine
+    for somebody else, and is not judged again."""
     cause: str = ""
     """For a bounce: the id of the message it speaks of. For a redirected message: the id it came with."""
     eight_bit: bool = False
@@ -169,6 +170,8 @@ class Queued(Event, frozen=True, kw_only=True, tag="queued"):
     size: int = 0
     warn_at: int = 0
     """When the sender is to be told should it still wait then (ns); 0: never."""
+    tag: str = ""
+    """What these recipients' copy says of our verdict, as verdict.py writes it; empty: nothing."""
 
 
 class Released(Event, frozen=True, kw_only=True, tag="released"):
@@ -178,6 +181,17 @@ class Released(Event, frozen=True, kw_only=True, tag="released"):
     by: str
     expires: int
     size: int = 0
+    virus: bool = False
+    """A virus had been found in it, and whoever released it said that they know."""
+
+
+class Looked(Event, frozen=True, kw_only=True, tag="looked"):
+    """Somebody looked at kept copies."""
+
+    recipients: tuple[str, ...]
+    by: str
+    how: str
+    """show: what is known of it; preview: its text; download: its octets."""
 
 
 class Discarded(Event, frozen=True, kw_only=True, tag="discarded"):
@@ -357,6 +371,38 @@ class Refused(Event, frozen=True, kw_only=True, tag="refused"):
     """What we did not say: why the client is suspicious."""
 
 
+class Reported(Event, frozen=True, kw_only=True, tag="reported"):
+    """Somebody says of a message that it was judged wrongly. The subject is an id of its own: the message has often left by then."""
+
+    by: str
+    spam: bool
+    """It is bad mail that was delivered; else it is good mail."""
+    message: str = ""
+    """Its id; empty when only its octets were given, and no Received line of ours is in them."""
+    sender: str = ""
+    learned: bool = False
+    """The classifier of the domain learned from its octets."""
+    note: str = ""
+
+
+class Learned(Event, frozen=True, kw_only=True, tag="learned"):
+    """Somebody said whether a message is spam, and the classifier counts its words accordingly; or takes that back.
+
+    `domain` is empty for what holds for all domains. The subject is an id of its own, the same for all that is said of one message.
+    """
+
+    spam: bool
+    tokens: bytes
+    """Keyed hashes of its words, five octets each: no text can be read from them."""
+    by: str
+    how: str = ""
+    """released, reported, taught, ..."""
+    message: str = ""
+    """Its id, where it came through this gateway."""
+    undone: bool = False
+    """What was learnt of it so is forgotten: the tokens are those of then."""
+
+
 class DomainSet(Event, frozen=True, kw_only=True, tag="domain_set"):
     """A domain was added or changed. `before` is empty for a new one; both are MessagePack of `directory.Domain`.
 
@@ -462,6 +508,27 @@ class ServerResumed(Event, frozen=True, kw_only=True, tag="server_resumed"):
     note: str = ""
 
 
+class RulesSet(Event, frozen=True, kw_only=True, tag="rules_set"):
+    """Entries of an allow or block list were added or changed. `domain` is empty for the operator's, which hold for all domains."""
+
+    by: str
+    rules: tuple[str, ...]
+    """Their keys, as directory/listing.py makes them: what each names, and whose it is."""
+    before: tuple[bytes, ...] = ()
+    """Parallel to `rules`: MessagePack of `directory.listing.Rule`, empty for a new one."""
+    after: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
+
+
+class RulesRemoved(Event, frozen=True, kw_only=True, tag="rules_removed"):
+    by: str
+    rules: tuple[str, ...]
+    before: tuple[bytes, ...] = ()
+    change: int = 0
+    note: str = ""
+
+
 MessageEvent: TypeAlias = (
     Received
     | Scanned
@@ -478,6 +545,7 @@ MessageEvent: TypeAlias = (
     | Held
     | Resumed
     | Redirected
+    | Looked
 )
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened | Retried
 DirectoryEvent: TypeAlias = (
@@ -490,12 +558,14 @@ DirectoryEvent: TypeAlias = (
     | SyncRan
     | ServerHeld
     | ServerResumed
+    | RulesSet
+    | RulesRemoved
 )
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | DirectoryEvent
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, Learned, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 

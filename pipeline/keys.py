@@ -27,18 +27,23 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:route:<d>       hash     head of a domain's route: v version, m the Route (MessagePack), until (ms; not to be
                                     tried before), open (1 after a success), full (1: all slots are in use), good (ms; when
                                     its server last took a message, to some seconds)
+    gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
+                                    (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
-    gp:{directory}:store   hash     format (of the data), partitions; written once
+    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
     gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
     gp:{directory}:servers hash   host:port -> Hold (MessagePack) of each server that somebody holds
+    gp:{directory}:rules:<d>  hash  entries of the allow and block lists of a domain and its people, `*` for the operator's: key of the
+                                    entry (see directory/listing.py) -> Rule (MessagePack)
+    gp:{directory}:lists:<d>  hash  person, empty for the domain's own -> Summary (MessagePack) of that list; `*` as above
     gp:{directory}:syncs   hash   name -> Sync (MessagePack)
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)
     gp:{directory}:sync:<name>:staged  string  a run that waits for approval: Staged (MessagePack)
@@ -164,6 +169,10 @@ def route(partition: int, domain: str) -> str:
     return f"gp:{{{partition}}}:route:{domain}"
 
 
+def learned(partition: int, domain: str, digest: str) -> str:
+    return f"gp:{{{partition}}}:learned:{domain}:{digest}"
+
+
 def parked(partition: int) -> str:
     return f"gp:{{{partition}}}:parked"
 
@@ -179,6 +188,14 @@ def view(partition: int, name: str, version: int) -> str:
 
 def addresses(domain: str) -> str:
     return f"gp:{{directory}}:addresses:{domain}"
+
+
+def rules(domain: str) -> str:
+    return f"gp:{{directory}}:rules:{domain or '*'}"
+
+
+def lists(domain: str) -> str:
+    return f"gp:{{directory}}:lists:{domain or '*'}"
 
 
 def sync_state(name: str) -> str:

@@ -8,15 +8,28 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
+from pipeline.dnslist import DnsList
 from pipeline.units import SECOND, Duration, Endpoint, EngineAddress, Network, Size, SourceAddress
 
 
 def _doc(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
+
+
+_ENDINGS: Final = (
+    "ace ade adp apk app appinstaller application appref-ms appx appxbundle arj bat cab cdxml chm cmd com cpl deb desktop dex "
+    "diagcab diagcfg diagpkg dll dmg ex ex_ exe fxp gadget grp hlp hpj hta img ins iso isp its jar jnlp js jse lib library-ms "
+    "lnk mad maf mag mam maq mar mas mat mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
+    "msix msixbundle msp mst msu nsh ops osd pcd pif pkg plg prg printerexport ps1 ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 "
+    "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf vb vbe vbp vbs vhd vhdx "
+    "vsmacros vsw vxd webpnp ws wsb wsc wsf wsh xbap xll xnk"
+)
+BLOCKED_EXTENSIONS: Final = tuple(_ENDINGS.split())
+"""What Gmail, Outlook and Exchange block, without what honest people send every day (scripts of other systems, certificates)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -219,56 +232,75 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(
         2 * SECOND
     )
-    spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    spam_threshold: Annotated[
+        float, _doc("Score from which a message is spam. A domain, and a person, may have another one.")
+    ] = 5.0
+    phishing_threshold: Annotated[
+        float,
+        _doc(
+            "Score from which a message is phishing, or has a forged sender: what the tests for these find has to come to it by itself."
+        ),
+    ] = 4.0
+    learning_minimum: Annotated[
+        int,
+        _doc(
+            "Messages of either kind, spam and other mail, that the classifier has to have learnt before it says anything: for all domains and for the message's own together."
+        ),
+    ] = 50
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)
-    blocked_extensions: Annotated[tuple[str, ...], _doc("File name endings of attachments that are quarantined.")] = (
-        "ade",
-        "adp",
-        "apk",
-        "appx",
-        "bat",
-        "cab",
-        "chm",
-        "cmd",
-        "com",
-        "cpl",
-        "dll",
-        "exe",
-        "hta",
-        "img",
-        "ins",
-        "iso",
-        "isp",
-        "jar",
-        "js",
-        "jse",
-        "lib",
-        "lnk",
-        "mde",
-        "msc",
-        "msi",
-        "msp",
-        "mst",
-        "nsh",
-        "pif",
-        "ps1",
-        "reg",
-        "scr",
-        "sct",
-        "shb",
-        "sys",
-        "vb",
-        "vbe",
-        "vbs",
-        "vhd",
-        "vxd",
-        "wsc",
-        "wsf",
-        "wsh",
-        "xll",
-    )
+    blocked_extensions: Annotated[
+        tuple[str, ...],
+        _doc("File name endings that are quarantined, of attachments and of files within archives."),
+    ] = BLOCKED_EXTENSIONS
+    blocked_types: Annotated[
+        tuple[str, ...],
+        _doc(
+            "What is quarantined by its content, whatever it is called: program, script (HTA, WSF), shortcut (LNK and other links of Windows), help (CHM), disk (ISO, UDF, VHD)."
+        ),
+    ] = ("program", "script", "shortcut", "help", "disk")
+    encrypted_archives: Annotated[
+        str,
+        _doc(
+            "Archives and documents that need a password: pass (a small score, more when the password is in the text) or block."
+        ),
+    ] = "pass"
+    macros: Annotated[
+        str,
+        _doc(
+            "Documents with macros: pass, score, auto (quarantine those whose macros run when the document is opened, score the others), block."
+        ),
+    ] = "auto"
+
+    trusted_relays: Annotated[
+        tuple[Network, ...],
+        _doc(
+            "Servers that hand us the mail of others, such as a provider's filter in front of us: the client that is looked into is the one that their Received field names. A domain may have more of its own. See docs/lists.md."
+        ),
+    ] = ()
+    trusted_sealers: Annotated[
+        tuple[str, ...],
+        _doc(
+            "Domains whose word is taken that a message was proved before they forwarded it (ARC, RFC 8617). Then it does not count as forged because forwarding broke the proof."
+        ),
+    ] = ("fastmail.com", "google.com", "messagingengine.com", "microsoft.com")
+    country_table: Annotated[
+        str,
+        _doc(
+            "A MaxMind DB of countries of your own, in place of the one that comes with Gatepost. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+    address_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc(
+            "DNS lists that are asked about the client's address, each with the answers that count and their scores: zen.example=127.0.0.2:3,127.0.0.4-127.0.0.7:3. Negative scores are for lists of good senders. None is asked unless it is named: see docs/lists.md."
+        ),
+    ] = ()
+    domain_lists: Annotated[
+        tuple[DnsList, ...],
+        _doc("DNS lists that are asked about the domains of the sender and of links, written in the same way."),
+    ] = ()
 
     retry_interval: Annotated[Duration, _doc("How long to wait after a failed attempt.")] = Duration(15 * 60 * SECOND)
     watch_interval: Annotated[
@@ -358,6 +390,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    brands: Annotated[
+        str,
+        _doc(
+            "A table of brands of your own, in place of the one that comes with Gatepost: see docs/phishing.md. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)
@@ -398,17 +437,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _range(f"client_{name}", getattr(self, f"client_{name}"), 0, 10_000_000)
         for name in ("connect", "greeting", "reply", "data", "block", "dot"):
             _range(f"{name}_timeout", getattr(self, f"{name}_timeout").seconds, 0.01, 86400)
+        _range("greeting_delay", self.greeting_delay.seconds, 0, 60)
+        if bool(self.arc_domain) != bool(self.arc_key):
+            raise ValueError("arc_domain and arc_key go together")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key go together")
+        self._check_scanning()
+
+    def _check_scanning(self) -> None:
+        _choice("encrypted_archives", self.encrypted_archives, "pass", "block")
+        _choice("macros", self.macros, "pass", "score", "auto", "block")
+        for group in self.blocked_types:
+            _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
+        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         for name in ("clamav", "rspamd", "spamassassin"):
             _range(f"{name}_deadline", getattr(self, f"{name}_deadline").seconds, 0.05, 600)
             _range(f"{name}_connections", getattr(self, f"{name}_connections"), 1, 1000)
         _choice("engines_missing", self.engines_missing, "pass", "wait", "quarantine")
         _range("engines_retry", self.engines_retry.seconds, 0.2, 86400)
         _range("engines_wait", self.engines_wait.seconds, 0, 86400 * 5)
-        _range("greeting_delay", self.greeting_delay.seconds, 0, 60)
-        if bool(self.arc_domain) != bool(self.arc_key):
-            raise ValueError("arc_domain and arc_key go together")
-        if bool(self.tls_certificate) != bool(self.tls_key):
-            raise ValueError("tls_certificate and tls_key go together")
 
 
 def _choice(name: str, value: str, *choices: str) -> None:

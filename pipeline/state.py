@@ -28,6 +28,7 @@ from pipeline.events import (
     Event,
     Failed,
     Held,
+    Looked,
     MessageEvent,
     Postponed,
     Quarantined,
@@ -69,6 +70,8 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.SCANNED, Queued): Stage.QUEUED,
     (Stage.SCANNED, Discarded): Stage.DISCARDED,
     (Stage.QUARANTINED, Released): Stage.QUEUED,
+    (Stage.QUARANTINED, Looked): Stage.QUARANTINED,
+    (Stage.QUARANTINED, Redirected): Stage.REDIRECTED,
     (Stage.QUARANTINED, Discarded): Stage.DISCARDED,
     (Stage.QUEUED, Deferred): Stage.QUEUED,
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
@@ -104,6 +107,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
+    tag: str = ""
+    """What its copy says of our verdict; see `events.Queued`."""
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -117,6 +122,18 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     action: str = ""
     earlier: Keeping | None = None
     """The hold that stands again when the plan is taken back."""
+
+
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """Somebody looked at it while it was kept; see `events.Looked`."""
+
+    at: int
+    by: str
+    how: str
+
+
+LOOKS: Final = 20
+"""The newest, kept in the head; all of them are in the history."""
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -157,6 +174,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Engines that did not look at it, each with why. While it is received: those that it waits for."""
     waits_since: int = 0
     """Since when it waits for them; 0: it does not."""
+    looks: tuple[Look, ...] = ()
 
     @property
     def ends(self) -> int:
@@ -224,6 +242,8 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
+    if isinstance(event, Looked):
+        return recipient
     if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
         unsent = event.unsent if isinstance(event, Undeliverable) else ""
         # The end of waiting repeats an attempt of long ago.
@@ -232,6 +252,11 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
         return msgspec.structs.replace(
             recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
         )
+    if isinstance(event, Queued):
+        return msgspec.structs.replace(recipient, stage=stage, tag=event.tag)
+    if isinstance(event, Released):
+        # Somebody has looked at it: our verdict is no longer said.
+        return msgspec.structs.replace(recipient, stage=stage, unsent="", tag="")
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
@@ -254,6 +279,8 @@ def _noted(message: Message, event: MessageEvent) -> dict[str, object]:
             return {"hold": _keeping(message, event)}
         case Resumed():
             return {"next_try": 0}
+        case Looked():
+            return {"looks": (*message.looks, Look(event.at, event.by, event.how))[-LOOKS:]}
         case _:
             return {}
 

@@ -1,8 +1,8 @@
 """From "these events follow" to one atomic step: the events, the new head, and the work that the change of stage hands on.
 
 Pure. The work is computed from the message before and after, never by the caller, so a message cannot change its stage
-without being where that stage's worker looks. The effects used are few: ZADD, ZREM, SADD, XADD, XACK, XDEL, SET, HSET, HDEL and
-the three of `append.lua`.
+without being where that stage's worker looks. The effects used are few: ZADD, ZREM, SADD, XADD, XACK, XDEL, SET, HSET, HDEL,
+PEXPIRE and the three of `append.lua`.
 """
 
 from __future__ import annotations

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pipeline.settings import Settings
 from projections.base import Projection
 from projections.books import Books
+from projections.classifier import Classifier
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books(), Refusals())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier(), Quarantine())

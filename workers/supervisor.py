@@ -25,6 +25,7 @@ import msgspec
 import structlog
 
 from pipeline import diagnosis, keys
+from pipeline.country import Countries
 from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.pause import pause
@@ -97,6 +98,8 @@ def _refuse_wrong_table(settings: Settings) -> None:
     """Raises ConfigurationError. Read anew each time: a reload is there because something was changed."""
     if settings.replies_table:
         diagnosis.load(Path(settings.replies_table).expanduser())
+    if settings.country_table:
+        Countries(Path(settings.country_table).expanduser())
 
 
 class Worker:

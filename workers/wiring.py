@@ -17,6 +17,7 @@ from pipeline import diagnosis
 from pipeline.allowance import Allowance
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
+from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.intake import Intake
 from pipeline.limits import Limiter
@@ -81,6 +82,7 @@ class Wiring:
         self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
+        self.policies = Policies(store, self.directory, settings)
         self.forwarding = Forwarding(
             hostname=self.hostname,
             authserv_id=self.authserv_id,
@@ -104,6 +106,11 @@ class Wiring:
     def retry_of(self, domain: str) -> RetryPolicy:
         """When mail for a domain is tried again, and when it is given up."""
         return RetryPolicy.of(self.settings, self.directory.home(domain))
+
+    def retention_of(self, domain: str) -> int:
+        """How long (ns) what comes into quarantine now is kept there."""
+        home = self.directory.home(domain)
+        return (home.quarantine_retention if home is not None else 0) or int(self.settings.quarantine_retention)
 
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:

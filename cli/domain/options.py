@@ -54,12 +54,27 @@ class DomainOptions:
     queue_lifetime: Annotated[
         str, Parameter(help="How long its mail is held before it is returned to the sender, such as 3d.")
     ] = ""
+    quarantine_retention: Annotated[
+        str, Parameter(help="How long its mail is kept in quarantine from now on, such as 14d.")
+    ] = ""
     timezone: Annotated[str, Parameter(help="For times that its postmaster sees, such as Europe/Berlin.")] = ""
     language: Annotated[str, Parameter(help="For what its postmaster and its people read: en or de.")] = ""
     contact: Annotated[str, Parameter(help="Its postmaster's address.")] = ""
     contact_outside: Annotated[
         str, Parameter(help="An address outside the domain, for the day on which its own mail does not work.")
     ] = ""
+    trusted_relay: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="An address or network of a server that hands us others' mail, such as a filter in front of us; repeat it for more."
+        ),
+    ] = ()
+    protect_name: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Name of one of its people in which nobody from outside may write; repeat it for more, all of them each time. `none`: nobody."
+        ),
+    ] = ()
     way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
@@ -83,7 +98,7 @@ class DomainOptions:
                 fields[name] = "" if text == NONE else text
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._words() | self._durations()
+        return fields | self._words() | self._relays() | self._names() | self._durations()
 
     def _words(self) -> dict[str, str]:
         fields = {}
@@ -92,8 +107,18 @@ class DomainOptions:
                 fields[name] = "" if text in (default, NONE) else text
         return fields
 
+    def _relays(self) -> dict[str, tuple[str, ...]]:
+        if not self.trusted_relay:
+            return {}
+        return {"trusted_relays": () if self.trusted_relay == (NONE,) else tuple(dict.fromkeys(self.trusted_relay))}
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        if not self.protect_name:
+            return {}
+        return {"protected_names": () if self.protect_name == (NONE,) else self.protect_name}
+
     def _durations(self) -> dict[str, int]:
-        names = [name for name in ("retry_interval", "queue_lifetime") if getattr(self, name)]
+        names = [name for name in ("retry_interval", "queue_lifetime", "quarantine_retention") if getattr(self, name)]
         return {name: _duration(name, getattr(self, name)) for name in names}
 
 
@@ -169,8 +194,11 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "max_recipients": domain.max_recipients,
         "retry_interval": domain.retry_interval / 1e9,
         "queue_lifetime": domain.queue_lifetime / 1e9,
+        "quarantine_retention": domain.quarantine_retention / 1e9,
         "timezone": domain.timezone,
         "language": domain.language,
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
+        "trusted_relays": list(domain.trusted_relays),
+        "protected_names": list(domain.protected_names),
     }

@@ -60,7 +60,9 @@ class Authentication(msgspec.Struct, frozen=True, kw_only=True):
 async def authenticate(
     message: Message, content: Buffer, header: Header, names: Lookups, *, authserv_id: str, now: int, seconds: float
 ) -> Authentication:
-    """`now` in ns, `seconds` for all of it. A message that we wrote ourselves has nothing to prove."""
+    """`now` in ns, `seconds` for all of it. A message that we wrote ourselves has nothing to prove. Of a client without an address
+    (see scanning/relays.py) nothing is asked, and nothing said.
+    """
     claims = forged(header, authserv_id)
     drop, flooded = claims or (), claims is None
     if message.client is None:
@@ -102,11 +104,13 @@ class _Check:
 
     def expect(self) -> None:
         """Have the questions asked that are sure to come."""
+        if self._author:
+            self._names.expect(f"_dmarc.{self._author}", "TXT")
+        if not self._client.address:
+            return
         sender = self._message.sender.rpartition("@")[2] if self._message.sender else self._client.helo
         if "." in sender:
             self._names.expect(sender, "TXT")
-        if self._author:
-            self._names.expect(f"_dmarc.{self._author}", "TXT")
         self._names.expect(self._client.address, "PTR")
 
     async def run(self) -> None:
@@ -117,23 +121,27 @@ class _Check:
         self._chain = await arc.verify(
             self._content, self._header, self._names, now=self._now, fields=fields, body=body
         )
-        self._spf, self._scope = await spf(
-            self._client.address, self._client.helo, self._message.sender, self._names, now=self._now // SECOND
-        )
+        if self._client.address:
+            self._spf, self._scope = await spf(
+                self._client.address, self._client.helo, self._message.sender, self._names, now=self._now // SECOND
+            )
         if self._author:
             self._dmarc = await dmarc.evaluate(
                 self._author,
-                spf=(self._spf.result, self._spf.domain),
+                # What nobody can check leaves it open whether the message passes.
+                spf=(self._spf.result, self._spf.domain)
+                if self._spf is not None
+                else ("temperror", self._message.sender.rpartition("@")[2] or self._author),
                 dkim=[("none" if one.testing else one.result, one.domain) for one in self._signatures],
                 names=self._names,
             )
-        self._iprev, self._name = await reverse(self._client.address, self._names)
+        if self._client.address:
+            self._iprev, self._name = await reverse(self._client.address, self._names)
 
     def found(self) -> Authentication:
         return Authentication(
             results=(
-                self._iprev_result(),
-                self._spf_result(),
+                *([self._iprev_result(), self._spf_result()] if self._client.address else ()),
                 *self._dkim_results(),
                 *self._arc_results(),
                 *self._dmarc_results(),

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from pipeline import keys
 from pipeline.address import local_key
+from pipeline.directory.listing import Summary
 from pipeline.directory.model import Address, Domain, Hold, encode
 from pipeline.events import (
     AddressesRemoved,
@@ -37,6 +38,10 @@ class Change:
         """Domains that are not what they were."""
         self.removed: Counter[str] = Counter()
         """How many addresses of a domain have been taken away."""
+        self.removed_rules: Counter[str] = Counter()
+        """How many entries of a domain's lists have been taken away."""
+        self.lists: dict[tuple[str, str], Summary] = {}
+        """(domain, person) -> what is in their list, of those that this change has changed."""
         self.now = now
         self._version = max(0, version)
         self._common: dict[str, Any] = {"at": now, "by": by, "change": self._version + 1, "note": note}

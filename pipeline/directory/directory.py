@@ -7,17 +7,20 @@ anew on top of the first one's, or refused by what the first one did.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Final, TypeVar
 
 import msgspec
 
 from pipeline import keys
 from pipeline.address import local_key
-from pipeline.directory import rules
+from pipeline.directory import list_changes, rules
 from pipeline.directory.change import Change
 from pipeline.directory.inherit import home
+from pipeline.directory.list_changes import Listed, Lists
+from pipeline.directory.listing import Rule
 from pipeline.directory.model import Address, Domain, Hold
+from pipeline.directory.policy import NOTHING, Policy, check
 from pipeline.directory.reading import Reading
 from pipeline.faults import ConflictError, NotFoundError, RefusedError
 from pipeline.ids import partition_for
@@ -91,6 +94,7 @@ class Directory(Reading):
             existing(change.domains, name)
             await self.refuse_waiting(name)
             addresses = [address async for address in self.addresses(name)]
+            await self._take_rules(change, Lists(self._store, name), None)
             change.remove_domain(name, addresses)
             return len(addresses)
 
@@ -160,7 +164,8 @@ class Directory(Reading):
     ) -> dict[str, int]:
         """Add or change addresses of any number of domains, in one step; per domain how many were not so already.
 
-        `add`: those that are listed already stay as they are, unless they were about to go. Raises NotFoundError.
+        `add`: those that are listed already stay as they are, unless they were about to go. What a person has said of their own mail
+        stays unless it is said anew; `set_policy` takes it away. Raises NotFoundError.
         """
 
         async def build(change: Change) -> dict[str, int]:
@@ -172,8 +177,28 @@ class Directory(Reading):
                 if add:
                     there = {key for key, address in before.items() if not address.gone}
                     rows = [address for address in wanted if local_key(address.local) not in there]
+                rows = [_with_policy(address, before.get(local_key(address.local))) for address in rows]
                 counts[name] = change.set_addresses(name, rows, before)
             return counts
+
+        return await self.change(build, by=by, now=now, note=note)
+
+    async def set_policy(
+        self, name: str, local: str, alter: Callable[[Policy], Policy], *, by: str, now: int, note: str = ""
+    ) -> tuple[Address, Address]:
+        """Change what a person wants done with their own mail; (before, after). Raises NotFoundError, ConfigurationError."""
+
+        async def build(change: Change) -> tuple[Address, Address]:
+            self._holds_mailboxes(change, name)
+            there = await self.rows(name, [local_key(local)])
+            before = there.get(local_key(local))
+            if before is None:
+                raise NotFoundError(f"{local}@{name} is not listed", remedy=f"See `gatepost address list {name}`.")
+            wanted = alter(before.policy or NOTHING)
+            check(wanted, personal=True)
+            after = msgspec.structs.replace(before, policy=None if wanted == NOTHING else wanted)
+            change.set_addresses(name, [after], there)
+            return before, after
 
         return await self.change(build, by=by, now=now, note=note)
 
@@ -192,6 +217,50 @@ class Directory(Reading):
 
         return await self.change(build, by=by, now=now, note=note)
 
+    # Allow and block lists
+
+    async def set_rules(
+        self, domain: str, entries: Sequence[Rule], *, by: str, now: int, note: str = "", replace: str | None = None
+    ) -> Listed:
+        """Add or change entries of the lists of a domain and its people; `domain` empty: of the operator's.
+
+        `replace`: the person whose other entries go ("" for the domain's or the operator's own). Raises NotFoundError, RefusedError.
+        """
+        entries = [msgspec.structs.replace(rule, by=by, at=now) for rule in entries]
+
+        async def build(change: Change) -> Listed:
+            self._may_have_rules(change, domain)
+            lists = Lists(self._store, domain)
+            removed = 0
+            if replace is not None:
+                removed = await self._take_rules(change, lists, replace, but={rule.key for rule in entries})
+            before = await lists.rules(list({rule.key: None for rule in entries}))
+            summaries = await lists.summaries(rule.person for rule in entries)
+            return list_changes.put(change, domain, entries, before, summaries)._replace(removed=removed)
+
+        return await self.change(build, by=by, now=now, note=note)
+
+    async def remove_rules(self, domain: str, names: Sequence[str], *, by: str, now: int, note: str = "") -> int:
+        """Take entries away, by their keys; how many were there. Raises NotFoundError."""
+
+        async def build(change: Change) -> int:
+            self._may_have_rules(change, domain)
+            lists = Lists(self._store, domain)
+            there = list((await lists.rules(list(dict.fromkeys(names)))).values())
+            return list_changes.take(change, domain, there, await lists.summaries(rule.person for rule in there))
+
+        return await self.change(build, by=by, now=now, note=note)
+
+    async def _take_rules(
+        self, change: Change, lists: Lists, person: str | None, *, but: Collection[str] = frozenset()
+    ) -> int:
+        gone = [rule for key, rule in (await lists.all_rules(person)).items() if key not in but]
+        return list_changes.take(change, lists.domain, gone, await lists.summaries(rule.person for rule in gone))
+
+    def _may_have_rules(self, change: Change, domain: str) -> None:
+        if domain:
+            self._holds_mailboxes(change, domain)
+
     # What is asked on the way
 
     def _home(self, change: Change, name: str) -> Domain:
@@ -206,7 +275,7 @@ class Directory(Reading):
         if domain.alias_of:
             raise RefusedError(
                 f"{name} is an alias of {domain.alias_of} and has no addresses of its own",
-                remedy=f"Add them to {domain.alias_of}.",
+                remedy=f"Say {domain.alias_of} instead.",
             )
 
     async def refuse_waiting(self, name: str) -> None:
@@ -221,6 +290,12 @@ class Directory(Reading):
             raise RefusedError(
                 f"{waiting:,} messages for {name} are still waiting", remedy="Let them leave, or delete them first."
             )
+
+
+def _with_policy(address: Address, before: Address | None) -> Address:
+    if address.policy is not None or before is None or before.policy is None:
+        return address
+    return msgspec.structs.replace(address, policy=before.policy)
 
 
 def existing(domains: Mapping[str, Domain], name: str) -> Domain:

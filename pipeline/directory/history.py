@@ -13,8 +13,11 @@ import msgspec
 
 from pipeline import keys
 from pipeline.address import local_key
+from pipeline.directory import list_changes, listing
 from pipeline.directory.change import Change
 from pipeline.directory.directory import Directory
+from pipeline.directory.list_changes import Lists
+from pipeline.directory.listing import decode_rule
 from pipeline.directory.model import Address, decode_address, decode_domain, decode_hold
 from pipeline.events import (
     AddressesRemoved,
@@ -23,6 +26,8 @@ from pipeline.events import (
     DomainRemoved,
     DomainSet,
     Recorded,
+    RulesRemoved,
+    RulesSet,
     ServerHeld,
     ServerResumed,
     SyncRemoved,
@@ -103,16 +108,18 @@ async def revert(directory: Directory, store: Store, number: int, *, by: str, no
         for event in reversed(past.events):
             if isinstance(event, SyncSet | SyncRemoved):
                 await _undo_sync(store, change, event)
+            elif isinstance(event, RulesSet | RulesRemoved):
+                await _undo_rules(store, change, event)
             else:
-                await _undo(directory, change, event)
+                await _undo(directory, store, change, event)
 
     await directory.change(build, by=by, now=now, note=f"takes back change {number}")
     return past
 
 
-async def _undo(directory: Directory, change: Change, event: DirectoryEvent) -> None:
+async def _undo(directory: Directory, store: Store, change: Change, event: DirectoryEvent) -> None:
     if isinstance(event, DomainSet):
-        await _undo_set(directory, change, event)
+        await _undo_set(directory, store, change, event)
     elif isinstance(event, DomainRemoved):
         if event.domain in change.domains:
             raise RefusedError(f"{event.domain} was added again since", remedy=LATER)
@@ -133,7 +140,7 @@ def _undo_server(directory: Directory, change: Change, event: ServerHeld | Serve
     change.set_server(event.server, decode_hold(event.before) if event.before else None, there)
 
 
-async def _undo_set(directory: Directory, change: Change, event: DomainSet) -> None:
+async def _undo_set(directory: Directory, store: Store, change: Change, event: DomainSet) -> None:
     name = event.domain
     if change.domains.get(name) != decode_domain(event.after):
         raise RefusedError(f"{name} was changed again since", remedy=LATER)
@@ -143,6 +150,10 @@ async def _undo_set(directory: Directory, change: Change, event: DomainSet) -> N
     await directory.refuse_waiting(name)
     if await directory.count_addresses(name) > change.removed[name]:
         raise RefusedError(f"{name} has addresses by now", remedy=f"Remove it: gatepost domain remove {name}.")
+    if await Lists(store, name).count() > change.removed_rules[name]:
+        raise RefusedError(
+            f"{name} has allow and block lists by now", remedy=f"Remove it: gatepost domain remove {name}."
+        )
     change.remove_domain(name, ())
 
 
@@ -175,6 +186,24 @@ async def _undo_addresses_removed(directory: Directory, change: Change, event: A
         local = next(iter(again.values())).local
         raise RefusedError(f"{local}@{event.domain} was added again since", remedy=LATER)
     change.set_addresses(event.domain, [decode_address(before) for before in event.before], {})
+
+
+async def _undo_rules(store: Store, change: Change, event: RulesSet | RulesRemoved) -> None:
+    lists = Lists(store, event.domain)
+    there = await lists.rules(event.rules)
+    after = event.after if isinstance(event, RulesSet) else (b"",) * len(event.rules)
+    gone, restored = [], []
+    for key, old, new in zip(event.rules, event.before, after, strict=True):
+        left = decode_rule(new) if new else None
+        if there.get(key) != left:
+            raise RefusedError(f"{listing.named_by(key)} was changed again since", remedy=LATER)
+        if old:
+            restored.append(decode_rule(old))
+        elif left is not None:
+            gone.append(left)
+    summaries = await lists.summaries(rule.person for rule in (*gone, *restored))
+    list_changes.take(change, event.domain, gone, summaries)
+    list_changes.put(change, event.domain, restored, there, summaries)
 
 
 async def _undo_sync(store: Store, change: Change, event: SyncSet | SyncRemoved) -> None:

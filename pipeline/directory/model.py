@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.directory.options import RouteOptions
+from pipeline.directory.policy import Policy
 
 
 class Kind(enum.StrEnum):
@@ -66,6 +67,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """ns."""
     queue_lifetime: int = 0
     """ns."""
+    quarantine_retention: int = 0
+    """ns; of what is kept from now on: what is kept already stays until the date that it was given."""
     timezone: str = ""
     """IANA name."""
     language: str = ""
@@ -74,6 +77,12 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The postmaster's address, which may be inside the domain."""
     contact_outside: str = ""
     """Where an alert goes that says that the domain's own mail does not work."""
+    trusted_relays: tuple[str, ...] = ()
+    """Networks of servers that hand us the mail of others, beside those of the settings (see scanning/relays.py)."""
+    protected_names: tuple[str, ...] = ()
+    """People in whose name nobody from outside may write."""
+    policy: Policy | None = None
+    """What happens to mail of each class; each field of it is inherited by itself."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -87,6 +96,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sync that brought it; empty when it was entered by hand, and then no sync touches it."""
     gone: int = 0
     """It was removed at its source, and is accepted until then (ns); 0: it is there."""
+    policy: Policy | None = None
+    """What this person wants done with bulk mail and spam."""
 
     def accepted(self, now: int) -> bool:
         return not self.gone or now < self.gone

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import zoneinfo
 from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options
+from pipeline.directory import options, policy
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -15,8 +16,12 @@ from pipeline.units import SECOND
 
 DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
+LONGEST_KEPT: Final = 365 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
+MAX_RELAYS: Final = 100
+PROTECTED: Final = 200
+LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
 ENGINES_MISSING: Final = ("", "pass", "wait", "quarantine")
 
@@ -32,6 +37,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
             _check_gone(domains, name)
         else:
             _check_values(domain)
+            policy.check(domain.policy or policy.NOTHING, personal=False)
             _check_place(domains, domain)
 
 
@@ -65,11 +71,13 @@ def _check_values(domain: Domain) -> None:
         )
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
+    _check_relays(domain)
     _check_engines(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
     _check_times(domain)
+    _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
         try:
             parse(contact)
@@ -80,6 +88,31 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_relays(domain: Domain) -> None:
+    if len(domain.trusted_relays) > MAX_RELAYS:
+        raise ConfigurationError(f"{len(domain.trusted_relays)} trusted relays; there may be {MAX_RELAYS}")
+    for text in domain.trusted_relays:
+        try:
+            ipaddress.ip_network(text)
+        except ValueError as error:
+            raise ConfigurationError(
+                f"trusted relay {text!a}: {error}", remedy="Write an address or a network, such as 192.0.2.0/24."
+            ) from None
+
+
+def _check_names(domain: Domain) -> None:
+    if len(domain.protected_names) > PROTECTED:
+        raise ConfigurationError(f"more than {PROTECTED} protected names")
+    for name in domain.protected_names:
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ConfigurationError("a protected name is too long, or has a character that cannot be shown")
+        if len(name.split()) < 2:
+            raise ConfigurationError(
+                f"{name!a} is not a whole name",
+                remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
+            )
 
 
 def _check_engines(domain: Domain) -> None:
@@ -105,6 +138,8 @@ def _check_times(domain: Domain) -> None:
         raise ConfigurationError("mail is tried again after 0.1 s at the earliest and 7 days at the latest")
     if domain.queue_lifetime and not SECOND <= domain.queue_lifetime <= 30 * DAY:
         raise ConfigurationError("mail is held for a second at least and 30 days at most")
+    if domain.quarantine_retention and not SECOND <= domain.quarantine_retention <= LONGEST_KEPT:
+        raise ConfigurationError("mail is kept in quarantine for a second at least and 365 days at most")
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:

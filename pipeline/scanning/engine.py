@@ -49,13 +49,18 @@ class Mail:
         content: Buffer,
         authentication: Authentication = NOTHING_KNOWN,
         domain: Domain | None = None,
+        *,
+        header: Header | None = None,
     ) -> None:
-        """`authentication`: what is known of who sent it. `domain`: whom it is for, with what it takes from its parents."""
+        """`authentication`: what is known of who sent it. `domain`: whom it is for, with what it takes from its parents.
+
+        `header`: where the caller has read it.
+        """
         self.message = message
         self.content = content
         self.authentication = authentication
         self.domain = domain
-        self._header: Header | None = None
+        self._header = header
         self._structure: Structure | None = None
         self._reading: Reading | None = None
 

@@ -9,11 +9,16 @@ Nothing waits that would not be delivered anyway, and what we wrote ourselves al
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
+import msgspec
+
+from pipeline.actions import Action
 from pipeline.directory.model import Domain
+from pipeline.directory.policy import Act
 from pipeline.events import Postponed
+from pipeline.scanning.policy import WAVED_THROUGH
 from pipeline.settings import Settings
 from pipeline.state import Message, Stage
 from pipeline.text import printable
@@ -27,9 +32,9 @@ def policy_of(settings: Settings, domain: Domain | None) -> str:
     return (domain.engines_missing if domain is not None else "") or settings.engines_missing
 
 
-def fate(missing: Sequence[str], policy: str, message: Message, kept: Mapping[str, str], *, now: int, wait: int) -> str:
-    """pass, wait or quarantine. `kept`: the copies that the verdict keeps anyway; `wait`: ns that it may wait in all."""
-    if not missing or message.origin == "bounce" or policy not in (WAIT, QUARANTINE):
+def fate(missing: Sequence[str], policy: str, message: Message, kept: Collection[str], *, now: int, wait: int) -> str:
+    """pass, wait or quarantine. `kept`: whose copies the verdict delivers to nobody anyway; `wait`: ns that it may wait in all."""
+    if not missing or message.origin in WAVED_THROUGH or policy not in (WAIT, QUARANTINE):
         return PASS
     if all(address in kept for address in message.addresses(Stage.RECEIVED)):
         return PASS
@@ -37,10 +42,15 @@ def fate(missing: Sequence[str], policy: str, message: Message, kept: Mapping[st
     return WAIT if policy == WAIT and now < since + wait else QUARANTINE
 
 
-def kept_back(message: Message, kept: Mapping[str, str], missing: Sequence[str], *, now: int) -> dict[str, str]:
-    """The copies that are kept, with why: those that the verdict keeps, and all others."""
+def kept_back(message: Message, actions: Sequence[Action], missing: Sequence[str], *, now: int) -> tuple[Action, ...]:
+    """`actions` with those kept that would deliver."""
     why = reason(missing, waited=now - message.waits_since if message.waits_since else 0)
-    return {address: kept.get(address, why) for address in message.addresses(Stage.RECEIVED)}
+    return tuple(
+        msgspec.structs.replace(action, action=Act.QUARANTINE, reason=why, tag="", why=(*action.why, why))
+        if action.action in (Act.DELIVER, Act.TAG)
+        else action
+        for action in actions
+    )
 
 
 def reason(missing: Sequence[str], *, waited: int = 0) -> str:

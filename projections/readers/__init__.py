@@ -5,6 +5,7 @@ Times are ns since 1970 (UTC). Text that came from outside (replies, addresses) 
 
 from projections.readers.books import BooksReport, DomainBooks, read_books
 from projections.readers.check import Heads, Mismatch, check_books
+from projections.readers.classifier import Learnt, read_learnt
 from projections.readers.failures import DomainFailures, FailureGroup, read_failures
 from projections.readers.health import ViewHealth, read_health
 from projections.readers.queue import (
@@ -27,6 +28,7 @@ __all__ = [
     "DomainTried",
     "FailureGroup",
     "Heads",
+    "Learnt",
     "Mismatch",
     "Missing",
     "QueueError",
@@ -38,6 +40,7 @@ __all__ = [
     "read_books",
     "read_failures",
     "read_health",
+    "read_learnt",
     "read_queue",
     "read_refusals",
     "read_tried",

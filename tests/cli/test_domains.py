@@ -203,6 +203,16 @@ def test_what_is_not_mentioned_stays_and_none_takes_a_value_away(shop: Shop):
     assert "is so already" in shop.run("domain", "set", DOMAIN, "--language", "de").out
 
 
+def test_names_are_protected_and_set_free_again(shop: Shop):
+    shop.add()
+    shop.run("domain", "set", DOMAIN, "--protect-name", "Thomas Müller", "--protect-name", "Anna Schmidt")
+    assert shop.run("domain", "show", DOMAIN, "--json").json["protected_names"] == ["Thomas Müller", "Anna Schmidt"]
+    assert "Thomas Müller, Anna Schmidt" in shop.run("domain", "show", DOMAIN).out
+    assert "first and the last name" in shop.run("domain", "set", DOMAIN, "--protect-name", "Thomas").err
+    shop.run("domain", "set", DOMAIN, "--protect-name", "none")
+    assert shop.run("domain", "show", DOMAIN, "--json").json["protected_names"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -427,3 +437,25 @@ def test_a_list_of_a_hundred_thousand_addresses_is_whole(shop: Shop):
     lines = shop.run("address", "list", DOMAIN).out.splitlines()
     assert len(lines) == 100_002
     assert (lines[0], lines[-1]) == ("user000000@example.test", "100,000 addresses")
+
+
+def test_trusted_relays_are_taken_from_the_parent_until_a_domain_has_its_own(shop: Shop):
+    shop.run(
+        "domain",
+        "add",
+        "example.test",
+        "--route",
+        ROUTE,
+        "--trusted-relay",
+        "192.0.2.1",
+        "--trusted-relay",
+        "2001:db8::/48",
+    )
+    shop.run("domain", "add", "a.example.test", "--parent", "example.test")
+    shown = shop.run("domain", "show", "a.example.test", "--json").json
+    assert (shown["trusted_relays"], shown["effective"]["trusted_relays"]) == ([], ["192.0.2.1", "2001:db8::/48"])
+    assert "192.0.2.1, 2001:db8::/48" in shop.run("domain", "show", "a.example.test").out
+    shop.run("domain", "set", "example.test", "--trusted-relay", "none")
+    assert shop.run("domain", "show", "a.example.test", "--json").json["effective"]["trusted_relays"] == []
+    refused = shop.run("domain", "set", "example.test", "--trusted-relay", "relay.example")
+    assert (refused.code, "an address or a network" in refused.err) == (2, True)

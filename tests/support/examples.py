@@ -16,6 +16,8 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Learned,
+    Looked,
     MessageEvent,
     Postponed,
     Quarantined,
@@ -25,10 +27,13 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
     RouteOpened,
+    RulesRemoved,
+    RulesSet,
     Scanned,
     ServerHeld,
     ServerResumed,
@@ -89,6 +94,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
         Held: lambda: Held(**named, by="cli:root", reason="to be looked at"),
+        Looked: lambda: Looked(**named, by="cli:root", how="preview"),
         Resumed: lambda: Resumed(**named, by="cli:root", size=1234),
         Redirected: lambda: Redirected(
             **named, to=CARL, by="cli:root", reason="on leave", message="1m84e0vay17zh0a2pptx07", size=1234
@@ -184,4 +190,18 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     ServerResumed(at=AT, domain="", by="cli:root", server="mx.example.test:25", before=b"\x80", change=11),
     Retried(at=AT, domain=DOMAIN, by="cli:root", waiting=12),
+    Learned(
+        at=AT, domain=DOMAIN, spam=True, tokens=bytes(range(10)), by="cli:root", how="reported",
+        message="1m84e0vay17zh0a2pptx07", undone=True,
+    ),
+    RulesSet(
+        at=AT, domain=DOMAIN, by="cli:root", rules=("d:elsewhere.test", "a:x@elsewhere.test\tanna"), before=(b"", b"\x80"),
+        after=(b"\x80", b"\x80"), change=12, note="import of partners.csv",
+    ),
+    RulesRemoved(at=AT, domain="", by="cli:root", rules=("n:192.0.2.0/24",), before=(b"\x80",), change=13),
+    Looked(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", how="preview"),
+    Reported(
+        at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,
+        note="again",
+    ),
 )  # fmt: skip

@@ -180,7 +180,7 @@ def gateway(records: Mapping[tuple[str, str], Sequence[str]] | None = None, **se
     `records`: what its DNS knows (see tests/support/dns.py); every other name does not exist.
     """
     with names_in_a_thread(records or {}) as names:
-        yield from _gateway(resolver=f"127.0.0.1:{names.port}", **settings)
+        yield from _gateway(**{"resolver": f"127.0.0.1:{names.port}", **settings})
 
 
 def _gateway(**settings: object) -> Iterator[Gateway]:

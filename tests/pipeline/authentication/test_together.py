@@ -116,9 +116,20 @@ async def test_who_cancels_is_not_told_that_time_was_up():
             await task
 
 
-@pytest.mark.parametrize("address", ["", "no address", "2001:db8::7"])
+@pytest.mark.parametrize("address", ["no address", "2001:db8::7"])
 async def test_a_client_without_a_name_or_an_address_is_no_trouble(address):
     async with Names(RECORDS) as names:
         found = await check(names, client=Client(address=address, helo="x"))
     assert said(found)["iprev"].startswith("fail")
     assert found.client_name == ""
+
+
+@pytest.mark.parametrize(
+    ("sender", "dmarc"), [("a@elsewhere.test", "temperror"), ("", "temperror"), ("a@other.test", "fail")]
+)
+async def test_of_a_client_that_is_not_known_nothing_is_asked_and_nothing_said_and_dmarc_stays_open(sender, dmarc):
+    async with Names(RECORDS) as names:
+        found = await check(names, sender=sender, client=Client(address=""))
+    assert {result.method: result.result for result in found.results} == {"dkim": "none", "dmarc": dmarc}
+    assert (found.spf, found.client_name) == (None, "")
+    assert {name for name, _ in names.asked if "_dmarc" not in name} == set()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pipeline.actions import Action
 from pipeline.directory.model import Domain
 from pipeline.scanning import missing
 from pipeline.settings import Settings
@@ -46,15 +47,24 @@ def test_the_domain_s_word_is_before_that_of_the_settings():
 
 
 def test_every_copy_is_kept_and_those_that_were_anyway_for_their_own_reason():
-    kept = missing.kept_back(message(X, Y), {X: "virus: bad"}, AWAY, now=NOW)
-    assert kept == {X: "virus: bad", Y: "not scanned by clamav (cannot be reached)"}
+    actions = (
+        Action(recipient=X, action="quarantine", reason="virus: bad"),
+        Action(recipient=Y, action="tag", tag="t"),
+    )
+    kept = missing.kept_back(message(X, Y), actions, AWAY, now=NOW)
+    why = "not scanned by clamav (cannot be reached)"
+    assert kept == (actions[0], Action(recipient=Y, action="quarantine", reason=why, why=(why,)))
+
+
+def test_a_copy_that_is_discarded_stays_so():
+    actions = (Action(recipient=X, action="discard", reason="spam"),)
+    assert missing.kept_back(message(X), actions, AWAY, now=NOW) == actions
 
 
 def test_the_reason_tells_how_long_it_waited():
     waited = msgspec.structs.replace(message(X), waits_since=NOW - 4 * HOUR)
-    assert missing.kept_back(waited, {}, AWAY, now=NOW) == {
-        X: "not scanned by clamav (cannot be reached), waited for 4 h 0 min"
-    }
+    (kept,) = missing.kept_back(waited, (Action(recipient=X),), AWAY, now=NOW)
+    assert kept.reason == "not scanned by clamav (cannot be reached), waited for 4 h 0 min"
 
 
 def test_it_is_recorded_once_that_a_message_waits_and_again_when_it_waits_for_others():

@@ -1,0 +1,169 @@
+"""Reading what the classifier learnt: for the scanner, one round trip for a message; and for people.
+
+The scanner decides from heads and configuration, never from a view; this is the one exception, because these counts are advice: they
+may lag, and a message whose words nobody spoke of yet is judged by the other tests.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import msgspec
+from redis.exceptions import ResponseError
+
+from pipeline import keys
+from pipeline.faults import StoreError
+from pipeline.ids import partition_for
+from pipeline.scanning.bayes.evidence import Counted
+from pipeline.store import Client, faults
+from projections.builds import live_prefixes
+from projections.classifier import NAME, places, split
+from projections.readers.common import locate
+
+WEIGHT: Final = 3
+"""What people of a domain said of its mail counts so many times beside what was said for all."""
+REFRESH: Final = 5.0
+"""Seconds for which totals are remembered."""
+REMEMBERED: Final = 10_000
+"""Domains whose totals are."""
+ALL: Final = ""
+"""The name under which it is learnt for all domains."""
+
+
+class Totals(msgspec.Struct, frozen=True):
+    """Messages that a table was learnt from."""
+
+    prefix: str = ""
+    """Of the live view's keys; empty: there is none."""
+    spam: int = 0
+    ham: int = 0
+    until: float = 0.0
+
+    @property
+    def any(self) -> bool:
+        return bool(self.prefix) and self.spam + self.ham > 0
+
+
+class Learnt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of one table."""
+
+    domain: str
+    """Empty: for all domains."""
+    spam: int
+    ham: int
+    tokens: int
+    octets: int
+    """Of memory, about; 0 where Redis does not say."""
+    at: int
+    by: str
+    how: str
+
+
+class StoredCounts:
+    """The counts of a store, as the classifier asks for them. One per process."""
+
+    def __init__(self, redis: Client, partitions: int, minimum: int) -> None:
+        """`minimum`: messages of each kind that have to be learnt before it says anything."""
+        self._redis = redis
+        self._partitions = partitions
+        self._minimum = minimum
+        self._totals: dict[str, Totals] = {}
+
+    async def trained(self, domain: str) -> bool:
+        shared, own = await self._both(domain)
+        return min(shared.spam + own.spam, shared.ham + own.ham) >= self._minimum
+
+    async def key(self) -> bytes:
+        with faults():
+            stored: Any = await self._redis.hget(keys.STORE, "learning")
+        if not stored:
+            raise StoreError("there are counts of words and no key to them", remedy="Restore the store from a backup.")
+        return bytes(stored)
+
+    async def of(self, domain: str, tokens: Sequence[bytes]) -> Counted:
+        shared, own = await self._both(domain)
+        sought = places(tokens)
+        tables = [(one, name, weight) for one, name, weight in ((shared, ALL, 1), (own, domain, WEIGHT)) if one.any]
+        if not tables or not sought:
+            return Counted(0, 0, [], 0)
+        with faults():
+            pipe = self._redis.pipeline(transaction=False)
+            for totals, name, _ in tables:
+                pipe.hmget(f"{totals.prefix}w:{name}", sought)
+            answers: Any = await pipe.execute()
+        return combined([
+            (totals.spam, totals.ham, weight, counts) for (totals, _, weight), counts in zip(tables, answers, strict=True)
+        ])  # fmt: skip
+
+    async def _both(self, domain: str) -> tuple[Totals, Totals]:
+        return await self._of(ALL), await self._of(domain) if domain != ALL else Totals()
+
+    async def _of(self, domain: str) -> Totals:
+        now = time.monotonic()
+        known = self._totals.get(domain)
+        if known is not None and known.until > now:
+            return known
+        partition = partition_for(domain, self._partitions)
+        prefix = (await live_prefixes(self._redis, [partition], NAME)).get(partition, "")
+        spam = ham = 0
+        if prefix:
+            spam, ham = await read_totals(self._redis, prefix, domain)
+        if len(self._totals) >= REMEMBERED:
+            self._totals.clear()
+        self._totals[domain] = fresh = Totals(prefix, spam, ham, now + REFRESH)
+        return fresh
+
+
+def combined(tables: Sequence[tuple[int, int, int, Sequence[Any]]]) -> Counted:
+    """What several tables say of the same tokens: of each (spam, ham, its weight, a number or None for each token)."""
+    found: list[tuple[float, float]] = []
+    for counts in zip(*[counts for _, _, _, counts in tables], strict=True):
+        bad = good = 0
+        for count, (_, _, weight, _) in zip(counts, tables, strict=True):
+            if count is not None:
+                spam, ham = split(int(count))
+                bad += spam * weight
+                good += ham * weight
+        if bad or good:
+            found.append((bad, good))
+    return Counted(
+        spam=sum(spam * weight for spam, _, weight, _ in tables),
+        ham=sum(ham * weight for _, ham, weight, _ in tables),
+        tokens=found,
+        learnt=sum(spam + ham for spam, ham, _, _ in tables),
+    )
+
+
+async def read_totals(redis: Client, prefix: str, domain: str) -> tuple[int, int]:
+    with faults():
+        stored: Any = await redis.hmget(f"{prefix}d:{domain}", ["spam", "ham"])
+    spam, ham = (max(int(number or 0), 0) for number in stored)
+    return spam, ham
+
+
+async def read_learnt(redis: Client, partitions: int, domain: str | None = None) -> tuple[Learnt, ...]:
+    """What is known of one table ("": that for all), or of all that have anything."""
+    found = []
+    for prefix, name in await locate(redis, partitions, NAME, domain, "l:"):
+        spam, ham = await read_totals(redis, prefix, name)
+        with faults():
+            tokens: Any = await redis.hlen(f"{prefix}w:{name}")
+            octets = await _memory(redis, f"{prefix}w:{name}") if tokens else 0
+            last: Any = await redis.hmget(f"{prefix}l:{name}", ["at", "by", "how"])
+        at, by, how = [(field or b"").decode("utf-8", "replace") for field in last]
+        found.append(
+            Learnt(
+                domain=name, spam=spam, ham=ham, tokens=int(tokens), octets=octets, at=int(at or 0), by=by, how=how
+            )
+        )  # fmt: skip
+    return tuple(found)
+
+
+async def _memory(redis: Client, key: str) -> int:
+    try:
+        used: Any = await redis.memory_usage(key)
+    except ResponseError:  # a Redis that does not have it, or does not let us
+        return 0
+    return int(used or 0)
