@@ -122,7 +122,7 @@ def _given_up(
         route=route,
         unsent=bounces.unsent(message, content),
         partition_of_sender=bounces.sender_partition(message, opened.wiring.store.partitions),
-        retention=int(opened.wiring.settings.quarantine_retention),
+        retention=opened.wiring.retention_of(message.domain),
     )
 
 

@@ -172,7 +172,7 @@ async def about_engines(settings: Settings) -> list[Finding]:
         where = f"{guard.name} at {addresses[guard.name]}"
         if isinstance(answer, EngineFault):
             remedy = f"See that it runs and listens there; else mail goes on without it ({settings.engines_missing})."
-            found.append(Finding(WARNING, "engines", f"{where} {answer.whole}", remedy))
+            found.append(Finding(WARNING, "engines", f"{guard.name} {answer.whole}", remedy))
         elif isinstance(answer, BaseException):
             raise answer
         else:

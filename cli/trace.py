@@ -156,7 +156,7 @@ def _head(screen: Screen, message: Message, now: int) -> None:
         ("gives up", f"{local(message.ends)}, {relative(message.ends, now)}" if message.live else ""),
         ("held", _held(message)),
         ("waits for", (clean("; ".join(message.missing)), "yellow") if message.waits_since else ""),
-        ("it was" if message.origin == "redirect" else "speaks of", message.cause),
+        ("it was" if message.origin in ("redirect", "release") else "speaks of", message.cause),
     ])  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from pipeline.events import (
     Failed,
     Held,
     Learned,
+    Looked,
     Postponed,
     Quarantined,
     Queued,
@@ -27,6 +28,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -41,6 +43,7 @@ NAMED: Final = 5
 """Recipients named in a line; more are counted."""
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
+LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -111,8 +114,8 @@ def describe(event: AnyEvent) -> Told:
         case Queued():
             tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
             return Told("queued", "", f"for {people(event.recipients)}", tag)
-        case Released():
-            return Told("released", GOOD, f"for {people(event.recipients)}, by {clean(event.by)}")
+        case Released() | Looked() | Reported():
+            return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
             return _steered(event)
         case Delivered() | Deferred() | Failed() | Undeliverable() | Warned():
@@ -124,6 +127,19 @@ def describe(event: AnyEvent) -> Told:
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _seen(event: Released | Looked | Reported) -> Told:
+    """What people do with what is kept."""
+    who = clean(event.by)
+    if isinstance(event, Released):
+        virus = ("it carries a virus, and whoever released it said that they know",) if event.virus else ()
+        return Told("released", GOOD, f"for {people(event.recipients)}, by {who}", virus)
+    if isinstance(event, Looked):
+        how = LOOKS.get(event.how, clean(event.how))
+        return Told("looked at", QUIET, f"by {who}: {how}, for {people(event.recipients)}")
+    note = (clean(event.note),) if event.note else ()
+    return Told("reported", STRONG, f"as {'bad' if event.spam else 'good'} mail by {who}", note)
 
 
 def _refused(event: Refused) -> Told:
@@ -144,9 +160,10 @@ def _received(event: Received) -> Told:
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
     client = from_client(event.client)
     more = [client] if client else []
-    if event.origin == "redirect":
+    if event.origin in ("redirect", "release"):
         first = people([spec.original for spec in event.recipients if spec.original])
-        return Told("received", STRONG, text, (*more, f"redirected: it came for {first} as {clean(event.cause)}"))
+        what = "redirected" if event.origin == "redirect" else "released from quarantine"
+        return Told("received", STRONG, text, (*more, f"{what}: it came for {first} as {clean(event.cause)}"))
     aliases = {spec.original.rpartition("@")[2] for spec in event.recipients if spec.original}
     if aliases:
         more.append(f"{clean(', '.join(sorted(aliases)))} is an alias of {clean(event.domain)}")

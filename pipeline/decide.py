@@ -19,6 +19,7 @@ from pipeline.events import (
     Delivered,
     Discarded,
     Failed,
+    Looked,
     MessageEvent,
     Quarantined,
     Queued,
@@ -38,6 +39,8 @@ REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
 RETURNED: Final = "returned"
 """By a postmaster."""
+VIRUS: Final = "virus"
+"""The verdict with which nothing leaves the quarantine by mistake."""
 
 
 def judged(
@@ -189,23 +192,56 @@ def delayed(
     )  # fmt: skip
 
 
+def kept_copies(message: Message, recipients: Collection[str] = ()) -> tuple[str, ...]:
+    """The recipients whose copy is in quarantine, of `recipients` (any when empty)."""
+    return tuple(a for a in message.addresses(Stage.QUARANTINED) if not recipients or a in recipients)
+
+
+def knowingly(message: Message, *, virus: bool) -> None:
+    """Raises RefusedError for what was found to carry a virus, unless who releases it says that they know."""
+    if message.verdict == VIRUS and not virus:
+        raise RefusedError(
+            f"{message.id} carries a virus", remedy="A postmaster may release it all the same, and says so: --virus."
+        )
+
+
 def released(
-    message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = ()
+    message: Message, *, by: str, now: int, lifetime: int, recipients: Collection[str] = (), virus: bool = False
 ) -> tuple[MessageEvent, ...]:
     """Out of the quarantine for `recipients` (all when empty). Nothing when it was released before: releasing twice is one release."""
-    kept = tuple(a for a in message.addresses(Stage.QUARANTINED) if not recipients or a in recipients)
+    kept = kept_copies(message, recipients)
     if not kept:
         if message.addresses(Stage.QUEUED):
             return ()
-        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
-    return (Released(at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size),)
+        raise not_kept(message)
+    knowingly(message, virus=virus)
+    return (
+        Released(
+            at=now, domain=message.domain, recipients=kept, by=by, expires=now + lifetime, size=message.size,
+            virus=message.verdict == VIRUS,
+        ),
+    )  # fmt: skip
 
 
-def deleted(message: Message, *, by: str, now: int) -> tuple[MessageEvent, ...]:
-    """Discarded by hand, out of the quarantine."""
-    kept = message.addresses(Stage.QUARANTINED)
+def not_kept(message: Message) -> RefusedError:
+    return RefusedError(
+        f"{message.id} is not in quarantine, it is {message.stage}", remedy=f"See `gatepost trace {message.id}`."
+    )
+
+
+def looked(
+    message: Message, *, by: str, how: str, now: int, recipients: Collection[str] = ()
+) -> tuple[MessageEvent, ...]:
+    """Somebody saw kept copies; nothing when there is none any more."""
+    kept = kept_copies(message, recipients)
+    return (Looked(at=now, domain=message.domain, recipients=kept, by=by, how=how),) if kept else ()
+
+
+def deleted(message: Message, *, by: str, now: int, recipients: Collection[str] = ()) -> tuple[MessageEvent, ...]:
+    """Discarded by hand, out of the quarantine, for `recipients` (all when empty)."""
+    kept = kept_copies(message, recipients)
     if not kept:
-        raise RefusedError(f"{message.id} is not in quarantine, it is {message.stage}")
+        raise not_kept(message)
     return (Discarded(at=now, domain=message.domain, recipients=kept, reason="deleted", by=by, size=message.size),)
 
 

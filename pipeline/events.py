@@ -118,8 +118,8 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     """When we give up trying to deliver it."""
     client: Client | None = None
     origin: str = "smtp"
-    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first; release for what was released
-    from the quarantine to somebody else."""
+    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first; release for what was kept in quarantine
+    for somebody else, and is not judged again."""
     cause: str = ""
     """For a bounce: the id of the message it speaks of. For a redirected message: the id it came with."""
     eight_bit: bool = False
@@ -181,6 +181,17 @@ class Released(Event, frozen=True, kw_only=True, tag="released"):
     by: str
     expires: int
     size: int = 0
+    virus: bool = False
+    """A virus had been found in it, and whoever released it said that they know."""
+
+
+class Looked(Event, frozen=True, kw_only=True, tag="looked"):
+    """Somebody looked at kept copies."""
+
+    recipients: tuple[str, ...]
+    by: str
+    how: str
+    """show: what is known of it; preview: its text; download: its octets."""
 
 
 class Discarded(Event, frozen=True, kw_only=True, tag="discarded"):
@@ -360,6 +371,20 @@ class Refused(Event, frozen=True, kw_only=True, tag="refused"):
     """What we did not say: why the client is suspicious."""
 
 
+class Reported(Event, frozen=True, kw_only=True, tag="reported"):
+    """Somebody says of a message that it was judged wrongly. The subject is an id of its own: the message has often left by then."""
+
+    by: str
+    spam: bool
+    """It is bad mail that was delivered; else it is good mail."""
+    message: str = ""
+    """Its id; empty when only its octets were given, and no Received line of ours is in them."""
+    sender: str = ""
+    learned: bool = False
+    """The classifier of the domain learned from its octets."""
+    note: str = ""
+
+
 class Learned(Event, frozen=True, kw_only=True, tag="learned"):
     """Somebody said whether a message is spam, and the classifier counts its words accordingly; or takes that back.
 
@@ -520,6 +545,7 @@ MessageEvent: TypeAlias = (
     | Held
     | Resumed
     | Redirected
+    | Looked
 )
 RouteEvent: TypeAlias = RouteDeferred | RouteOpened | Retried
 DirectoryEvent: TypeAlias = (
@@ -535,11 +561,11 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Learned | DirectoryEvent
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Learned, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, Learned, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 

@@ -20,6 +20,8 @@ LENGTH: Final = 22
 MAX_PARTITIONS: Final = 1024
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 _RANDOM_BITS: Final = 55
+PACKED: Final = 14
+_PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
 
 
 def _encode(value: int, width: int) -> str:
@@ -50,6 +52,16 @@ def derived_id(at: int, partition: int, cause: str) -> str:
 
 def is_id(text: str) -> bool:
     return len(text) == LENGTH and all(character in _VALUE for character in text)
+
+
+def packed(message_id: str) -> bytes:
+    """An id in 14 octets that sort as the ids do."""
+    return _decode(message_id).to_bytes(PACKED, "big")
+
+
+def unpacked(octets: bytes) -> str:
+    value = int.from_bytes(octets, "big")
+    return "".join([_PAIRS[value >> shift & 1023] for shift in range(100, -1, -10)])
 
 
 def partition_of(message_id: str) -> int:

@@ -28,6 +28,7 @@ from pipeline.events import (
     Event,
     Failed,
     Held,
+    Looked,
     MessageEvent,
     Postponed,
     Quarantined,
@@ -69,6 +70,8 @@ NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (Stage.SCANNED, Queued): Stage.QUEUED,
     (Stage.SCANNED, Discarded): Stage.DISCARDED,
     (Stage.QUARANTINED, Released): Stage.QUEUED,
+    (Stage.QUARANTINED, Looked): Stage.QUARANTINED,
+    (Stage.QUARANTINED, Redirected): Stage.REDIRECTED,
     (Stage.QUARANTINED, Discarded): Stage.DISCARDED,
     (Stage.QUEUED, Deferred): Stage.QUEUED,
     (Stage.QUEUED, Delivered): Stage.DELIVERED,
@@ -121,6 +124,18 @@ class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The hold that stands again when the plan is taken back."""
 
 
+class Look(msgspec.Struct, frozen=True, array_like=True):
+    """Somebody looked at it while it was kept; see `events.Looked`."""
+
+    at: int
+    by: str
+    how: str
+
+
+LOOKS: Final = 20
+"""The newest, kept in the head; all of them are in the history."""
+
+
 class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """All that a worker needs to decide the next step; stored as the message's head while it lives."""
 
@@ -159,6 +174,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Engines that did not look at it, each with why. While it is received: those that it waits for."""
     waits_since: int = 0
     """Since when it waits for them; 0: it does not."""
+    looks: tuple[Look, ...] = ()
 
     @property
     def ends(self) -> int:
@@ -226,6 +242,8 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
     stage = NEXT.get((recipient.stage, type(event)))
     if stage is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot follow {recipient.stage} for {recipient.address}")
+    if isinstance(event, Looked):
+        return recipient
     if isinstance(event, Deferred | Delivered | Failed | Undeliverable):
         unsent = event.unsent if isinstance(event, Undeliverable) else ""
         # The end of waiting repeats an attempt of long ago.
@@ -261,6 +279,8 @@ def _noted(message: Message, event: MessageEvent) -> dict[str, object]:
             return {"hold": _keeping(message, event)}
         case Resumed():
             return {"next_try": 0}
+        case Looked():
+            return {"looks": (*message.looks, Look(event.at, event.by, event.how))[-LOOKS:]}
         case _:
             return {}
 

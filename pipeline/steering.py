@@ -10,10 +10,10 @@ Asking for the same again gives no events. What contradicts what somebody else h
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Final
 
-from pipeline.decide import RETURNED, bounce_id
+from pipeline.decide import RETURNED, bounce_id, kept_copies, knowingly, not_kept
 from pipeline.events import (
     Attempt,
     Discarded,
@@ -35,6 +35,7 @@ DELETED: Final = "deleted"
 OURSELVES: Final = "gatepost"
 """Who resumes what was held until a time."""
 REDIRECT: Final = "redirect"
+RELEASE: Final = "release"
 ON_HOLD: Final = "Mail to this server is on hold."
 """In place of the words of a server that is not dialled because somebody holds it. Who and why is in the directory: these words
 may come before a sender.
@@ -190,6 +191,43 @@ def redirected(
     _unplanned(message)
     if copies == (to,):
         raise RefusedError(f"{message.id} goes to {to} already")
+    return _sent_on(message, copies, REDIRECT, to, by, reason, now, lifetime, partition)
+
+
+def released_to(
+    message: Message,
+    *,
+    to: str,
+    by: str,
+    reason: str,
+    now: int,
+    lifetime: int,
+    partition: int,
+    recipients: Collection[str] = (),
+    virus: bool = False,
+) -> tuple[Redirected, Received]:
+    """Copies that are kept (for `recipients`, all when empty) leave the quarantine for `to`. Nobody judges the new message again.
+
+    Should it not be delivered either, its sender is not told: it was not judged to be good.
+    """
+    copies = kept_copies(message, recipients)
+    if not copies:
+        raise not_kept(message)
+    knowingly(message, virus=virus)
+    return _sent_on(message, copies, RELEASE, to, by, reason, now, lifetime, partition)
+
+
+def _sent_on(
+    message: Message,
+    copies: tuple[str, ...],
+    origin: str,
+    to: str,
+    by: str,
+    reason: str,
+    now: int,
+    lifetime: int,
+    partition: int,
+) -> tuple[Redirected, Received]:
     new = derived_id(now, partition, f"{message.id}:{message.version}:{to}")
     first = next(recipient for recipient in message.recipients if recipient.address in copies)
     event = Redirected(
@@ -201,7 +239,7 @@ def redirected(
     )  # fmt: skip
     received = Received(
         at=now, domain=to.rpartition("@")[2], sender=message.sender, recipients=(spec,), size=message.size,
-        expires=now + lifetime, client=message.client, origin=REDIRECT, cause=message.id, eight_bit=message.eight_bit,
+        expires=now + lifetime, client=message.client, origin=origin, cause=message.id, eight_bit=message.eight_bit,
         smtputf8=message.smtputf8 or not to.isascii(), envid=message.envid, ret=message.ret,
     )  # fmt: skip
     return event, received

@@ -61,6 +61,8 @@ def unwanted(message: Message, header: bytes, *, suppressed: tuple[bytes, ...]) 
 def _of_sender(message: Message) -> str:
     if message.origin == "bounce" or not message.sender:
         return "null sender"
+    if message.origin == "release":
+        return "it was released from the quarantine"
     local = message.sender.rpartition("@")[0].casefold()
     if local in _DAEMONS:
         return "sender is a mailer daemon"

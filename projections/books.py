@@ -167,7 +167,7 @@ def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded | Re
     work.counters.of(event.domain)[field] += _distinct(event.recipients)
     row = work.row(subject)
     places = {} if row is None else row.places
-    only_waiting = not isinstance(event, Discarded)
+    only_waiting = not isinstance(event, Discarded | Redirected)
     for address in dict.fromkeys(event.recipients):
         place = places.pop(address, None)
         if place is None or (only_waiting and place != WAITING):

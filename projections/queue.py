@@ -219,13 +219,13 @@ def _released(work: _Work, subject: str, event: Released) -> None:
         work.live[subject] = Row(event.domain, bounded(event.size), event.at, dict.fromkeys(event.recipients))
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined | Undeliverable | Redirected) -> None:
+def _ended(work: _Work, subject: str, event: Delivered | Failed | Quarantined | Undeliverable) -> None:
     left = _leave(work, subject, event.recipients)
     if left < len(event.recipients):
         work.odd(event, len(event.recipients) - left)
 
 
-def _discarded(work: _Work, subject: str, event: Discarded) -> None:
+def _discarded(work: _Work, subject: str, event: Discarded | Redirected) -> None:
     """Nothing odd about recipients that did not wait: they were in quarantine."""
     _leave(work, subject, event.recipients)
 
@@ -316,7 +316,7 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Undeliverable: _failed,
     Held: _held,
     Resumed: _resumed,
-    Redirected: _ended,
+    Redirected: _discarded,
     RouteDeferred: _route_deferred,
     RouteOpened: _route_opened,
 }

@@ -7,9 +7,10 @@ from projections.base import Projection
 from projections.books import Books
 from projections.classifier import Classifier
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier(), Quarantine())

@@ -87,7 +87,7 @@ class Janitor:
             route=route.attempts[-1] if route.attempts else None,
             unsent=bounces.unsent(message, content),
             partition_of_sender=bounces.sender_partition(message, self._store.partitions),
-            retention=int(self._wiring.settings.quarantine_retention),
+            retention=self._wiring.retention_of(message.domain),
         )
         if not events:
             await self._postpone(partition, message_id, now)

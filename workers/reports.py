@@ -20,8 +20,7 @@ async def within_limits(wiring: Wiring, message: Message, events: tuple[MessageE
     """`events`, or the same without the report that they promise, when its addressee got enough of them in this hour."""
     if not bounced(events)[0] or await wiring.allowance.take(message.sender, wiring.clock()):
         return events
-    retention = int(wiring.settings.quarantine_retention)
-    return without_report(message, events, why=TOO_MANY, retention=retention)
+    return without_report(message, events, why=TOO_MANY, retention=wiring.retention_of(message.domain))
 
 
 def language(wiring: Wiring, message: Message) -> str:

@@ -21,6 +21,7 @@ from pipeline.scanning import missing, policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
 from pipeline.scanning.guard import Guard, Timed
 from pipeline.state import Message, Stage, decode_head
+from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
 from workers.awaiting import Awaiting
@@ -93,7 +94,9 @@ class Scanner:
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
-        mail, report = await examine(self._wiring, self._engines, self._names, message, content)
+        # What a person released is not looked at again.
+        looking = () if message.origin == RELEASE else self._engines
+        mail, report = await examine(self._wiring, looking, self._names, message, content)
         views = await views_of(self._wiring, mail, self._country(mail.message.client))
         verdict = policy.judge(report, message, self._wiring.settings, views)
         fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.stopped)
@@ -130,7 +133,7 @@ class Scanner:
             missing=unseen,
             decisions=verdict.decisions,
         )
-        retention = int(self._wiring.settings.quarantine_retention)
+        retention = self._wiring.retention_of(message.domain)
         warn_at = delays.warn_at(message, self._wiring.settings)
         events = decide.judged(message, scanned, verdict.actions, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))

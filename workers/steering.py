@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from pipeline import keys, steering
-from pipeline.events import MessageEvent, Retried, encode
+from pipeline.events import MessageEvent, Received, Redirected, Retried, encode
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for, partition_of
 from pipeline.rerouting import forgiven
@@ -96,7 +96,9 @@ class Steering:
     async def _decide(self, message_id: str, decided: Decided) -> bool:
         async def act(message: Message, now: int) -> bool:
             events = decided(message, now)
-            return bool(events) and await self._commit(message, events, now)
+            if events:
+                await commit_decided(self._wiring, message, events, now)
+            return bool(events)
 
         return await self._at_rest(message_id, lambda message, now: bool(decided(message, now)), act)
 
@@ -136,51 +138,67 @@ class Steering:
             return True
         return await self._wiring.schedule.take(message, partition_of(message.id), now)
 
-    async def _commit(
-        self, message: Message, events: Sequence[MessageEvent], now: int, also: Sequence[Effect] = ()
-    ) -> bool:
-        step, after = message_step(message, events, now=now, also=also)
-        body_is_cold = await self._wiring.log.commit(step, patience=PATIENCE)
-        if body_is_cold and not after.live:
-            await self._wiring.bodies.drop_cold(message.id)
-        return True
-
     async def _redirect(self, message: Message, to: str, reason: str, now: int) -> str:
-        """The new message waits in the outbox, as a bounce does, until it is one: it may belong to another partition.
-
-        A body on disk gets its second name before the step, and loses it when the step did not happen.
-        """
         wiring = self._wiring
         event, received = steering.redirected(
             message, to=to, by=self._by, reason=reason, now=now, lifetime=wiring.retry_of(to.rpartition("@")[2]).lifetime,
             partition=partition_for(to.rpartition("@")[2], wiring.store.partitions),
         )  # fmt: skip
-        partition, new = partition_of(message.id), event.message
-        with faults():
-            hot = await wiring.store.redis.get(keys.body(partition, message.id))
-        words: tuple[bytes | str, ...] = ("b", hot) if hot is not None else ("b", b"", "c", b"1")
-        entry: Effect = ("XADD", keys.outbox(partition), "*", "id", new, "m", message.id, "e", encode(received), *words)
-        effects = [entry]
-        if hot is None:
-            effects.append(("SADD", keys.promised(partition), new))
-            await self._share(message, new)
-        try:
-            await self._commit(message, (event,), now, effects)
-        except ConflictError:
-            if hot is None:
-                wiring.bodies.cold.drop(new)
-            raise
-        return new
+        return await hand_over(wiring, message, event, received)
 
-    async def _share(self, message: Message, new: str) -> None:
-        """Raises CorruptError when there is no body, ConflictError when that is because the message has left."""
-        try:
-            await asyncio.to_thread(self._wiring.bodies.cold.share, message.id, new)
-        except CorruptError as error:
-            (there,) = await self._wiring.schedule.heads(partition_of(message.id), [message.id])
-            if there is None or there.version != message.version:
-                raise ConflictError(f"{message.id} has moved on") from error
-            raise
+
+async def commit_decided(
+    wiring: Wiring, message: Message, events: Sequence[MessageEvent], now: int, also: Sequence[Effect] = ()
+) -> None:
+    """Make it so, and drop the body of what has met its end. Raises ConflictError when somebody was faster."""
+    step, after = message_step(message, events, now=now, also=also)
+    body_is_cold = await wiring.log.commit(step, patience=PATIENCE)
+    if body_is_cold and not after.live:
+        await wiring.bodies.drop_cold(message.id)
+
+
+async def hand_over(wiring: Wiring, message: Message, event: Redirected, received: Received) -> str:
+    """Copies of a message go on as another one, whose id is given back. Raises ConflictError when somebody was faster.
+
+    The new message waits in the outbox, as a bounce does, until it is one: it may belong to another partition. A body on disk gets
+    its second name before the step, and loses it when the step did not happen.
+    """
+    partition, new = partition_of(message.id), event.message
+    with faults():
+        hot = await wiring.store.redis.get(keys.body(partition, message.id))
+    words: tuple[bytes | str, ...] = ("b", hot) if hot is not None else ("b", b"", "c", b"1")
+    entry: Effect = ("XADD", keys.outbox(partition), "*", "id", new, "m", message.id, "e", encode(received), *words)
+    effects = [entry]
+    if hot is None:
+        effects.append(("SADD", keys.promised(partition), new))
+        await _share(wiring, message, new)
+    try:
+        await commit_decided(wiring, message, (event,), event.at, effects)
+    except ConflictError:
+        if hot is None and not await _made(wiring, partition, new):
+            wiring.bodies.cold.drop(new)
+        raise
+    return new
+
+
+async def _made(wiring: Wiring, partition: int, new: str) -> bool:
+    """Whether somebody else, at the same moment, had it sent on to the same address: the id is the same, and so is the body."""
+    with faults():
+        pipe = wiring.store.redis.pipeline(transaction=False)
+        pipe.sismember(keys.promised(partition), new)
+        pipe.exists(keys.head(partition_of(new), new))
+        return any(await pipe.execute())
+
+
+async def _share(wiring: Wiring, message: Message, new: str) -> None:
+    """Raises CorruptError when there is no body, ConflictError when that is because the message has left."""
+    try:
+        await asyncio.to_thread(wiring.bodies.cold.share, message.id, new)
+    except CorruptError as error:
+        (there,) = await wiring.schedule.heads(partition_of(message.id), [message.id])
+        if there is None or there.version != message.version:
+            raise ConflictError(f"{message.id} has moved on") from error
+        raise
 
 
 async def domains_behind(wiring: Wiring, server: str) -> list[str]:

@@ -107,6 +107,11 @@ class Wiring:
         """When mail for a domain is tried again, and when it is given up."""
         return RetryPolicy.of(self.settings, self.directory.home(domain))
 
+    def retention_of(self, domain: str) -> int:
+        """How long (ns) what comes into quarantine now is kept there."""
+        home = self.directory.home(domain)
+        return (home.quarantine_retention if home is not None else 0) or int(self.settings.quarantine_retention)
+
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:
         """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""

@@ -54,6 +54,9 @@ class DomainOptions:
     queue_lifetime: Annotated[
         str, Parameter(help="How long its mail is held before it is returned to the sender, such as 3d.")
     ] = ""
+    quarantine_retention: Annotated[
+        str, Parameter(help="How long its mail is kept in quarantine from now on, such as 14d.")
+    ] = ""
     timezone: Annotated[str, Parameter(help="For times that its postmaster sees, such as Europe/Berlin.")] = ""
     language: Annotated[str, Parameter(help="For what its postmaster and its people read: en or de.")] = ""
     contact: Annotated[str, Parameter(help="Its postmaster's address.")] = ""
@@ -115,7 +118,7 @@ class DomainOptions:
         return {"protected_names": () if self.protect_name == (NONE,) else self.protect_name}
 
     def _durations(self) -> dict[str, int]:
-        names = [name for name in ("retry_interval", "queue_lifetime") if getattr(self, name)]
+        names = [name for name in ("retry_interval", "queue_lifetime", "quarantine_retention") if getattr(self, name)]
         return {name: _duration(name, getattr(self, name)) for name in names}
 
 
@@ -191,6 +194,7 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "max_recipients": domain.max_recipients,
         "retry_interval": domain.retry_interval / 1e9,
         "queue_lifetime": domain.queue_lifetime / 1e9,
+        "quarantine_retention": domain.quarantine_retention / 1e9,
         "timezone": domain.timezone,
         "language": domain.language,
         "contact": domain.contact,

@@ -192,6 +192,7 @@ def _facts(
         ("recipients", f"{home.max_recipients:,} of a message at most" if home.max_recipients else ""),
         ("tried again", f"after {age(home.retry_interval)}" if home.retry_interval else ""),
         ("returned", f"when it has waited {age(home.queue_lifetime)}" if home.queue_lifetime else ""),
+        ("quarantine", f"bad mail is kept for {age(home.quarantine_retention)}" if home.quarantine_retention else ""),
         ("greylisting", "suspicious clients come twice" if home.greylist else ""),
         ("SMTPUTF8", {"yes": "its servers take it", "no": "its servers do not take it"}.get(home.smtputf8, "")),
         ("engine missing", MISSING.get(home.engines_missing, "")),
@@ -201,6 +202,7 @@ def _facts(
         ("outside", clean(home.contact_outside)),
         ("trusted relays", ", ".join(map(clean, home.trusted_relays))),
         ("protected names", ", ".join(map(clean, home.protected_names))),
+        ("policy", f"of its own; see `gatepost policy show --domain {home.name}`" if home.policy else ""),
         ("former MX", ", ".join(domain.former_mx)),
         ("added", local(domain.created_at) if domain.created_at else ""),
     ]  # fmt: skip

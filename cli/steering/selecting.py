@@ -178,6 +178,20 @@ async def act_on(
     shown: bool,
 ) -> Tally:
     """Act on each; what came of it. `act` says whether something changed. `total`: None when nobody counted. Raises StoreError."""
+    names = _names(opened, selection)
+    return await act_on_each(names, act, named=bool(selection.ids), what=what, total=total, shown=shown)
+
+
+async def act_on_each(
+    names: AsyncIterator[str],
+    act: Callable[[str], Awaitable[Any]],
+    *,
+    named: bool,
+    what: str,
+    total: int | None,
+    shown: bool,
+) -> Tally:
+    """As `act_on`, for names from anywhere. `named`: somebody typed them, so that one that is gone is told."""
     from cli.progress import Progress
 
     tally = Tally()
@@ -187,11 +201,11 @@ async def act_on(
         async def flush() -> None:
             results = await asyncio.gather(*(act(name) for name in some), return_exceptions=True)
             for name, result in zip(some, results, strict=True):
-                _count(tally, name, result, named=bool(selection.ids))
+                _count(tally, name, result, named=named)
             progress.advance(len(some))
             some.clear()
 
-        async for name in _names(opened, selection):
+        async for name in names:
             some.append(name)
             if len(some) == TOGETHER:
                 await flush()

@@ -67,6 +67,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """ns."""
     queue_lifetime: int = 0
     """ns."""
+    quarantine_retention: int = 0
+    """ns; of what is kept from now on: what is kept already stays until the date that it was given."""
     timezone: str = ""
     """IANA name."""
     language: str = ""

@@ -16,6 +16,7 @@ from pipeline.units import SECOND
 
 DAY: Final = 86400 * SECOND
 LONGEST: Final = 7 * DAY
+LONGEST_KEPT: Final = 365 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
 MAX_RELAYS: Final = 100
@@ -137,6 +138,8 @@ def _check_times(domain: Domain) -> None:
         raise ConfigurationError("mail is tried again after 0.1 s at the earliest and 7 days at the latest")
     if domain.queue_lifetime and not SECOND <= domain.queue_lifetime <= 30 * DAY:
         raise ConfigurationError("mail is held for a second at least and 30 days at most")
+    if domain.quarantine_retention and not SECOND <= domain.quarantine_retention <= LONGEST_KEPT:
+        raise ConfigurationError("mail is kept in quarantine for a second at least and 365 days at most")
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:

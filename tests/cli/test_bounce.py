@@ -93,6 +93,7 @@ def test_of_what_is_kept_as_undeliverable_it_says_why_nobody_was_told(shop: Shop
         ),
     )  # fmt: skip
     assert f"no bounce for {ANNA}: message is from a list" in shop.run("bounce", "preview", message_id).out
+    shop.fold()
     assert [
         row["id"] for row in shop.run("quarantine", "list", "--reason", "undeliverable", "--json").json["messages"]
     ] == [message_id]

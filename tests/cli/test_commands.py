@@ -229,6 +229,7 @@ def test_the_quarantine_is_listed_newest_first_and_searched(shop: Shop):
     old = shop.quarantined(subject="Grüße \x1b[31m")
     new = shop.quarantined("ben@example.test", sender="Mallory@evil.test")
     shop.queued()
+    shop.fold()
     assert [one["id"] for one in shop.run("quarantine", "list", "--json").json["messages"]] == [new, old]
     table = shop.run("quarantine", "list").out
     assert "Grüße \\x1b[31m" in table
@@ -242,7 +243,8 @@ def test_the_quarantine_is_listed_newest_first_and_searched(shop: Shop):
     ):
         content = shop.run("quarantine", "list", "--json", *words).json
         assert [one["id"] for one in content["messages"]] == found, words
-    assert content["messages_left_off"] == 1
+    more = shop.run("quarantine", "list", "--json", "--after", content["after"]).json
+    assert ([one["id"] for one in more["messages"]], more["after"]) == ([old], None)
 
 
 def test_a_quarantined_message_is_shown_with_its_tests(shop: Shop):
@@ -286,13 +288,17 @@ def test_bytes_of_bad_mail_are_not_written_to_a_terminal(shop: Shop, monkeypatch
 
 def test_a_message_is_released_once_however_often_it_is_asked_for(shop: Shop):
     message_id = shop.quarantined()
-    assert shop.run("quarantine", "release", message_id).out == f"{message_id} released, on its way\n"
+    refused = shop.run("quarantine", "release", message_id)
+    assert refused.code == 4
+    assert "--virus" in refused.err
+    assert shop.run("quarantine", "release", message_id, "--virus").out == f"{message_id} released, on its way\n"
     assert (
         shop.run("quarantine", "release", message_id).out == f"{message_id} was released before, and waits to leave\n"
     )
     shop.tried(message_id, Delivered, TAKEN)
     again = shop.run("quarantine", "release", message_id, "--json").json
-    assert again == {"messages": [{"id": message_id, "result": "was released before, and has left since"}]}
+    (one,) = again["messages"]
+    assert (one["id"], one["result"], one["changed"]) == (message_id, "was released before, and has left since", False)
     trace = shop.run("trace", message_id, "--json").json
     assert [event["type"] for event in trace["events"]] == [
         "received",
@@ -315,7 +321,7 @@ def test_somebody_who_was_faster_makes_a_decision_start_again(shop: Shop, monkey
         return await commit(self, step, patience=patience)
 
     monkeypatch.setattr(Log, "commit", faster)
-    assert shop.run("quarantine", "release", message_id).code == 0
+    assert shop.run("quarantine", "release", message_id, "--virus").code == 0
     assert len(calls) == 2
 
 
@@ -325,13 +331,14 @@ def test_a_deleted_message_is_gone_with_its_body(shop: Shop, monkeypatch):
     assert shop.run("quarantine", "delete", message_id).code == 2
     assert shop.run("quarantine", "delete", message_id, "--yes").out == f"{message_id} deleted\n"
     assert shop.run("quarantine", "delete", message_id, "--yes").out == f"{message_id} was deleted before\n"
+    shop.fold()
     assert shop.run("quarantine", "list").out == "Nothing is in quarantine.\n"
     assert shop.run("quarantine", "show", message_id).code == 4
 
 
 def test_one_message_that_cannot_be_released_does_not_hold_up_the_others(shop: Shop):
     kept, clean = shop.quarantined(), shop.queued()
-    done = shop.run("quarantine", "release", "1" * 20 + "00", clean, kept)
+    done = shop.run("quarantine", "release", "1" * 20 + "00", clean, kept, "--virus")
     assert done.code == 4
     assert "released, on its way" in done.out
     assert len(done.err.splitlines()) == 3
@@ -444,7 +451,14 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
     assert shop.run("books").code == 0
     everything = shop.run("replay", "--all", "--json")
     assert everything.code == 0
-    assert [view["view"] for view in everything.json["views"]] == ["queue", "failures", "books", "refusals"]
+    assert [view["view"] for view in everything.json["views"]] == [
+        "queue",
+        "failures",
+        "books",
+        "refusals",
+        "classifier",
+        "quarantine",
+    ]
     assert shop.run("replay", "nonsense").code == 2
 
 

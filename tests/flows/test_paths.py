@@ -99,16 +99,18 @@ def test_a_virus_is_kept_shown_released_once_and_then_arrives(running, server, d
     running.wait_kinds(message_id, "Received", "Scanned", "Quarantined")
     kept = running.message_events()[message_id][-1]
     assert isinstance(kept, Quarantined)
-    (row,) = [row for row in running.json("quarantine", "list")["messages"] if row["id"] == message_id]
+    (row,) = wait_until(lambda: running.json("quarantine", "list", "--domain", domain)["messages"], what="the list")
+    assert row["id"] == message_id
     assert row["sender"] == "sender@elsewhere.test"
     raw = running.cli("quarantine", "show", message_id, "--raw").stdout
     assert raw.encode() == content.replace(b"\r\n", b"\n") or raw.encode() == content
     assert server.arrived == []
-    running.cli("quarantine", "release", message_id)
-    running.cli("quarantine", "release", message_id)
+    assert running.cli("quarantine", "release", message_id, ok=False).returncode == 4
+    running.cli("quarantine", "release", message_id, "--virus")
+    running.cli("quarantine", "release", message_id, "--virus")
     (arrived,) = server.wait(1)
     assert arrived.original == content
-    running.wait_kinds(message_id, "Received", "Scanned", "Quarantined", "Released", "Delivered")
+    running.wait_kinds(message_id, "Received", "Scanned", "Quarantined", "Looked", "Released", "Delivered")
 
 
 def test_a_deleted_message_is_gone_and_counted(running, domain):

@@ -200,4 +200,4 @@ def test_a_kill_of_everything_while_an_end_is_planned_loses_nothing_and_the_end_
 
 def test_every_view_comes_out_the_same_when_it_is_built_anew(running):
     done = running.cli("replay", "--all")
-    assert done.stdout.count("equal to the live one") == 4
+    assert done.stdout.count("equal to the live one") == 6

@@ -25,12 +25,13 @@ from pipeline.ids import new_id
 from pipeline.state import Message, Stage, evolve
 from projections.books import Books
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue, decode_row
 from projections.refusals import Refusals
 from tests.support.examples import ANNA, AT, BEN, DOMAIN, event, received
 from tests.support.histories import folded, impossible, legal, recorded
 
-ALL = [Queue(), Failures(7), Books(), Refusals()]
+ALL = [Queue(), Failures(7), Books(), Refusals(), Quarantine()]
 WAITING = (Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED, Stage.HELD)
 ID = new_id(AT, 0, 1)
 

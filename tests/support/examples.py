@@ -17,6 +17,7 @@ from pipeline.events import (
     Finding,
     Held,
     Learned,
+    Looked,
     MessageEvent,
     Postponed,
     Quarantined,
@@ -26,6 +27,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     Retried,
     RouteDeferred,
@@ -92,6 +94,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
             **tried, reason="refused", unsent="null sender", expires=at + 30 * 86400 * SECOND
         ),
         Held: lambda: Held(**named, by="cli:root", reason="to be looked at"),
+        Looked: lambda: Looked(**named, by="cli:root", how="preview"),
         Resumed: lambda: Resumed(**named, by="cli:root", size=1234),
         Redirected: lambda: Redirected(
             **named, to=CARL, by="cli:root", reason="on leave", message="1m84e0vay17zh0a2pptx07", size=1234
@@ -196,4 +199,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
         after=(b"\x80", b"\x80"), change=12, note="import of partners.csv",
     ),
     RulesRemoved(at=AT, domain="", by="cli:root", rules=("n:192.0.2.0/24",), before=(b"\x80",), change=13),
+    Looked(at=AT, domain=DOMAIN, recipients=(ANNA, BEN), by="cli:root", how="preview"),
+    Reported(
+        at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,
+        note="again",
+    ),
 )  # fmt: skip

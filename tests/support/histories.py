@@ -9,12 +9,15 @@ from pipeline import keys
 from pipeline.events import (
     AnyEvent,
     Attempt,
+    Decision,
     Deferred,
     Delivered,
     Discarded,
     Event,
     Failed,
+    Finding,
     Held,
+    Looked,
     Postponed,
     Quarantined,
     Queued,
@@ -39,6 +42,7 @@ from projections.base import Projection, Writes
 from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
+SUBJECTS = ("", "Invoice 2026", "invoice for you", "Größe und GRÖSSE", "請求書", "a a b")
 KINDS = (
     Received,
     Scanned,
@@ -55,6 +59,7 @@ KINDS = (
     Held,
     Resumed,
     Redirected,
+    Looked,
 )
 
 
@@ -92,7 +97,19 @@ def make(
             recipients=tuple(RecipientSpec(address=one) for one in recipients),
         )  # fmt: skip
     if kind is Scanned:
-        return Scanned(at=at, domain=domain, verdict="clean", score=0.0)
+        verdict = rng.choice(["clean", "spam", "virus"])
+        own = Decision(recipients=(f"r1@{domain}",), action="quarantine", verdict="bulk")
+        return Scanned(
+            at=at,
+            domain=domain,
+            verdict=verdict,
+            score=rng.randrange(9) / 2,
+            subject=rng.choice(SUBJECTS),
+            header_from=rng.choice(["", "Anna <anna@elsewhere.test>", '"x@y" <ben@z.test>']),
+            country=rng.choice(["", "DE", "cn"]),
+            findings=tuple(Finding(name=rng.choice(["GTUBE", "X", "y"])) for _ in range(rng.randrange(3))),
+            decisions=rng.choice([(), (own,)]),
+        )
     if kind is Quarantined:
         return Quarantined(**named, reason="spam", expires=at)
     if kind is Queued:
@@ -109,6 +126,8 @@ def make(
         return Resumed(**named, by="test", size=size)
     if kind is Redirected:
         return Redirected(**named, to="x@elsewhere.test", by="test", reason="x", message="x", size=size)
+    if kind is Looked:
+        return Looked(**named, by="test", how=rng.choice(["show", "preview", "download"]))
     if kind is Delivered:
         return Delivered(**tried)
     if kind is Warned:

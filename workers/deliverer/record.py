@@ -50,7 +50,7 @@ async def record(
             next_try=next_try(now, wiring.retry_of(current.domain), random.random()),  # noqa: S311 - spreads retries, guards nothing
             unsent=bounces.unsent(current, content),
             partition_of_sender=bounces.sender_partition(current, wiring.store.partitions),
-            retention=int(wiring.settings.quarantine_retention),
+            retention=wiring.retention_of(current.domain),
         )
         if not events:
             return current
