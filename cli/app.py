@@ -54,6 +54,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("replies", "cli.replies:app", "What those answers mean, what is done about each, and trying other rules."),
             ("test", "cli.probe:probe", "See whether a domain's servers take its mail, and what to mend."),
             ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
+            ("learn", "cli.learn:app", "Teach the classifier what is spam and what is not."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),
             ("trace", "cli.trace:trace", "Everything that happened to one message."),

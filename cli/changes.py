@@ -47,6 +47,7 @@ SAID: Final = {
     "contact": "contact",
     "contact_outside": "contact outside",
     "trusted_relays": "trusted relays",
+    "protected_names": "protected names",
 }
 """The fields of a domain that are told, in order."""
 

@@ -48,12 +48,15 @@ async def examine(common: Common) -> list[Finding]:
         settings = common.settings()
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
+    from cli.dns_lists import about_lists
+
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
     found += [
         *about_replies(settings),
         *about_countries(settings),
         *about_sources(settings),
         *await about_seal(settings),
+        *await about_lists(settings),
     ]
     running = False
     if any(finding.weight == FATAL for finding in found):

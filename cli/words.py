@@ -174,6 +174,10 @@ def _scanned(event: Scanned) -> Told:
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
+    if event.country:
+        from pipeline.country import name_of
+
+        more.append(f"from {clean(name_of(event.country))}")
     more += [
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import msgspec
 
@@ -18,6 +18,18 @@ from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddr
 
 def _doc(text: str) -> msgspec.Meta:
     return msgspec.Meta(description=text)
+
+
+_ENDINGS: Final = (
+    "ace ade adp apk app appinstaller application appref-ms appx appxbundle arj bat cab cdxml chm cmd com cpl deb desktop dex "
+    "diagcab diagcfg diagpkg dll dmg ex ex_ exe fxp gadget grp hlp hpj hta img ins iso isp its jar jnlp js jse lib library-ms "
+    "lnk mad maf mag mam maq mar mas mat mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
+    "msix msixbundle msp mst msu nsh ops osd pcd pif pkg plg prg printerexport ps1 ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 "
+    "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf url vb vbe vbp vbs vhd vhdx "
+    "vsmacros vsw vxd webpnp website ws wsb wsc wsf wsh xbap xll xnk"
+)
+BLOCKED_EXTENSIONS: Final = tuple(_ENDINGS.split())
+"""What Gmail, Outlook and Exchange block, without what honest people send every day (scripts of other systems, certificates)."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -179,52 +191,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quarantine_retention: Annotated[
         Duration, _doc("How long a quarantined message is kept before it is discarded.")
     ] = Duration(30 * 86400 * SECOND)
-    blocked_extensions: Annotated[tuple[str, ...], _doc("File name endings of attachments that are quarantined.")] = (
-        "ade",
-        "adp",
-        "apk",
-        "appx",
-        "bat",
-        "cab",
-        "chm",
-        "cmd",
-        "com",
-        "cpl",
-        "dll",
-        "exe",
-        "hta",
-        "img",
-        "ins",
-        "iso",
-        "isp",
-        "jar",
-        "js",
-        "jse",
-        "lib",
-        "lnk",
-        "mde",
-        "msc",
-        "msi",
-        "msp",
-        "mst",
-        "nsh",
-        "pif",
-        "ps1",
-        "reg",
-        "scr",
-        "sct",
-        "shb",
-        "sys",
-        "vb",
-        "vbe",
-        "vbs",
-        "vhd",
-        "vxd",
-        "wsc",
-        "wsf",
-        "wsh",
-        "xll",
-    )
+    blocked_extensions: Annotated[
+        tuple[str, ...],
+        _doc("File name endings that are quarantined, of attachments and of files within archives."),
+    ] = BLOCKED_EXTENSIONS
+    blocked_types: Annotated[
+        tuple[str, ...],
+        _doc(
+            "What is quarantined by its content, whatever it is called: program, script (HTA, WSF), shortcut (LNK and other links of Windows), help (CHM), disk (ISO, UDF, VHD)."
+        ),
+    ] = ("program", "script", "shortcut", "help", "disk")
+    encrypted_archives: Annotated[
+        str,
+        _doc(
+            "Archives and documents that need a password: pass (a small score, more when the password is in the text) or block."
+        ),
+    ] = "pass"
+    macros: Annotated[
+        str,
+        _doc(
+            "Documents with macros: pass, score, auto (quarantine those whose macros run when the document is opened, score the others), block."
+        ),
+    ] = "auto"
 
     trusted_relays: Annotated[
         tuple[Network, ...],
@@ -232,6 +220,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "Servers that hand us the mail of others, such as a provider's filter in front of us: the client that is looked into is the one that their Received field names. A domain may have more of its own. See docs/lists.md."
         ),
     ] = ()
+    trusted_sealers: Annotated[
+        tuple[str, ...],
+        _doc(
+            "Domains whose word is taken that a message was proved before they forwarded it (ARC, RFC 8617). Then it does not count as forged because forwarding broke the proof."
+        ),
+    ] = ("fastmail.com", "google.com", "messagingengine.com", "microsoft.com")
     country_table: Annotated[
         str,
         _doc(
@@ -337,6 +331,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    brands: Annotated[
+        str,
+        _doc(
+            "A table of brands of your own, in place of the one that comes with Gatepost: see docs/phishing.md. Read when a worker starts; empty: ours."
+        ),
+    ] = ""
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)
@@ -353,6 +354,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("log_format", self.log_format, "console", "json")
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
+        _choice("encrypted_archives", self.encrypted_archives, "pass", "block")
+        _choice("macros", self.macros, "pass", "score", "auto", "block")
+        for group in self.blocked_types:
+            _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
         _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         _range("partitions", self.partitions, 1, 1024)

@@ -17,7 +17,7 @@ from pipeline.faults import ConflictError, CorruptError
 from pipeline.ids import partition_for
 from pipeline.learning import Lesson, Said, changes, decode_lesson, lesson_step
 from pipeline.mime import Buffer
-from pipeline.scanning.bayes.tokens import KEY_SIZE, Tokeniser
+from pipeline.scanning.bayes.tokens import KEY_SIZE, Tokeniser, unpacked
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.engine import LARGE, Mail
 from pipeline.state import Message
@@ -68,14 +68,19 @@ class Learning:
         """Take back what was learnt of a message. False: nothing was."""
         return await self._say(domain, content, None, message_id, how)
 
-    async def _say(self, domain: str, content: Buffer, spam: bool | None, message_id: str, how: str) -> bool:
-        redis = self._wiring.store.redis
+    async def tokens(self, content: Buffer) -> list[bytes]:
+        """What would be learnt of a message."""
+        return unpacked((await self._read(content))[0])
+
+    async def _read(self, content: Buffer) -> tuple[bytes, str]:
         if self._tokeniser is None:
-            self._tokeniser = Tokeniser(await learning_key(redis))
+            self._tokeniser = Tokeniser(await learning_key(self._wiring.store.redis))
         if len(content) > LARGE:
-            tokens, digest = await asyncio.to_thread(_read, self._tokeniser, content)
-        else:
-            tokens, digest = _read(self._tokeniser, content)
+            return await asyncio.to_thread(_read, self._tokeniser, content)
+        return _read(self._tokeniser, content)
+
+    async def _say(self, domain: str, content: Buffer, spam: bool | None, message_id: str, how: str) -> bool:
+        tokens, digest = await self._read(content)
         said = Said(domain=domain.lower(), digest=digest, spam=spam, by=self._by, how=how, message=message_id)
         for _ in range(TRIES):
             known = await self._known(said)

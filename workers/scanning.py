@@ -22,6 +22,7 @@ from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
+from pipeline.scanning.people import People
 from pipeline.scanning.relays import true_client
 from pipeline.settings import Settings
 from pipeline.state import Message
@@ -43,7 +44,11 @@ def resolver(settings: Settings) -> Resolver:
 def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
     """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
     settings = wiring.settings
-    looking: list[Engine | LocalEngine] = [BuiltIn(settings, wiring.hostname), classifier(wiring)]
+    looking: list[Engine | LocalEngine] = [
+        BuiltIn(settings, wiring.hostname),
+        People(wiring.directory.rows),
+        classifier(wiring),
+    ]
     if settings.address_lists or settings.domain_lists:
         looking.append(DnsLists(settings, names))
     return looking

@@ -63,6 +63,12 @@ class DomainOptions:
             help="An address or network of a server that hands us others' mail, such as a filter in front of us; repeat it for more."
         ),
     ] = ()
+    protect_name: Annotated[
+        tuple[str, ...],
+        Parameter(
+            help="Name of one of its people in which nobody from outside may write; repeat it for more, all of them each time. `none`: nobody."
+        ),
+    ] = ()
     way: WayOptions = NOTHING_OF_THE_WAY
 
     def said(self, common: Common) -> dict[str, Any]:
@@ -88,12 +94,17 @@ class DomainOptions:
             fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._relays() | self._durations()
+        return fields | self._relays() | self._names() | self._durations()
 
     def _relays(self) -> dict[str, tuple[str, ...]]:
         if not self.trusted_relay:
             return {}
         return {"trusted_relays": () if self.trusted_relay == (NONE,) else tuple(dict.fromkeys(self.trusted_relay))}
+
+    def _names(self) -> dict[str, tuple[str, ...]]:
+        if not self.protect_name:
+            return {}
+        return {"protected_names": () if self.protect_name == (NONE,) else self.protect_name}
 
     def _durations(self) -> dict[str, int]:
         names = [name for name in ("retry_interval", "queue_lifetime", "quarantine_retention") if getattr(self, name)]
@@ -177,4 +188,5 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
         "trusted_relays": list(domain.trusted_relays),
+        "protected_names": list(domain.protected_names),
     }

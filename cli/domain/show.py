@@ -193,6 +193,7 @@ def _facts(
         ("contact", clean(home.contact)),
         ("outside", clean(home.contact_outside)),
         ("trusted relays", ", ".join(map(clean, home.trusted_relays))),
+        ("protected names", ", ".join(map(clean, home.protected_names))),
         ("former MX", ", ".join(domain.former_mx)),
         ("added", local(domain.created_at) if domain.created_at else ""),
     ]  # fmt: skip

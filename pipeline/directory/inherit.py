@@ -17,7 +17,7 @@ DEPTH: Final = 8
 """Parents above a domain that are looked at."""
 INHERITED: Final = (
     "route", "max_message_size", "max_recipients", "timezone", "language", "contact", "contact_outside", "smtputf8",
-    "retry_interval", "queue_lifetime", "quarantine_retention", "trusted_relays",
+    "retry_interval", "queue_lifetime", "quarantine_retention", "trusted_relays", "protected_names",
 )  # fmt: skip
 """What a child without its own takes from the nearest parent that has it. Who is accepted is never inherited."""
 

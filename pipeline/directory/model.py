@@ -76,6 +76,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Where an alert goes that says that the domain's own mail does not work."""
     trusted_relays: tuple[str, ...] = ()
     """Networks of servers that hand us the mail of others, beside those of the settings (see scanning/relays.py)."""
+    protected_names: tuple[str, ...] = ()
+    """People in whose name nobody from outside may write."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

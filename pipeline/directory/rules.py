@@ -20,6 +20,8 @@ LONGEST_KEPT: Final = 365 * DAY
 """As for the setting retry_interval."""
 DELIMITERS: Final = "+-_=."
 MAX_RELAYS: Final = 100
+PROTECTED: Final = 200
+LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
 
 
@@ -72,6 +74,7 @@ def _check_values(domain: Domain) -> None:
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
     _check_times(domain)
+    _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
         try:
             parse(contact)
@@ -94,6 +97,19 @@ def _check_relays(domain: Domain) -> None:
             raise ConfigurationError(
                 f"trusted relay {text!a}: {error}", remedy="Write an address or a network, such as 192.0.2.0/24."
             ) from None
+
+
+def _check_names(domain: Domain) -> None:
+    if len(domain.protected_names) > PROTECTED:
+        raise ConfigurationError(f"more than {PROTECTED} protected names")
+    for name in domain.protected_names:
+        if not name.isprintable() or len(name) > LONGEST_NAME:
+            raise ConfigurationError("a protected name is too long, or has a character that cannot be shown")
+        if len(name.split()) < 2:
+            raise ConfigurationError(
+                f"{name!a} is not a whole name",
+                remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
+            )
 
 
 def _check_options(domain: Domain) -> None:

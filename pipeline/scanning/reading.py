@@ -39,7 +39,19 @@ _HIDDEN: Final = re.compile(
     r"|(?:max-)?(?:height|width)\s*:\s*0(?:px)?\s*(?:;|!|\Z)|opacity\s*:\s*0?\.?0*\s*(?:;|!|\Z)|mso-hide\s*:\s*all",
     re.IGNORECASE,
 )  # fmt: skip
-_UNSEEN: Final = frozenset({"script", "style", "head", "title", "template", "noscript", "-comment", "-doctype"})
+_MEDIA: Final = re.compile(r"@[a-z-]++[^{};]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}", re.IGNORECASE)
+"""Rules that hold for some screens only: what a narrow one hides is not hidden."""
+_CLASS_RULE: Final = re.compile(r"\.([A-Za-z_][\w-]{0,63}+)\s*+\{([^{}]{0,2000}+)\}")
+_COLOUR: Final = re.compile(
+    r"(?<![\w-])(background(?:-color)?|color)\s*+:\s*+([#\w]++(?:\([\d\s,.%]*+\))?)", re.IGNORECASE
+)
+_SHORT_COLOUR: Final = re.compile(r"#([0-9a-f])([0-9a-f])([0-9a-f])")
+_NAMED_COLOURS: Final = {"white": "#ffffff", "black": "#000000", "rgb(255,255,255)": "#ffffff", "rgb(0,0,0)": "#000000"}
+_REFRESH: Final = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?[\"']?\s*+([^\"'\s]++)", re.IGNORECASE)
+# Outlook shows what stands in <!--[if mso]> ... <![endif]-->; its targets are links as well.
+_CONDITIONAL: Final = re.compile(r"\s*+\[if\b[^\]]{0,100}+\]>", re.IGNORECASE)
+_TARGET: Final = re.compile(r"\bhref\s*+=\s*+[\"']?\s*+([^\"'\s>]++)", re.IGNORECASE)
+_UNSEEN: Final = frozenset({"script", "style", "title", "template", "-comment", "-doctype"})
 _BLOCKS: Final = frozenset({
     "address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
     "header", "hr", "li", "main", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul",
@@ -75,7 +87,11 @@ class Document(msgspec.Struct, frozen=True, kw_only=True):
     links: tuple[Link, ...] = ()
     forms: tuple[Form, ...] = ()
     images: tuple[str, ...] = ()
-    """Their sources."""
+    """Their sources; of several for screens of different sizes the first."""
+    base: str = ""
+    """What links that are no whole addresses start from: <base href>."""
+    refresh: str = ""
+    """Where the page goes by itself: <meta http-equiv=refresh>."""
     scripts: tuple[str, ...] = ()
     """The beginning of each, at most 20,000 characters; of one elsewhere its address."""
     hidden: str = ""
@@ -144,13 +160,20 @@ class _Page:
         self.forms: list[tuple[str, list[str]]] = []
         self.images: list[str] = []
         self.scripts: list[str] = []
+        self.base = ""
+        self.refresh = ""
+        self.hiding: frozenset[str] = frozenset()
+        """Classes that the page's own style sheet hides."""
         self.size = 0
 
 
 def _page(part: Part, text: str, *, attached: bool) -> Document:
     page = _Page()
-    root = LexborHTMLParser(text).root
+    parser = LexborHTMLParser(text)
+    root = parser.root
     if root is not None:
+        if "<style" in text or "<STYLE" in text:
+            page.hiding = _hiding([node.text(deep=True) for node in parser.css("style")[:MAX_DOCUMENTS]])
         _walk(root, page)
     return Document(
         part=part,
@@ -160,16 +183,27 @@ def _page(part: Part, text: str, *, attached: bool) -> Document:
         links=tuple(page.links),
         forms=tuple([Form(action, tuple(fields)) for action, fields in page.forms]),
         images=tuple(page.images),
+        base=page.base,
+        refresh=page.refresh,
         scripts=tuple(page.scripts),
         hidden=plain(_SPACE.sub(" ", "".join(page.hidden)).strip(), MAX_TEXT),
     )
 
 
+def _hiding(sheets: Sequence[str]) -> frozenset[str]:
+    return frozenset(
+        rule[1]
+        for sheet in sheets
+        for rule in _CLASS_RULE.finditer(_MEDIA.sub("", sheet[:MAX_TEXT]))
+        if _HIDDEN.search(rule[2])
+    )
+
+
 def _walk(root: LexborNode, page: _Page) -> None:
     """Depth first, without recursion: pages are nested as deeply as somebody likes."""
-    stack: list[tuple[LexborNode, bool]] = [(root, False)]
+    stack: list[tuple[LexborNode, bool, str]] = [(root, False, "")]
     while stack and page.size < MAX_TEXT:
-        node, hidden = stack.pop()
+        node, hidden, ground = stack.pop()
         tag = node.tag or ""
         if tag == "-text":
             words = _SPACE.sub(" ", node.text_content or "")
@@ -178,43 +212,110 @@ def _walk(root: LexborNode, page: _Page) -> None:
             continue
         if tag == "script":
             _script(node, page)
-        if tag not in _UNSEEN or tag in ("head", "noscript"):
-            hidden = hidden or tag in ("head", "noscript") or _is_hidden(node)
+        elif tag == "-comment":
+            _conditional(node, page)
+        if tag not in _UNSEEN:
+            attributes = node.attributes
+            if attributes:
+                ground, covered = _ground(attributes, ground)
+                hidden = hidden or covered or _is_hidden(attributes, page.hiding)
+            hidden = hidden or tag in ("head", "noscript")
             if tag in _BLOCKS:
                 page.seen.append("\n")
-            _element(node, tag, page)
+            element = _ELEMENTS.get(tag)
+            if element is not None:
+                element(node, attributes, page)
             child = node.last_child
             while child is not None:
-                stack.append((child, hidden))
+                stack.append((child, hidden, ground))
                 child = child.prev
 
 
-def _is_hidden(node: LexborNode) -> bool:
-    attributes = node.attributes
-    if not attributes:
-        return False
+_Attributes = dict[str, str | None]
+
+
+def _is_hidden(attributes: _Attributes, hiding: frozenset[str]) -> bool:
     style = attributes.get("style")
-    return "hidden" in attributes or (bool(style) and _HIDDEN.search(style or "") is not None)
+    if "hidden" in attributes or (style and _HIDDEN.search(style)):
+        return True
+    return bool(hiding) and not hiding.isdisjoint((attributes.get("class") or "").split())
 
 
-def _element(node: LexborNode, tag: str, page: _Page) -> None:
-    if tag in ("a", "area"):
-        target = (node.attributes.get("href") or "").strip()
-        if target and len(page.links) < MAX_LINKS:
-            shown = _SPACE.sub(" ", node.text(deep=True)[: 4 * MAX_LINK_TEXT]).strip()
-            page.links.append(Link(target[:MAX_URL], shown[:MAX_LINK_TEXT]))
-    elif tag == "form" and len(page.forms) < MAX_LINKS:
-        page.forms.append(((node.attributes.get("action") or "").strip()[:MAX_URL], []))
-    elif tag in ("input", "select", "textarea", "button"):
-        if not page.forms:
-            page.forms.append(("", []))
-        fields = page.forms[-1][1]
-        if len(fields) < MAX_LINKS:
-            attributes = node.attributes
-            kind, name = attributes.get("type") or "text", attributes.get("name") or attributes.get("id") or ""
-            fields.append(f"{kind[:20]}:{name[:80]}".lower())
-    elif tag == "img" and len(page.images) < MAX_LINKS:
-        page.images.append((node.attributes.get("src") or "").strip()[:MAX_URL])
+def _ground(attributes: _Attributes, ground: str) -> tuple[str, bool]:
+    """The colour behind what is in an element, and whether the letters have the same. Empty: not known."""
+    style = attributes.get("style") or ""
+    behind, letters = attributes.get("bgcolor") or "", attributes.get("color") or ""
+    if "olor" in style or "ackground" in style:
+        for name, value in _COLOUR.findall(style[:MAX_URL]):
+            if name.lower() == "color":
+                letters = value
+            else:
+                behind = value
+    if behind:
+        ground = _colour(behind)
+    elif "class" in attributes or "background" in attributes:
+        # Its style is elsewhere, or a picture.
+        ground = ""
+    return ground, bool(letters and ground) and _colour(letters) == ground
+
+
+def _colour(text: str) -> str:
+    text = text.lower().replace(" ", "")
+    text = _NAMED_COLOURS.get(text, text)
+    short = _SHORT_COLOUR.fullmatch(text)
+    return f"#{short[1] * 2}{short[2] * 2}{short[3] * 2}" if short else text
+
+
+def _link(node: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    target = (attributes.get("href") or attributes.get("xlink:href") or "").strip()
+    if target and len(page.links) < MAX_LINKS:
+        shown = _SPACE.sub(" ", node.text(deep=True)[: 4 * MAX_LINK_TEXT]).strip()
+        page.links.append(Link(target[:MAX_URL], shown[:MAX_LINK_TEXT]))
+
+
+def _conditional(node: LexborNode, page: _Page) -> None:
+    text = (node.comment_content or "")[:MAX_TEXT]
+    if _CONDITIONAL.match(text):
+        for match in _TARGET.finditer(text):
+            if len(page.links) == MAX_LINKS:
+                return
+            page.links.append(Link(match[1][:MAX_URL], ""))
+
+
+def _form(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    if len(page.forms) < MAX_LINKS:
+        page.forms.append(((attributes.get("action") or "").strip()[:MAX_URL], []))
+
+
+def _field(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    if not page.forms:
+        page.forms.append(("", []))
+    fields = page.forms[-1][1]
+    if len(fields) < MAX_LINKS:
+        kind, name = attributes.get("type") or "text", attributes.get("name") or attributes.get("id") or ""
+        fields.append(f"{kind[:20]}:{name[:80]}".lower())
+
+
+def _image(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    if len(page.images) < MAX_LINKS:
+        source = attributes.get("src") or (attributes.get("srcset") or "").strip().split(" ", 1)[0].rstrip(",")
+        page.images.append(source.strip()[:MAX_URL])
+
+
+def _base(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    page.base = page.base or (attributes.get("href") or "").strip()[:MAX_URL]
+
+
+def _meta(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    if (attributes.get("http-equiv") or "").strip().lower() == "refresh":
+        match = _REFRESH.match((attributes.get("content") or "")[:MAX_URL])
+        page.refresh = page.refresh or (match[1] if match else "")
+
+
+_ELEMENTS: Final = {
+    "a": _link, "area": _link, "form": _form, "input": _field, "select": _field, "textarea": _field, "button": _field,
+    "img": _image, "source": _image, "base": _base, "meta": _meta,
+}  # fmt: skip
 
 
 def _script(node: LexborNode, page: _Page) -> None:

@@ -92,22 +92,9 @@ class StoredCounts:
             for totals, name, _ in tables:
                 pipe.hmget(f"{totals.prefix}w:{name}", sought)
             answers: Any = await pipe.execute()
-        found: list[tuple[float, float]] = []
-        for counts in zip(*answers, strict=True):
-            bad = good = 0
-            for count, (_, _, weight) in zip(counts, tables, strict=True):
-                if count is not None:
-                    spam, ham = split(int(count))
-                    bad += spam * weight
-                    good += ham * weight
-            if bad or good:
-                found.append((bad, good))
-        return Counted(
-            spam=sum(totals.spam * weight for totals, _, weight in tables),
-            ham=sum(totals.ham * weight for totals, _, weight in tables),
-            tokens=found,
-            learnt=sum(totals.spam + totals.ham for totals, _, _ in tables),
-        )
+        return combined([
+            (totals.spam, totals.ham, weight, counts) for (totals, _, weight), counts in zip(tables, answers, strict=True)
+        ])  # fmt: skip
 
     async def _both(self, domain: str) -> tuple[Totals, Totals]:
         return await self._of(ALL), await self._of(domain) if domain != ALL else Totals()
@@ -121,14 +108,34 @@ class StoredCounts:
         prefix = (await live_prefixes(self._redis, [partition], NAME)).get(partition, "")
         spam = ham = 0
         if prefix:
-            spam, ham = await _totals(self._redis, prefix, domain)
+            spam, ham = await read_totals(self._redis, prefix, domain)
         if len(self._totals) >= REMEMBERED:
             self._totals.clear()
         self._totals[domain] = fresh = Totals(prefix, spam, ham, now + REFRESH)
         return fresh
 
 
-async def _totals(redis: Client, prefix: str, domain: str) -> tuple[int, int]:
+def combined(tables: Sequence[tuple[int, int, int, Sequence[Any]]]) -> Counted:
+    """What several tables say of the same tokens: of each (spam, ham, its weight, a number or None for each token)."""
+    found: list[tuple[float, float]] = []
+    for counts in zip(*[counts for _, _, _, counts in tables], strict=True):
+        bad = good = 0
+        for count, (_, _, weight, _) in zip(counts, tables, strict=True):
+            if count is not None:
+                spam, ham = split(int(count))
+                bad += spam * weight
+                good += ham * weight
+        if bad or good:
+            found.append((bad, good))
+    return Counted(
+        spam=sum(spam * weight for spam, _, weight, _ in tables),
+        ham=sum(ham * weight for _, ham, weight, _ in tables),
+        tokens=found,
+        learnt=sum(spam + ham for spam, ham, _, _ in tables),
+    )
+
+
+async def read_totals(redis: Client, prefix: str, domain: str) -> tuple[int, int]:
     with faults():
         stored: Any = await redis.hmget(f"{prefix}d:{domain}", ["spam", "ham"])
     spam, ham = (max(int(number or 0), 0) for number in stored)
@@ -139,7 +146,7 @@ async def read_learnt(redis: Client, partitions: int, domain: str | None = None)
     """What is known of one table ("": that for all), or of all that have anything."""
     found = []
     for prefix, name in await locate(redis, partitions, NAME, domain, "l:"):
-        spam, ham = await _totals(redis, prefix, name)
+        spam, ham = await read_totals(redis, prefix, name)
         with faults():
             tokens: Any = await redis.hlen(f"{prefix}w:{name}")
             octets: Any = await redis.memory_usage(f"{prefix}w:{name}") if tokens else 0

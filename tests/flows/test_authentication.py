@@ -62,7 +62,8 @@ def server() -> Iterator[Customer]:
 @pytest.fixture(scope="module")
 def running(server: Customer, key: Path) -> Iterator[Gateway]:
     seal = {"arc_domain": "gateway.test", "arc_selector": "arc", "arc_key": key}
-    with gateway(RECORDS, **seal) as started:
+    # What fails is to go through here, so that it can be seen.
+    with gateway(RECORDS, spam_threshold=100, **seal) as started:
         started.add(server.route)
         yield started
 

@@ -21,6 +21,7 @@ RECORDS = {
     ("1.0.0.127.blocked.test", "A"): ["127.255.255.254"],
     ("139.6.0.193.blocked.test", "A"): ["127.255.255.254"],
     ("8.8.8.8.blocked.test", "A"): ["127.255.255.254"],
+    ("_dmarc.bank.test", "TXT"): ['"v=DMARC1; p=reject"'],
 }
 LISTS = "zen.test=127.0.0.2:6,127.0.0.4-127.0.0.7:3 blocked.test=9"
 
@@ -45,7 +46,9 @@ def test_a_listed_client_behind_a_trusted_relay_is_quarantined_and_a_list_that_r
         good = running.send(relayed("8.8.8.8"), ANNA)
         bad = running.send(relayed("193.0.6.139"), ANNA)
         unknown = running.send(BODY, ANNA)
-        running.wait_kinds(bad, "Received", "Scanned", "Quarantined")
+        forged = running.send(relayed("8.8.8.8").replace(b"<maria@sender.test>", b"<maria@bank.test>"), ANNA)
+        for message_id in (bad, forged):
+            running.wait_kinds(message_id, "Received", "Scanned", "Quarantined")
         for message_id in (good, unknown):
             running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Delivered")
         events = running.message_events()[bad]
@@ -58,6 +61,7 @@ def test_a_listed_client_behind_a_trusted_relay_is_quarantined_and_a_list_that_r
         }
         assert [scanned(running, one).country for one in (bad, good, unknown)] == ["NL", "US", ""]
         assert ("policy.iprev", "193.0.6.139") in scanned(running, bad).auth[0].properties
+        assert scanned(running, forged).verdict == "spoof"
         assert {result.method for result in scanned(running, unknown).auth} == {"dkim", "dmarc"}
 
 

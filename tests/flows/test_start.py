@@ -282,3 +282,14 @@ def test_a_wrong_table_of_replies_keeps_the_gateway_from_starting_and_check_name
     assert {"fatal": "replies"}.items() <= {
         one["weight"]: one["about"] for one in json.loads(done.stdout)["findings"]
     }.items()
+
+
+def test_a_wrong_table_of_countries_keeps_the_gateway_from_starting_and_check_names_it(directory):
+    table = directory / "mine.mmdb"
+    table.write_bytes(b"no table")
+    said = refused(directory / "data", country_table=str(table))
+    assert said.startswith(f"gatepost: country_table: {table}: not a table in the MaxMind DB format")
+    done = Gateway(directory / "data", country_table=str(table)).cli("check", "--json", ok=False)
+    assert {"fatal": "countries"}.items() <= {
+        one["weight"]: one["about"] for one in json.loads(done.stdout)["findings"]
+    }.items()

@@ -24,6 +24,11 @@ SLOPE: Final = 1.5
 """From evidence to the probability that people are told."""
 UNSURE: Final = 1.0
 """Evidence below which nothing is said: some 0.8 or less that it is spam, or that it is none."""
+KNOWN: Final = 4.0
+"""Evidence from which on a message teaches nothing new. Who teaches many does well to leave those out: the words of what is easy to
+tell would drown those of what is hard."""
+FEW: Final = 50
+"""Messages of either kind below which all teach something."""
 GRADES: Final = ((-4.0, -0.3), (-1.0, -0.1), (1.0, 0.2), (2.0, 0.6), (3.0, 0.8), (4.5, 0.96), (5.5, 1.0))
 """Evidence -> part of the spam threshold; between them in proportion."""
 
@@ -52,6 +57,13 @@ def evidence(counted: Counted) -> float:
         said.sort(key=abs, reverse=True)
         del said[MOST:]
     return math.fsum(said) / math.sqrt(len(said))
+
+
+def teaches(counted: Counted, *, spam: bool) -> bool:
+    """Whether a message is in doubt, or taken for the other kind."""
+    if min(counted.spam, counted.ham) < FEW:
+        return True
+    return evidence(counted) * (1 if spam else -1) < KNOWN
 
 
 def _odds(bad: float, good: float, spam: float, ham: float) -> float:

@@ -21,6 +21,10 @@ EICAR: Final = Finding(name="EICAR", score=100.0, text="EICAR antivirus test fil
 GTUBE: Final = Finding(name="GTUBE", score=1000.0, text="GTUBE spam test message")
 
 
+def is_eicar(octets: bytes) -> bool:
+    return _EICAR in octets
+
+
 def signatures(mail: Mail) -> list[Finding]:
     virus, spam = _search(mail.content)
     for part in mail.parts:

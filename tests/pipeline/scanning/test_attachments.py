@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from pipeline.mime import Header, walk
-from pipeline.scanning.builtin.archives import MAX_ENTRIES, zip_entries
-from pipeline.scanning.builtin.attachments import endings, shown
+from pipeline.scanning.builtin.names import endings, shown
+from pipeline.scanning.files.listing import MAX_ENTRIES
+from pipeline.scanning.files.octets import octets_of
+from pipeline.scanning.files.zips import read_zip
 from tests.support.mail import HEAD, PROGRAM, SETTINGS, attachment, look, multipart, part, verdict, with_parts
 
 
@@ -88,7 +90,7 @@ def test_the_operator_chooses_what_is_blocked():
     settings = msgspec.structs.replace(SETTINGS, blocked_extensions=(".Foo",))
     assert look(with_parts(attachment(b"data", "a.exe")), settings) == []
     assert look(with_parts(attachment(b"data", "a.foo")), settings) == ["BLOCKED_EXTENSION"]
-    nothing = msgspec.structs.replace(SETTINGS, blocked_extensions=())
+    nothing = msgspec.structs.replace(SETTINGS, blocked_extensions=(), blocked_types=())
     assert look(with_parts(attachment(PROGRAM, "a.exe")), nothing) == []
 
 
@@ -177,7 +179,7 @@ def test_entries_are_found_across_the_edges_of_chunks(length):
         )
     content = attachment(data, "a.zip")
     (only,) = walk(content, Header(content)).parts
-    assert [entry.name for entry in zip_entries(only)] == [name] * 24
+    assert [member.name for member in read_zip(octets_of(only)).members] == [name] * 24
 
 
 @pytest.mark.parametrize(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from pipeline.authentication.dkim import Signature
@@ -222,6 +225,14 @@ def test_the_order_of_domains_is_sender_envelope_helo_signer_links_each_once_and
 )  # fmt: skip
 def test_the_organisation_of_a_name(name, found):
     assert organization(name) == found
+
+
+@given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=300))
+def test_no_message_raises_and_what_is_asked_about_is_a_name(sender, helo, content):
+    received = msgspec.structs.replace(message(), sender=f"x@{sender}", client=Client(address=BAD, helo=helo))
+    page = part("text/html", b"<a href='http://" + content + b"'>x</a>")
+    for name, _ in domains(Mail(received, b"From: a@" + content[:50] + b"\r\n" + multipart([page]))):
+        assert re.fullmatch(r"[a-z0-9_.-]{4,253}", name)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,5 @@
+"""`gatepost learn`: teaching the classifier what is spam, and what is not."""
+
+from cli.learn.command import app
+
+__all__ = ["app"]

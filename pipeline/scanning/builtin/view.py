@@ -1,0 +1,168 @@
+"""What the tests for phishing share of a message: who says to have sent it and whether that is so, where its links lead, what it says."""
+
+from __future__ import annotations
+
+import enum
+import functools
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from pipeline.authentication.together import Authentication
+from pipeline.mime import Mailbox
+from pipeline.mime.fields import mailboxes
+from pipeline.mime.words import unfold
+from pipeline.scanning.builtin import tables
+from pipeline.scanning.builtin.lookalike import Index
+from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among
+from pipeline.scanning.builtin.targets import Target, organisation, registered_label, target_of
+from pipeline.scanning.engine import Mail
+from pipeline.scanning.reading import Link
+
+MAX_TARGETS: Final = 200
+"""Different links of a message that are judged."""
+MAX_SAID: Final = 16_000
+"""Characters of the text that are searched for phrases: who wants something says so early."""
+_BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
+_INSTRUMENTS: Final = 60
+"""Words at the beginning of a text among which it names who writes."""
+
+
+class Proof(enum.Enum):
+    """Whether the domain in From stands behind the message."""
+
+    YES = "yes"
+    NO = "no"
+    UNKNOWN = "unknown"
+    """Nothing was looked up, or the DNS did not answer."""
+
+
+def proof_of(found: Authentication, domain: str) -> Proof:
+    if found.dmarc is not None and found.dmarc.result == "pass":
+        return Proof.YES
+    if found.dmarc is None and found.spf is None and not found.dkim:
+        return Proof.UNKNOWN
+    owner = organisation(domain)
+    if found.spf is not None and found.spf.result == "pass" and organisation(found.spf.domain) == owner:
+        return Proof.YES
+    if any(one.result == "pass" and not one.testing and organisation(one.domain) == owner for one in found.dkim):
+        return Proof.YES
+    if found.dmarc is not None and found.dmarc.result == "fail":
+        return Proof.NO
+    late = found.spf is None or found.spf.result == "temperror" or any(one.result == "temperror" for one in found.dkim)
+    return Proof.UNKNOWN if late else Proof.NO
+
+
+@functools.lru_cache(1024)
+def index_of(labels: tuple[str, ...]) -> Index:
+    return Index(labels)
+
+
+class View:
+    """Made once for a message; what costs something is computed when it is first asked for."""
+
+    def __init__(self, mail: Mail, brands: Brands) -> None:
+        self.mail = mail
+        self.brands = brands
+        author = mail.header.authors[0] if mail.header.authors else Mailbox("", "")
+        self.display = author.display
+        self.address = author.address.lower()
+        self.domain = target_of("//" + self.address.rpartition("@")[2]).host if "@" in self.address else ""
+        self.organisation = organisation(self.domain)
+        self.proof = proof_of(mail.authentication, self.domain) if self.domain else Proof.UNKNOWN
+        """Of the first author. Of several authors DMARC answers for none."""
+        self.own: frozenset[str] = frozenset({
+            mail.message.domain, *([mail.domain.name] if mail.domain else ()),
+            *(recipient.address.rpartition("@")[2].lower() for recipient in mail.message.recipients[:50]),
+        } - {""})  # fmt: skip
+        """The recipient's own domains."""
+        self.own_organisations = frozenset(map(organisation, self.own))
+        index = mail.header.index
+        self.is_bulk = any(name in index for name in _BULK)
+        self.is_reply = b"in-reply-to" in index or b"references" in index
+
+    @functools.cached_property
+    def is_own(self) -> bool:
+        """From says that it comes from the recipient's own domain."""
+        return self.organisation in self.own_organisations
+
+    @functools.cached_property
+    def is_freemail(self) -> bool:
+        return bool(among(self.domain, tables.freemail()))
+
+    @functools.cached_property
+    def owner(self) -> Brand | None:
+        """The brand whose domain stands in From."""
+        return self.brands.owner(self.domain)
+
+    @functools.cached_property
+    def claim(self) -> Claim | None:
+        """The brand that the sender's name names, when his domain is not that brand's."""
+        return self._foreign(self.brands.claimed(self.display)) if self.display else None
+
+    @functools.cached_property
+    def subject_claim(self) -> Claim | None:
+        return self._foreign(self.brands.claimed(self.mail.header.subject))
+
+    @functools.cached_property
+    def text_claim(self) -> Claim | None:
+        """A brand that the beginning of the text names."""
+        return self._foreign(self.brands.claimed(" ".join(self.spoken[:_INSTRUMENTS])))
+
+    def _foreign(self, claim: Claim | None) -> Claim | None:
+        if claim is None or claim.brand.owns(self.domain):
+            return None
+        # A house that is known itself and speaks of another, or its branch in a country that our table lacks.
+        if self.owner is not None and self.proof is not Proof.NO:
+            return None
+        return None if self.proof is not Proof.NO and self.is_branch(self.domain) else claim
+
+    def is_branch(self, host: str) -> bool:
+        """A brand's name below the suffix of a country: such as our table lacks many of."""
+        label, _, suffix = organisation(host).partition(".")
+        return label in self.brands.labels and len(suffix.rpartition(".")[2]) == 2
+
+    @functools.cached_property
+    def own_index(self) -> Index:
+        return index_of(tuple(sorted({label for own in self.own if len(label := registered_label(own)) >= 4})))
+
+    @functools.cached_property
+    def replies(self) -> list[Mailbox]:
+        value = self.mail.header.value(b"reply-to")
+        return mailboxes(unfold(value)) if value else []
+
+    @functools.cached_property
+    def targets(self) -> Sequence[tuple[Link, Target]]:
+        """Links with where they lead, those of attached pages too; each pair of text and target once."""
+        found: dict[Link, Target] = {}
+        for document in self.mail.reading.documents:
+            base = target_of(document.base) if document.base else None
+            for link in document.links:
+                if len(found) == MAX_TARGETS:
+                    break
+                if link not in found and link.target[:1] != "#" and link.target[:7].lower() != "mailto:":
+                    target = target_of(link.target)
+                    # A link that is no whole address begins where <base href> says.
+                    found[link] = base if base is not None and not target.scheme and target.rest else target
+        return list(found.items())
+
+    @functools.cached_property
+    def hosts(self) -> Mapping[str, Target]:
+        """Hosts of the Internet that links lead to."""
+        return {target.host: target for _, target in self.targets if target.host and not target.private}
+
+    @functools.cached_property
+    def spoken(self) -> list[str]:
+        """Words of the text."""
+        return tables.words(self.mail.reading.text[:MAX_SAID])
+
+    @functools.cached_property
+    def says(self) -> Mapping[str, str]:
+        """Group of phrases -> the first of them that stands in subject or text."""
+        return tables.phrases().found([*tables.words(self.mail.header.subject), "", *self.spoken])
+
+    def is_foreign(self, host: str, brand: Brand | None = None) -> bool:
+        """Neither the brand's, nor the recipient's own, nor one of those that honest mailings lead through."""
+        place = organisation(host)
+        if (brand is not None and (brand.owns(host) or self.is_branch(host))) or place in self.own_organisations:
+            return bool(among(host, tables.hosts().builders))
+        return not among(host, tables.hosts().trackers)
