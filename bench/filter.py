@@ -24,13 +24,13 @@ from bench.report import machine
 from bench.systems import BenchError
 from pipeline.events import Finding
 from pipeline.mime import Header, date_of
-from pipeline.scanning import policy
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.bayes.evidence import teaches
 from pipeline.scanning.bayes.tokens import Tokeniser
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
+from pipeline.scanning.verdict import add_up, classes
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient, Stage
 from pipeline.units import SECOND, Duration
@@ -100,15 +100,17 @@ def message(sample: Sample) -> Message:
     )  # fmt: skip
 
 
-async def examine(looking: Looking, sample: Sample, threshold: float) -> Result:
+async def examine(looking: Looking, sample: Sample, settings: Settings) -> Result:
     about = message(sample)
     started, cpu = time.perf_counter(), time.process_time()
     report = await run(looking, Mail(about, sample.content), BUDGET)
     ended, cpu_ended = time.perf_counter(), time.process_time()
+    sums = add_up(report.findings)
+    verdict = classes(sums, settings.spam_threshold, settings.phishing_threshold)[0]
     return Result(
         sample=sample,
-        caught=policy.classify(report.findings, threshold) not in ("clean", "bulk"),
-        score=round(sum(finding.score for finding in report.findings), 2),
+        caught=verdict not in ("clean", "bulk"),
+        score=sums.score,
         findings=report.findings,
         ms=(ended - started) * 1000,
         cpu_ms=(cpu_ended - cpu) * 1000,
@@ -126,7 +128,7 @@ async def measure(
         for name in names:
             looking = SYSTEMS[name](settings, learnt)
             for sample in test:
-                results[name].append(await examine(looking, sample, settings.spam_threshold))
+                results[name].append(await examine(looking, sample, settings))
     return results
 
 

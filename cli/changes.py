@@ -28,6 +28,7 @@ from pipeline.events import (
 if TYPE_CHECKING:
     from pipeline.directory import Address, Domain
     from pipeline.directory.listing import Rule
+    from pipeline.directory.policy import Policy
 
 NAMED: Final = 5
 SAID: Final = {
@@ -40,12 +41,14 @@ SAID: Final = {
     "delimiter": "delimiter",
     "greylist": "greylisting",
     "smtputf8": "SMTPUTF8",
+    "engines_missing": "engine missing",
     "max_message_size": "largest message",
     "max_recipients": "recipients",
     "timezone": "time zone",
     "language": "language",
     "contact": "contact",
     "contact_outside": "contact outside",
+    "policy": "policy",
     "trusted_relays": "trusted relays",
     "protected_names": "protected names",
 }
@@ -84,6 +87,7 @@ def _server(event: ServerHeld | ServerResumed) -> tuple[str, tuple[str, ...]]:
 
 def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
     from pipeline.directory.list_changes import decoded
+    from pipeline.directory.list_file import written
 
     after = event.after if isinstance(event, RulesSet) else (b"",) * len(event.rules)
     pairs = [(decoded(old), decoded(new)) for old, new in zip(event.before, after, strict=False)]
@@ -96,7 +100,7 @@ def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
         if number:
             words.append(f"{number:,} {done}")
     lines = [
-        f"{clean(rule.entry)}{f' of {clean(rule.person)}' if rule.person else ''}: {_said(old)} -> {_said(new)}"
+        f"{clean(written(rule))}{f' of {clean(rule.person)}' if rule.person else ''}: {_said(old)} -> {_said(new)}"
         for old, new in pairs[:NAMED]
         if (rule := new or old) is not None
     ]
@@ -174,7 +178,17 @@ def _value(field: str, value: Any) -> str:
         return "yes"
     if field == "route_options":
         return way_line(value)
+    if field == "policy":
+        return _policy(value)
     return render.size(value) if field == "max_message_size" else clean(str(value))
+
+
+def _policy(policy: Policy) -> str:
+    return ", ".join(
+        f"{field.replace('_', ' ')} {clean(f'{value:g}' if isinstance(value, float) else value)}"
+        for field in policy.__struct_fields__
+        if (value := getattr(policy, field))
+    )
 
 
 def _address(data: bytes) -> Address | None:
@@ -215,6 +229,8 @@ def _kind(address: Address | None) -> str:
         words.append(f"to {clean(', '.join(address.targets[:NAMED]))}")
     if address.source:
         words.append(f"by {clean(address.source)}")
+    if address.policy is not None:
+        words.append(f"with {_policy(address.policy)}")
     if address.gone:
         words.append(f"until {render.local(address.gone)}")
     return " ".join(words)

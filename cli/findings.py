@@ -57,6 +57,7 @@ async def examine(common: Common) -> list[Finding]:
         *about_sources(settings),
         *await about_seal(settings),
         *await about_lists(settings),
+        *await about_engines(settings),
     ]
     running = False
     if any(finding.weight == FATAL for finding in found):
@@ -148,6 +149,37 @@ def about_sources(settings: Settings) -> list[Finding]:
     except ConfigurationError as fault:
         return [Finding(FATAL, "sources", str(fault), fault.remedy)]
     return [Finding(GOOD, "sources", ", ".join(source.address for source in settings.source_addresses))]
+
+
+async def about_engines(settings: Settings) -> list[Finding]:
+    """Whether the programs that are to look at mail answer."""
+    import asyncio
+
+    from pipeline.scanning import outside
+    from pipeline.scanning.faults import EngineFault
+    from workers.wiring import hostname
+
+    try:
+        guards = outside.guards(settings, hostname(settings))
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "engines", str(fault), fault.remedy)]
+    addresses = outside.addresses(settings)
+    found = []
+    answers = await asyncio.gather(*(guard.visit() for guard in guards), return_exceptions=True)
+    for guard, answer in zip(guards, answers, strict=True):
+        guard.close()
+        where = f"{guard.name} at {addresses[guard.name]}"
+        if isinstance(answer, EngineFault):
+            remedy = f"See that it runs and listens there; else mail goes on without it ({settings.engines_missing})."
+            found.append(Finding(WARNING, "engines", f"{where} {answer.whole}", remedy))
+        elif isinstance(answer, BaseException):
+            raise answer
+        else:
+            found.append(Finding(GOOD, "engines", f"{where} answers, version {guard.version}"))
+        if guard.deadline > settings.scan_budget:
+            text = f"{guard.name}_deadline is {guard.deadline}, and scan_budget ends all engines after {settings.scan_budget}"
+            found.append(Finding(WARNING, "engines", text, f"Set scan_budget to {guard.deadline} or more."))
+    return found
 
 
 async def _about_store(common: Common, settings: Settings) -> AsyncIterator[tuple[Finding | None, bool]]:
@@ -274,8 +306,19 @@ async def _about_work(opened: Session) -> AsyncIterator[Finding]:
         yield Finding(
             WARNING, "views", f"are {age(behind)} behind", "See whether the projector runs; its log says why not."
         )
+    async for finding in _about_waiting(opened):
+        yield finding
     if not parked and not any(one.broken or one.damaged for one in health):
         yield Finding(GOOD, "work", "nothing is set aside, and the views are whole")
+
+
+async def _about_waiting(opened: Session) -> AsyncIterator[Finding]:
+    """Messages that wait for an engine."""
+    from pipeline.rescan import Rescans
+
+    waiting = await Rescans(opened.wiring.store).waiting()
+    if waiting.messages:
+        yield Finding(WARNING, "work", f"{waiting.messages:,} messages wait for {waiting.engines}", "gatepost engines")
 
 
 STANDS_STILL: Final = 60_000_000_000

@@ -104,6 +104,8 @@ def message_form(message: Message) -> dict[str, Any]:
         "verdict": message.verdict,
         "score": message.score,
         "reason": message.reason,
+        "missing": list(message.missing),
+        "waits_for_engines_since": rfc3339(message.waits_since),
         "hold": keeping_form(message.hold),
         "origin": message.origin,
         "cause": message.cause,

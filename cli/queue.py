@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from cli.render import Screen
     from cli.session import Session
     from pipeline.directory import Hold
+    from pipeline.rescan import Waiting
     from pipeline.state import Message
     from projections.readers import DomainQueue, QueueReport, WaitingMessage
 
@@ -43,11 +44,13 @@ async def show(
     from cli.forms import hold_form, queued_domain_form, waiting_form
     from cli.render import Screen, document, rfc3339
     from cli.session import session
+    from pipeline.rescan import Rescans
 
     async with session(common, views=True) as opened:
         report = await _report(opened, domain)
         now = opened.now()
         servers = _held_servers(opened)
+        unseen = await Rescans(opened.wiring.store).waiting()
         if common.json:
             waiting = await _messages(opened, report, MOST)
     if common.json:
@@ -57,6 +60,7 @@ async def show(
             "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
             "oldest_at": rfc3339(report.oldest or 0),
             "domains": [queued_domain_form(one) for one in report.domains],
+            "waiting_for_engines": {"messages": unseen.messages, "engines": unseen.engines if unseen.messages else ""},
             "held_servers": [{"server": server, **hold_form(hold)} for server, hold in sorted(servers.items())],
             "messages": [waiting_form(row, message) for row, message in waiting],
             "messages_left_off": max(0, report.messages - len(waiting)),
@@ -65,6 +69,7 @@ async def show(
     screen = Screen()
     _show(screen, report, now, one=domain is not None)
     _servers(screen, servers, now)
+    _unseen(screen, unseen)
     _offline(screen, opened)
     return 0
 
@@ -200,6 +205,16 @@ def _error(screen: Screen, domain: DomainQueue, now: int) -> None:
         screen.quote(attempt.reply, 4)
 
 
+def _unseen(screen: Screen, unseen: Waiting) -> None:
+    from cli.render import clean, count
+
+    if unseen.messages:
+        screen.say()
+        verb = "waits" if unseen.messages == 1 else "wait"
+        screen.say((f"{count(unseen.messages, 'message')} {verb} for {clean(unseen.engines)}", "yellow"))
+        screen.say("  How they are: gatepost engines")
+
+
 def _offline(screen: Screen, opened: Session) -> None:
     if opened.offline:
         screen.say()
@@ -282,6 +297,8 @@ def _own_state(message: Message, now: int) -> str:
     from pipeline.steering import ENDS
 
     hold = message.hold
+    if message.waits_since:
+        return f"waits for {clean('; '.join(message.missing))}"
     if hold is None:
         return message.stage.value
     if hold.then:

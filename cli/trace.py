@@ -155,6 +155,7 @@ def _head(screen: Screen, message: Message, now: int) -> None:
         ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
         ("gives up", f"{local(message.ends)}, {relative(message.ends, now)}" if message.live else ""),
         ("held", _held(message)),
+        ("waits for", (clean("; ".join(message.missing)), "yellow") if message.waits_since else ""),
         ("it was" if message.origin in ("redirect", "release") else "speaks of", message.cause),
     ])  # fmt: skip
 

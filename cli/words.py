@@ -21,6 +21,7 @@ from pipeline.events import (
     Held,
     Learned,
     Looked,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -103,7 +104,7 @@ def describe(event: AnyEvent) -> Told:
     match event:
         case Received():
             return _received(event)
-        case Scanned():
+        case Scanned() | Postponed():
             return _scanned(event)
         case Quarantined():
             return Told(
@@ -111,7 +112,8 @@ def describe(event: AnyEvent) -> Told:
                 (f"kept until {render.local(event.expires)}",),
             )  # fmt: skip
         case Queued():
-            return Told("queued", "", f"for {people(event.recipients)}")
+            tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
+            return Told("queued", "", f"for {people(event.recipients)}", tag)
         case Released() | Looked() | Reported():
             return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
@@ -170,7 +172,10 @@ def _received(event: Received) -> Told:
     return Told("received", STRONG, text, tuple(more))
 
 
-def _scanned(event: Scanned) -> Told:
+def _scanned(event: Scanned | Postponed) -> Told:
+    if isinstance(event, Postponed):
+        until = f"it is scanned again and again until {render.local(event.until)}, and then kept in quarantine"
+        return Told("waits", WARN, f"for {clean('; '.join(event.missing))}", (until,))
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
@@ -182,6 +187,8 @@ def _scanned(event: Scanned) -> Told:
         f"{clean(finding.name)} {finding.score:+g}" + (f": {clean(finding.text)}" if finding.text else "")
         for finding in event.findings
     ]
+    if event.missing:
+        more.append(f"not scanned by {clean('; '.join(event.missing))}")
     style = GOOD if event.verdict == "clean" else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))

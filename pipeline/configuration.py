@@ -15,11 +15,11 @@ import msgspec
 from pipeline.dnslist import DnsList
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
-from pipeline.units import Duration, Endpoint, Network, Size, SourceAddress
+from pipeline.units import Duration, Endpoint, EngineAddress, Network, Size, SourceAddress
 
 
 def _decode_special(kind: type, value: Any) -> Any:
-    if kind in (Duration, Size, Endpoint, SourceAddress, DnsList):
+    if kind in (Duration, Size, Endpoint, EngineAddress, SourceAddress, DnsList):
         return kind.parse(value)
     if kind is Path:
         return Path(str(value)).expanduser()

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.actions import Action
+from pipeline.directory.policy import Act
 from pipeline.events import (
     Attempt,
     Deferred,
@@ -42,28 +44,40 @@ VIRUS: Final = "virus"
 
 
 def judged(
-    message: Message, scanned: Scanned, quarantine: Mapping[str, str], *, now: int, retention: int, warn_at: int = 0
+    message: Message,
+    scanned: Scanned,
+    actions: Sequence[Action],
+    *,
+    now: int,
+    retention: int,
+    warn_at: int = 0,
 ) -> tuple[MessageEvent, ...]:
-    """The scan's result, and where each recipient's copy goes. `quarantine`: address -> reason; the others are queued.
+    """The scan's result, and where each recipient's copy goes, as `actions` say; one that they do not name is queued.
 
     `warn_at`: when the sender is to be told should they still wait then; 0: never.
     """
     if message.stage is not Stage.RECEIVED:
         return ()
-    events: list[MessageEvent] = [scanned]
-    reasons: dict[str, list[str]] = {}
+    said = {action.recipient: action for action in actions}
+    kept: dict[str, list[str]] = {}
+    out: dict[str, list[str]] = {}
+    gone: list[str] = []
     for address in message.addresses(Stage.RECEIVED):
-        if address in quarantine:
-            reasons.setdefault(quarantine[address], []).append(address)
-    for reason, addresses in reasons.items():
-        events.append(
-            Quarantined(
-                at=now, domain=message.domain, recipients=tuple(addresses), reason=reason, expires=now + retention
-            )
-        )
-    clean = tuple(address for address in message.addresses(Stage.RECEIVED) if address not in quarantine)
-    if clean:
-        events.append(Queued(at=now, domain=message.domain, recipients=clean, size=message.size, warn_at=warn_at))
+        action = said.get(address)
+        if action is None or action.action in (Act.DELIVER, Act.TAG):
+            out.setdefault(action.tag if action is not None else "", []).append(address)
+        elif action.action == Act.DISCARD:
+            gone.append(address)
+        else:
+            kept.setdefault(action.reason, []).append(address)
+    common: dict[str, Any] = {"at": now, "domain": message.domain}
+    events: list[MessageEvent] = [scanned]
+    for reason, addresses in kept.items():
+        events.append(Quarantined(**common, recipients=tuple(addresses), reason=reason, expires=now + retention))
+    if gone:
+        events.append(Discarded(**common, recipients=tuple(gone), reason="policy", size=message.size))
+    for tag, addresses in out.items():
+        events.append(Queued(**common, recipients=tuple(addresses), size=message.size, warn_at=warn_at, tag=tag))
     return tuple(events)
 
 

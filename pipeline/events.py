@@ -146,6 +146,17 @@ class Scanned(Event, frozen=True, kw_only=True, tag="scanned"):
     country: str = ""
     """Where the client's address is registered (ISO 3166-1 alpha-2); empty when that is not known."""
     decisions: tuple[Decision, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Engines that should have looked and did not, each with why."""
+
+
+class Postponed(Event, frozen=True, kw_only=True, tag="postponed"):
+    """An engine that should look does not answer, and the message waits for it: it will be scanned again."""
+
+    missing: tuple[str, ...]
+    """The engines, each with why."""
+    until: int
+    """How long it waits at most."""
 
 
 class Quarantined(Event, frozen=True, kw_only=True, tag="quarantined"):
@@ -521,6 +532,7 @@ class RulesRemoved(Event, frozen=True, kw_only=True, tag="rules_removed"):
 MessageEvent: TypeAlias = (
     Received
     | Scanned
+    | Postponed
     | Quarantined
     | Queued
     | Released

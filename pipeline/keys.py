@@ -6,6 +6,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:log             stream   the log of record: every event of the partition, in order. Fields: s subject (message
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
+    gp:{p}:rescan          zset     messages that wait for an engine, by when they are scanned again
     gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
                                     messages, consumer group `janitors`. Fields: id (of the new message), m (message it
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
@@ -64,6 +65,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{host:port}:pace    hash     how many connections may be open, what it let us have when it limited us, when the next
                                     message may go (see server.lua). Expires an hour after the last change
 
+    gp:{engines}:processes zset    processes that let engines look, by when they last said how these are
+    gp:{engines}:of:<process>  string  how they are: Healths (MessagePack). Expires
+
     gp:{watch}:servers     zset     servers' addresses that no connection came about to (Watched, MessagePack), by the time (ms) of the
                                     next attempt: until then somebody looks whether they answer
     gp:{watch}:waiting:<host:port>  set     "partition domain" of who waits for it. Expires
@@ -89,6 +93,7 @@ SYNCS: Final = "gp:{directory}:syncs"
 SMTPUTF8: Final = "gp:{directory}:smtputf8"
 GATEWAYS: Final = "gp:{directory}:gateways"
 EGRESS: Final = "gp:{egress}:servers"
+ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
@@ -102,6 +107,10 @@ def log(partition: int) -> str:
 
 def scan(partition: int) -> str:
     return f"gp:{{{partition}}}:scan"
+
+
+def rescan(partition: int) -> str:
+    return f"gp:{{{partition}}}:rescan"
 
 
 def outbox(partition: int) -> str:
@@ -235,6 +244,10 @@ def watch_waiting(endpoint: str) -> str:
 
 def watch_woken(endpoint: str) -> str:
     return f"gp:{{watch}}:woken:{endpoint}"
+
+
+def engines_of(process: str) -> str:
+    return f"gp:{{engines}}:of:{process}"
 
 
 def client(name: str) -> str:

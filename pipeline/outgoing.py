@@ -1,6 +1,8 @@
 """A message as it leaves: our trace and results on top, fields that claim to be our results left out, the rest octet for octet.
 
-The body is never touched and no field of the header is rewritten, so what was signed still verifies.
+The body is never touched, and no field of the header is rewritten, so what was signed still verifies; but for one case: where a
+domain wants tagged mail to say so in its subject, the Subject of a tagged copy is another one, and a signature that covers it no
+longer verifies.
 """
 
 from __future__ import annotations
@@ -8,9 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Final
 
+from pipeline.actions import tag_parts
 from pipeline.authentication.results import chain_status, render
 from pipeline.bodies import Buffer
 from pipeline.mime import Header
+from pipeline.scanning.missing import field
 from pipeline.state import Message
 from pipeline.trace import received_line
 
@@ -69,6 +73,19 @@ def _kept(drop: tuple[tuple[int, int], ...], size: int) -> list[tuple[int, int]]
     return kept
 
 
+def _prefixed(content: Buffer, prefix: str) -> tuple[bytes, tuple[int, int] | None]:
+    """(a Subject with `prefix` before what it says, where in the message the old one is); none is where there was none."""
+    header = Header(content)
+    lead = f"Subject: {prefix} ".encode("ascii", "replace")
+    for name, start, end in header.spans:
+        if name == b"subject":
+            value = bytes(content[start:end]).partition(b":")[2].lstrip(b" \t")
+            value += b"" if value.endswith(b"\n") else b"\r\n"
+            # A first line that is empty but for its end would end the header for some readers.
+            return lead + (value if value.strip() else b"\r\n"), (start, end)
+    return lead.rstrip() + b"\r\n", None
+
+
 class Forwarding:
     """Makes messages ready to leave. `sealer`: adds an ARC set (RFC 8617); None: none is added."""
 
@@ -78,16 +95,25 @@ class Forwarding:
         self._sealer = sealer
         self._clock = clock
 
-    async def prepare(self, message: Message, content: Buffer) -> Outgoing:
-        """With our trace on top, and below it what we found out about the sender (RFC 8601 5)."""
+    async def prepare(self, message: Message, content: Buffer, tag: str = "") -> Outgoing:
+        """With our trace on top, and below it what we found out about the sender (RFC 8601 5). `tag`: see `events.Queued`."""
         top = received_line(message, self._hostname)
+        if message.missing:
+            top += field(message.missing)
+        verdict, prefix = tag_parts(tag)
+        subject, place = _prefixed(content, prefix) if prefix else (b"", None)
         if message.auth:
             top += render(self._authserv_id, message.auth, utf8=message.smtputf8)
-            if self._sealer is not None:
+            # A seal would vouch for the subject as it came.
+            if self._sealer is not None and not prefix:
                 top = await self._sealed(self._sealer, message, content, top) + top
+        if verdict:
+            top += f"X-Gatepost-Verdict: {verdict}\r\n".encode("ascii", "replace")
+        top += subject
         if content[:1] in (b" ", b"\t"):
             top += STRAY
-        return Outgoing(top, content, message.drop)
+        drop = tuple(sorted((*message.drop, place))) if place is not None else message.drop
+        return Outgoing(top, content, drop)
 
     async def _sealed(self, sealer: Sealer, message: Message, content: Buffer, top: bytes) -> bytes:
         header = Header(content)

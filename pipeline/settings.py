@@ -13,7 +13,7 @@ from typing import Annotated, Final
 import msgspec
 
 from pipeline.dnslist import DnsList
-from pipeline.units import SECOND, Duration, Endpoint, Network, Size, SourceAddress
+from pipeline.units import SECOND, Duration, Endpoint, EngineAddress, Network, Size, SourceAddress
 
 
 def _doc(text: str) -> msgspec.Meta:
@@ -25,8 +25,8 @@ _ENDINGS: Final = (
     "diagcab diagcfg diagpkg dll dmg ex ex_ exe fxp gadget grp hlp hpj hta img ins iso isp its jar jnlp js jse lib library-ms "
     "lnk mad maf mag mam maq mar mas mat mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
     "msix msixbundle msp mst msu nsh ops osd pcd pif pkg plg prg printerexport ps1 ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 "
-    "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf url vb vbe vbp vbs vhd vhdx "
-    "vsmacros vsw vxd webpnp website ws wsb wsc wsf wsh xbap xll xnk"
+    "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf vb vbe vbp vbs vhd vhdx "
+    "vsmacros vsw vxd webpnp ws wsb wsc wsf wsh xbap xll xnk"
 )
 BLOCKED_EXTENSIONS: Final = tuple(_ENDINGS.split())
 """What Gmail, Outlook and Exchange block, without what honest people send every day (scripts of other systems, certificates)."""
@@ -178,10 +178,69 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     )
     arc_key: Annotated[str, _doc("PEM file with the private key of the seal, RSA or Ed25519.")] = ""
 
+    clamav: Annotated[
+        EngineAddress,
+        _doc(
+            "Where clamd listens: HOST:PORT or unix:/PATH. Empty: ClamAV is not used. See docs/engines.md for all engines."
+        ),
+    ] = EngineAddress()
+    clamav_deadline: Annotated[
+        Duration, _doc("How long ClamAV may take for one message; scan_budget holds for all engines together.")
+    ] = Duration(2 * SECOND)
+    clamav_connections: Annotated[
+        int,
+        _doc(
+            "Messages at once that each scanner process gives to clamd; its MaxThreads should be as many for all of them."
+        ),
+    ] = 10
+    rspamd: Annotated[
+        EngineAddress, _doc("Where Rspamd's normal worker listens: HOST:PORT or unix:/PATH. Empty: Rspamd is not used.")
+    ] = EngineAddress()
+    rspamd_deadline: Annotated[Duration, _doc("How long Rspamd may take for one message.")] = Duration(2 * SECOND)
+    rspamd_connections: Annotated[int, _doc("Messages at once that each scanner process gives to Rspamd.")] = 20
+    rspamd_password_file: Annotated[
+        str, _doc("File with the password for Rspamd, where it asks for one. Empty: it does not.")
+    ] = ""
+    spamassassin: Annotated[
+        EngineAddress, _doc("Where spamd listens: HOST:PORT or unix:/PATH. Empty: SpamAssassin is not used.")
+    ] = EngineAddress()
+    spamassassin_deadline: Annotated[Duration, _doc("How long SpamAssassin may take for one message.")] = Duration(
+        2 * SECOND
+    )
+    spamassassin_connections: Annotated[
+        int,
+        _doc(
+            "Messages at once that each scanner process gives to spamd; its --max-children should be as many for all of them."
+        ),
+    ] = 5
+    spamassassin_max_size: Annotated[
+        Size, _doc("Larger messages are not given to SpamAssassin, which takes seconds for them.")
+    ] = Size(512 << 10)
+    engines_missing: Annotated[
+        str,
+        _doc(
+            "What happens to a message at which ClamAV, Rspamd or SpamAssassin should have looked and did not: pass (it goes on, marked with X-Gatepost-Not-Scanned-By), wait (it is scanned again later), quarantine. A domain may say otherwise."
+        ),
+    ] = "pass"
+    engines_retry: Annotated[
+        Duration, _doc("How long a message that waits for an engine does so until it is scanned again.")
+    ] = Duration(60 * SECOND)
+    engines_wait: Annotated[
+        Duration, _doc("How long a message waits for an engine in all; then it is kept in quarantine.")
+    ] = Duration(4 * 3600 * SECOND)
+
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(
         2 * SECOND
     )
-    spam_threshold: Annotated[float, _doc("Score from which a message is quarantined as spam.")] = 5.0
+    spam_threshold: Annotated[
+        float, _doc("Score from which a message is spam. A domain, and a person, may have another one.")
+    ] = 5.0
+    phishing_threshold: Annotated[
+        float,
+        _doc(
+            "Score from which a message is phishing, or has a forged sender: what the tests for these find has to come to it by itself."
+        ),
+    ] = 4.0
     learning_minimum: Annotated[
         int,
         _doc(
@@ -354,12 +413,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("log_format", self.log_format, "console", "json")
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
-        _choice("encrypted_archives", self.encrypted_archives, "pass", "block")
-        _choice("macros", self.macros, "pass", "score", "auto", "block")
-        for group in self.blocked_types:
-            _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
-        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         _range("partitions", self.partitions, 1, 1024)
         _range("max_recipients", self.max_recipients, 100, 100_000)
         _range("connections_per_server", self.connections_per_server, 1, 10_000)
@@ -388,6 +442,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             raise ValueError("arc_domain and arc_key go together")
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
+        self._check_scanning()
+
+    def _check_scanning(self) -> None:
+        _choice("encrypted_archives", self.encrypted_archives, "pass", "block")
+        _choice("macros", self.macros, "pass", "score", "auto", "block")
+        for group in self.blocked_types:
+            _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
+        _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
+        for name in ("clamav", "rspamd", "spamassassin"):
+            _range(f"{name}_deadline", getattr(self, f"{name}_deadline").seconds, 0.05, 600)
+            _range(f"{name}_connections", getattr(self, f"{name}_connections"), 1, 1000)
+        _choice("engines_missing", self.engines_missing, "pass", "wait", "quarantine")
+        _range("engines_retry", self.engines_retry.seconds, 0.2, 86400)
+        _range("engines_wait", self.engines_wait.seconds, 0, 86400 * 5)
 
 
 def _choice(name: str, value: str, *choices: str) -> None:

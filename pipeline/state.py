@@ -30,6 +30,7 @@ from pipeline.events import (
     Held,
     Looked,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -64,6 +65,7 @@ LEAVING: Final = (Stage.QUEUED, Stage.HELD)
 NEXT: Final[Mapping[tuple[Stage | None, type[Event]], Stage]] = {
     (None, Received): Stage.RECEIVED,
     (Stage.RECEIVED, Scanned): Stage.SCANNED,
+    (Stage.RECEIVED, Postponed): Stage.RECEIVED,
     (Stage.SCANNED, Quarantined): Stage.QUARANTINED,
     (Stage.SCANNED, Queued): Stage.QUEUED,
     (Stage.SCANNED, Discarded): Stage.DISCARDED,
@@ -105,6 +107,8 @@ class Recipient(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When `last` was."""
     unsent: str = ""
     """It is kept because it cannot be delivered, and this is why its sender was not told."""
+    tag: str = ""
+    """What its copy says of our verdict; see `events.Queued`."""
 
 
 class Keeping(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -166,6 +170,10 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When the copies in quarantine are discarded; 0 in old heads, where `expires` says it."""
     warn_at: int = 0
     """When the sender is to be told that it still waits; 0: never, or it was."""
+    missing: tuple[str, ...] = ()
+    """Engines that did not look at it, each with why. While it is received: those that it waits for."""
+    waits_since: int = 0
+    """Since when it waits for them; 0: it does not."""
     looks: tuple[Look, ...] = ()
 
     @property
@@ -244,6 +252,11 @@ def _move(recipient: Recipient, event: MessageEvent, named: frozenset[str] | Non
         return msgspec.structs.replace(
             recipient, stage=stage, tries=event.tries, last=last, tried_at=tried_at, unsent=unsent
         )
+    if isinstance(event, Queued):
+        return msgspec.structs.replace(recipient, stage=stage, tag=event.tag)
+    if isinstance(event, Released):
+        # Somebody has looked at it: our verdict is no longer said.
+        return msgspec.structs.replace(recipient, stage=stage, unsent="", tag="")
     return msgspec.structs.replace(recipient, stage=stage, unsent="")
 
 
@@ -298,8 +311,11 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
         named = None
         changes |= {
             "verdict": event.verdict, "score": event.score, "subject": event.subject, "message_id": event.message_id,
-            "auth": event.auth, "drop": event.drop,
+            "auth": event.auth, "drop": event.drop, "missing": event.missing, "waits_since": 0,
         }  # fmt: skip
+    elif isinstance(event, Postponed):
+        named = None
+        changes |= {"missing": event.missing, "waits_since": message.waits_since or event.at}
     else:
         named = frozenset(event.recipients)
         unknown = named.difference(recipient.address for recipient in message.recipients)

@@ -74,6 +74,39 @@ class Endpoint(str):
         return int(self.rpartition(":")[2])
 
 
+class EngineAddress(str):
+    """Where a program beside us listens: HOST:PORT, [IPv6]:PORT, or unix:/PATH. Empty: there is none."""
+
+    __slots__ = ()
+
+    @classmethod
+    def parse(cls, value: object) -> EngineAddress:
+        text = str(value).strip()
+        if not text:
+            return cls()
+        if text.startswith("unix:"):
+            if not re.fullmatch(r"unix:/[^\x00-\x1f\x7f]{1,106}", text):
+                raise ValueError("expected unix:/PATH with at most 107 characters of path")
+            return cls(text)
+        endpoint = Endpoint.parse(text)
+        if not endpoint.host or not endpoint.port:
+            raise ValueError("expected HOST:PORT, such as 127.0.0.1:3310, or unix:/run/clamav/clamd.ctl")
+        return cls(text)
+
+    @property
+    def path(self) -> str:
+        """Of a unix socket; else empty."""
+        return self.removeprefix("unix:") if self.startswith("unix:") else ""
+
+    @property
+    def host(self) -> str:
+        return "" if self.path else Endpoint(self).host
+
+    @property
+    def port(self) -> int:
+        return 0 if self.path else Endpoint(self).port
+
+
 class SourceAddress(str):
     """ADDRESS, or ADDRESS NAME: an IP address of this machine, and how it introduces itself in EHLO."""
 

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from pipeline import keys
-from pipeline.events import MESSAGE_EVENTS, Event, Queued, Recorded, Warned
+from pipeline.events import MESSAGE_EVENTS, Event, Postponed, Queued, Recorded, Warned
 from pipeline.log import Damaged
 from pipeline.store import Client, Script, faults
 
@@ -44,7 +44,7 @@ MAX_WEIGHT: Final = 1000
 DAMAGED_KEPT: Final = 1000
 MAX_COUNT: Final = 1 << 53
 """What an event may add to a counter: far above any size, far below where Redis's integers end."""
-ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Queued, Warned}
+ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Postponed, Queued, Warned}
 """Events of a message for which a row may be needed."""
 
 _fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))

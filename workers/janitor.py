@@ -146,7 +146,7 @@ class Janitor:
     async def cool(self) -> int:
         """Move the bodies of mail that has to wait to the cold store; how many moved.
 
-        What has to wait: the queues of domains that are backing off, what somebody holds, and the quarantine. Queues are walked by score, from
+        What has to wait: the queues of domains that are backing off, what somebody holds or waits for an engine, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
         """
         moved = 0
@@ -156,6 +156,9 @@ class Janitor:
                 moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
             moved += await self._cool_walk(partition, keys.kept(partition), now)
             moved += await self._cool_walk(partition, keys.held(partition), now)
+            # Its scores are when a message is scanned again.
+            later = now + int(self._wiring.settings.engines_retry) // MS
+            moved += await self._cool_walk(partition, keys.rescan(partition), later)
         return moved
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:

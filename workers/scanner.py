@@ -16,15 +16,19 @@ from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
-from pipeline.scanning import policy
+from pipeline.pause import end
+from pipeline.scanning import missing, policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
+from pipeline.scanning.guard import Guard, Timed
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
+from workers.awaiting import Awaiting
 from workers.consume import Consumer, Entry, streams
+from workers.engines import Watch
 from workers.notify import notify
-from workers.scanning import engines, examine, resolver
+from workers.scanning import close, engines, examine, guards_of, resolver, views_of
 from workers.wiring import Wiring
 
 HEADER_TEXT: Final = 500
@@ -37,6 +41,7 @@ class Scanner:
     def __init__(self, wiring: Wiring, engines: Sequence[Engine | LocalEngine], names: Lookups) -> None:
         self._wiring = wiring
         self._engines = engines
+        self._awaiting = Awaiting(wiring, guards_of(engines))
         self._names = names
         self._countries = country.in_force(wiring.settings.country_table)
 
@@ -83,17 +88,33 @@ class Scanner:
             raise CorruptError(f"the head cannot be read: {error}") from None
         if message.stage is not Stage.RECEIVED:
             return None
+        if (step := self._awaiting.still(message, entry)) is not None:
+            return step
         content = hot if hot is not None else self._wiring.bodies.cold.get(message.id)
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
         # What a person released is not looked at again.
-        engines = () if message.origin == RELEASE else self._engines
-        mail, report = await examine(self._wiring, engines, self._names, message, content)
-        verdict = policy.judge(report, message, self._wiring.settings)
-        return self._decided(message, mail, verdict, entry)
+        looking = () if message.origin == RELEASE else self._engines
+        mail, report = await examine(self._wiring, looking, self._names, message, content)
+        views = await views_of(self._wiring, mail, self._country(mail.message.client))
+        verdict = policy.judge(report, message, self._wiring.settings, views)
+        fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.stopped)
+        if fate == missing.WAIT:
+            return self._awaiting.step(message, report.missing, entry)
+        if fate == missing.QUARANTINE:
+            kept = missing.kept_back(message, verdict.actions, report.missing, now=self._wiring.clock())
+            verdict = msgspec.structs.replace(verdict, actions=kept)
+        return self._decided(message, mail, verdict, report.missing, entry)
 
-    def _decided(self, message: Message, mail: Mail, verdict: policy.Verdict, entry: Entry) -> Step:
+    def _decided(
+        self,
+        message: Message,
+        mail: Mail,
+        verdict: policy.Verdict,
+        unseen: tuple[str, ...],
+        entry: Entry,
+    ) -> Step:
         now = self._wiring.clock()
         scanned = Scanned(
             at=now,
@@ -109,10 +130,12 @@ class Scanner:
             auth=mail.authentication.results,
             drop=mail.authentication.drop,
             country=self._country(mail.message.client),
+            missing=unseen,
+            decisions=verdict.decisions,
         )
         retention = self._wiring.retention_of(message.domain)
         warn_at = delays.warn_at(message, self._wiring.settings)
-        events = decide.judged(message, scanned, verdict.quarantine, now=now, retention=retention, warn_at=warn_at)
+        events = decide.judged(message, scanned, verdict.actions, now=now, retention=retention, warn_at=warn_at)
         step, _ = message_step(message, events, now=now, also=acknowledged(entry.stream, keys.SCANNERS, entry.id))
         return step
 
@@ -129,7 +152,13 @@ class Scanner:
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     names = resolver(wiring.settings)
-    scanner = Scanner(wiring, engines(wiring, names), names)
+    looking = engines(wiring, names)
+    scanner = Scanner(wiring, looking, names)
+    watch = asyncio.create_task(Watch(wiring, [one for one in looking if isinstance(one, Timed | Guard)]).run(stop))
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
-    await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    try:
+        await Consumer(wiring, "scan", keys.SCANNERS, work, scanner.handle, stop, ahead=AHEAD).run()
+    finally:
+        await end([watch])
+        close(looking)

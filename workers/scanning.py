@@ -15,14 +15,18 @@ import msgspec
 from pipeline.authentication.together import Lookups, authenticate
 from pipeline.bodies import Buffer
 from pipeline.directory.model import Domain
+from pipeline.directory.policies import Views
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
+from pipeline.scanning import outside
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
+from pipeline.scanning.guard import Guard, Timed, room
 from pipeline.scanning.people import People
+from pipeline.scanning.policy import sender_of
 from pipeline.scanning.relays import true_client
 from pipeline.settings import Settings
 from pipeline.state import Message
@@ -45,13 +49,24 @@ def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
     """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
     settings = wiring.settings
     looking: list[Engine | LocalEngine] = [
-        BuiltIn(settings, wiring.hostname),
+        Timed(BuiltIn(settings, wiring.hostname), wiring.clock),
         People(wiring.directory.rows),
         classifier(wiring),
     ]
     if settings.address_lists or settings.domain_lists:
         looking.append(DnsLists(settings, names))
-    return looking
+    return [*looking, *outside.guards(settings, wiring.hostname, wiring.clock)]
+
+
+def guards_of(looking: Sequence[Engine | LocalEngine]) -> list[Guard]:
+    """Those of them that are programs beside us."""
+    return [engine for engine in looking if isinstance(engine, Guard)]
+
+
+def close(looking: Sequence[Engine | LocalEngine]) -> None:
+    """Give their connections back."""
+    for guard in guards_of(looking):
+        guard.close()
 
 
 def classifier(wiring: Wiring) -> Classifier:
@@ -93,7 +108,17 @@ async def examine(
         now=wiring.clock(),
         seconds=settings.scan_budget.seconds,
     )
-    report = await run(looking, mail, settings.scan_budget)
+    async with room(guards_of(looking)):
+        report = await run(looking, mail, settings.scan_budget)
     if mail.authentication.flooded:
         report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))
     return mail, report
+
+
+async def views_of(wiring: Wiring, mail: Mail, country: str) -> Views:
+    """What holds for each recipient: their policy, and what lists say of this sender. Raises StoreAwayError."""
+    message = mail.message
+    name = mail.domain.name if mail.domain is not None else message.domain
+    sender = sender_of(message, mail.header, mail.authentication, country)
+    recipients = [recipient.address for recipient in message.recipients]
+    return await wiring.policies.views(name, recipients, sender, wiring.clock())

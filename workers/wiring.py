@@ -17,6 +17,7 @@ from pipeline import diagnosis
 from pipeline.allowance import Allowance
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
+from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.intake import Intake
 from pipeline.limits import Limiter
@@ -81,6 +82,7 @@ class Wiring:
         self.log = Log(store.redis, beyond_memory=True)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
+        self.policies = Policies(store, self.directory, settings)
         self.forwarding = Forwarding(
             hostname=self.hostname,
             authserv_id=self.authserv_id,

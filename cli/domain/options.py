@@ -42,6 +42,12 @@ class DomainOptions:
     smtputf8: Annotated[
         str, Parameter(help="Whether its servers take SMTPUTF8: yes, no, or auto (as they say themselves).")
     ] = ""
+    engines_missing: Annotated[
+        str,
+        Parameter(
+            help="What happens to a message that ClamAV, Rspamd or SpamAssassin should have looked at and did not: pass, wait, quarantine, or default (as the settings say)."
+        ),
+    ] = ""
     max_size: Annotated[str, Parameter(help="The largest message, such as 20MiB.")] = ""
     max_recipients: Annotated[int | None, Parameter(help="Recipients of one message.")] = None
     retry_interval: Annotated[str, Parameter(help="How long to wait after a failed attempt, such as 5m.")] = ""
@@ -90,11 +96,16 @@ class DomainOptions:
         for name in ("delimiter", "timezone", "language", "contact", "contact_outside"):
             if text := getattr(self, name):
                 fields[name] = "" if text == NONE else text
-        if self.smtputf8:
-            fields["smtputf8"] = "" if self.smtputf8 in ("auto", NONE) else self.smtputf8
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._relays() | self._names() | self._durations()
+        return fields | self._words() | self._relays() | self._names() | self._durations()
+
+    def _words(self) -> dict[str, str]:
+        fields = {}
+        for name, default in (("smtputf8", "auto"), ("engines_missing", "default")):
+            if text := getattr(self, name):
+                fields[name] = "" if text in (default, NONE) else text
+        return fields
 
     def _relays(self) -> dict[str, tuple[str, ...]]:
         if not self.trusted_relay:
@@ -178,6 +189,7 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "delimiter": domain.delimiter,
         "greylist": domain.greylist,
         "smtputf8": domain.smtputf8 or "auto",
+        "engines_missing": domain.engines_missing or "default",
         "max_message_size": domain.max_message_size,
         "max_recipients": domain.max_recipients,
         "retry_interval": domain.retry_interval / 1e9,

@@ -153,6 +153,13 @@ async def show(name: Annotated[str, Parameter(help="The domain.")], /, *, common
     return 0
 
 
+MISSING = {
+    "pass": "mail that it did not look at passes, marked",
+    "wait": "mail waits for it",
+    "quarantine": "mail that it did not look at is kept",
+}
+
+
 def _held(hold: Hold) -> str:
     from cli.render import clean, local
 
@@ -188,6 +195,7 @@ def _facts(
         ("quarantine", f"bad mail is kept for {age(home.quarantine_retention)}" if home.quarantine_retention else ""),
         ("greylisting", "suspicious clients come twice" if home.greylist else ""),
         ("SMTPUTF8", {"yes": "its servers take it", "no": "its servers do not take it"}.get(home.smtputf8, "")),
+        ("engine missing", MISSING.get(home.engines_missing, "")),
         ("time zone", home.timezone),
         ("language", home.language),
         ("contact", clean(home.contact)),

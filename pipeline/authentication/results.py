@@ -36,6 +36,9 @@ _LEAD: Final = 512
 """Octets of such a field within which it has to say whose it is; one that does not is taken out."""
 _WINDOW: Final = 256 << 10
 _NEEDLE: Final = b"\nauthentication-results"
+_OURS: Final = b"\nx-gatepost-"
+"""How fields begin that only we write (see pipeline/outgoing.py)."""
+_OUR_FIELD: Final = re.compile(rb"(?i)x-gatepost-[!-9;-~]*+[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 _FIELD: Final = re.compile(rb"(?i)authentication-results[ \t]*+(:)[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
 _HIDING: Final = re.compile(rb'[()"\\\x80-\xff]|=\?')
 _WORD: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\\.|[^("\\;]++', re.DOTALL)
@@ -143,7 +146,8 @@ def chain_status(results: Sequence[AuthResult], *, had_chain: bool) -> str:
 
 
 def forged(header: Header, authserv_id: str) -> tuple[tuple[int, int], ...] | None:
-    """(start, end) of each whole Authentication-Results field that claims to be ours; empty when there is none.
+    """(start, end) of each whole Authentication-Results field that claims to be ours, and of each X-Gatepost- field; empty when
+    there is none.
 
     None when there are more than 100 such fields, whoever claims them: nobody honest writes so many, and the message must
     not go on as it is. Otherwise none is missed: the whole header block is searched, however large it is (at 1 GB/s or
@@ -157,9 +161,13 @@ def forged(header: Header, authserv_id: str) -> tuple[tuple[int, int], ...] | No
     for number, start in enumerate(_candidates(header)):
         if number == MAX_CLAIMS:
             return None
-        match = _FIELD.match(header.content, start, header.end)
+        ours = header.content[start : start + 1] in b"xX"
+        match = (_OUR_FIELD if ours else _FIELD).match(header.content, start, header.end)
         if match is None:
             continue  # a longer name, such as Authentication-Results-Original
+        if ours:
+            found.append((start, match.end()))
+            continue
         lead = header.content[match.end(1) : min(match.end(), match.end(1) + _LEAD)]
         if _claims(lead, _names(authserv_id), is_whole=match.end() - match.end(1) <= _LEAD):
             found.append((start, match.end()))
@@ -167,15 +175,18 @@ def forged(header: Header, authserv_id: str) -> tuple[tuple[int, int], ...] | No
 
 
 def _candidates(header: Header) -> Iterator[int]:
-    """Where lines begin with the name."""
+    """Where lines begin with one of the names, in order."""
     for at in range(header.start, header.end, _WINDOW):
         before = b"\n" if at == header.start else header.content[at - 1 : at]
         # So far that a name which begins in this window is seen whole, and none is seen twice.
         block = before + header.content[at : min(at + _WINDOW + len(_NEEDLE) - 2, header.end)].lower()
-        place = block.find(_NEEDLE)
-        while place >= 0:
-            yield at + place
-            place = block.find(_NEEDLE, place + 1)
+        places = []
+        for needle in (_NEEDLE, _OURS):
+            place = block.find(needle)
+            while 0 <= place < _WINDOW:
+                places.append(at + place)
+                place = block.find(needle, place + 1)
+        yield from sorted(places)
 
 
 @functools.lru_cache(16)

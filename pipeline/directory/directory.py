@@ -20,6 +20,7 @@ from pipeline.directory.inherit import home
 from pipeline.directory.list_changes import Listed, Lists
 from pipeline.directory.listing import Rule
 from pipeline.directory.model import Address, Domain, Hold
+from pipeline.directory.policy import NOTHING, Policy, check
 from pipeline.directory.reading import Reading
 from pipeline.faults import ConflictError, NotFoundError, RefusedError
 from pipeline.ids import partition_for
@@ -163,7 +164,8 @@ class Directory(Reading):
     ) -> dict[str, int]:
         """Add or change addresses of any number of domains, in one step; per domain how many were not so already.
 
-        `add`: those that are listed already stay as they are, unless they were about to go. Raises NotFoundError.
+        `add`: those that are listed already stay as they are, unless they were about to go. What a person has said of their own mail
+        stays unless it is said anew; `set_policy` takes it away. Raises NotFoundError.
         """
 
         async def build(change: Change) -> dict[str, int]:
@@ -175,8 +177,28 @@ class Directory(Reading):
                 if add:
                     there = {key for key, address in before.items() if not address.gone}
                     rows = [address for address in wanted if local_key(address.local) not in there]
+                rows = [_with_policy(address, before.get(local_key(address.local))) for address in rows]
                 counts[name] = change.set_addresses(name, rows, before)
             return counts
+
+        return await self.change(build, by=by, now=now, note=note)
+
+    async def set_policy(
+        self, name: str, local: str, alter: Callable[[Policy], Policy], *, by: str, now: int, note: str = ""
+    ) -> tuple[Address, Address]:
+        """Change what a person wants done with their own mail; (before, after). Raises NotFoundError, ConfigurationError."""
+
+        async def build(change: Change) -> tuple[Address, Address]:
+            self._holds_mailboxes(change, name)
+            there = await self.rows(name, [local_key(local)])
+            before = there.get(local_key(local))
+            if before is None:
+                raise NotFoundError(f"{local}@{name} is not listed", remedy=f"See `gatepost address list {name}`.")
+            wanted = alter(before.policy or NOTHING)
+            check(wanted, personal=True)
+            after = msgspec.structs.replace(before, policy=None if wanted == NOTHING else wanted)
+            change.set_addresses(name, [after], there)
+            return before, after
 
         return await self.change(build, by=by, now=now, note=note)
 
@@ -268,6 +290,12 @@ class Directory(Reading):
             raise RefusedError(
                 f"{waiting:,} messages for {name} are still waiting", remedy="Let them leave, or delete them first."
             )
+
+
+def _with_policy(address: Address, before: Address | None) -> Address:
+    if address.policy is not None or before is None or before.policy is None:
+        return address
+    return msgspec.structs.replace(address, policy=before.policy)
 
 
 def existing(domains: Mapping[str, Domain], name: str) -> Domain:

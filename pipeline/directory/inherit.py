@@ -12,10 +12,12 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.directory.model import Domain
+from pipeline.directory.policy import over
 
 DEPTH: Final = 8
 """Parents above a domain that are looked at."""
 INHERITED: Final = (
+    "engines_missing",
     "route", "max_message_size", "max_recipients", "timezone", "language", "contact", "contact_outside", "smtputf8",
     "retry_interval", "queue_lifetime", "quarantine_retention", "trusted_relays", "protected_names",
 )  # fmt: skip
@@ -54,4 +56,7 @@ def effective(domains: Mapping[str, Domain], domain: Domain) -> Domain:
     if "route" in changes:
         # Options go with their route: see options.py.
         changes["route_options"] = next(parent.route_options for parent in above(domains, domain) if parent.route)
+    policy = over([domain.policy, *(parent.policy for parent in above(domains, domain))])
+    if policy != domain.policy:
+        changes["policy"] = policy
     return msgspec.structs.replace(domain, **changes) if changes else domain

@@ -8,6 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.directory.options import RouteOptions
+from pipeline.directory.policy import Policy
 
 
 class Kind(enum.StrEnum):
@@ -55,6 +56,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold: Hold | None = None
     delimiter: str = ""
     """What separates a mailbox's name from a detail (`anna+shop`): such mail is accepted when `anna` is listed."""
+    engines_missing: str = ""
+    """What happens to mail that an engine outside did not look at: pass, wait, quarantine; empty: as the settings say."""
     greylist: bool = False
     smtputf8: str = ""
     """Whether their servers take SMTPUTF8: yes, no; empty: as they said themselves when they were last connected to."""
@@ -78,6 +81,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Networks of servers that hand us the mail of others, beside those of the settings (see scanning/relays.py)."""
     protected_names: tuple[str, ...] = ()
     """People in whose name nobody from outside may write."""
+    policy: Policy | None = None
+    """What happens to mail of each class; each field of it is inherited by itself."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,6 +96,8 @@ class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The sync that brought it; empty when it was entered by hand, and then no sync touches it."""
     gone: int = 0
     """It was removed at its source, and is accepted until then (ns); 0: it is there."""
+    policy: Policy | None = None
+    """What this person wants done with bulk mail and spam."""
 
     def accepted(self, now: int) -> bool:
         return not self.gone or now < self.gone

@@ -58,6 +58,8 @@ class Reading:
         """Domain -> key -> until when the address is accepted (ns), 0 without an end."""
         self._known_count = 0
         self._lock = asyncio.Lock()
+        self.watchers: list[Callable[[AnyEvent | None], None]] = []
+        """Told of each change as it is taken in; of None when everything was loaded anew."""
 
     # Domains
 
@@ -218,10 +220,13 @@ class Reading:
         self._known_count = 0
         self._version = int(version or 0)
         self._entry = last[0][0].decode() if last else "0"
+        for tell in self.watchers:
+            tell(None)
 
     async def _catch_up(self) -> bool:
         """Read on in the log; False when that does not lead to the present: there is too much, or it cannot be read."""
         domains = dict(self._domains)
+        taken: list[AnyEvent] = []
         for _ in range(BEHIND // PAGE):
             with faults():
                 rows: Any = await self._store.redis.xrange(
@@ -229,12 +234,17 @@ class Reading:
                 )
             try:
                 for entry, fields in rows:
-                    self._take_in(decode(fields[b"e"]), domains)
+                    event = decode(fields[b"e"])
+                    self._take_in(event, domains)
+                    taken.append(event)
                     self._version, self._entry = int(fields[b"v"]), entry.decode()
             except (KeyError, ValueError, msgspec.DecodeError):
                 return False
             if len(rows) < PAGE:
                 self._domains = domains
+                for event in taken:
+                    for tell in self.watchers:
+                        tell(event)
                 return True
         return False
 

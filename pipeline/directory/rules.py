@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options
+from pipeline.directory import options, policy
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -23,6 +23,7 @@ MAX_RELAYS: Final = 100
 PROTECTED: Final = 200
 LONGEST_NAME: Final = 100
 SMTPUTF8: Final = ("", "yes", "no")
+ENGINES_MISSING: Final = ("", "pass", "wait", "quarantine")
 
 
 def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
@@ -36,6 +37,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
             _check_gone(domains, name)
         else:
             _check_values(domain)
+            policy.check(domain.policy or policy.NOTHING, personal=False)
             _check_place(domains, domain)
 
 
@@ -70,6 +72,7 @@ def _check_values(domain: Domain) -> None:
     if domain.smtputf8 not in SMTPUTF8:
         raise ConfigurationError(f"smtputf8 is {domain.smtputf8!a}", remedy="Say yes, no, or nothing.")
     _check_relays(domain)
+    _check_engines(domain)
     _check_options(domain)
     if domain.max_message_size < 0 or domain.max_recipients < 0:
         raise ConfigurationError("a limit cannot be negative")
@@ -110,6 +113,13 @@ def _check_names(domain: Domain) -> None:
                 f"{name!a} is not a whole name",
                 remedy="Give the first and the last name: --protect-name 'Anna Schmidt'.",
             )
+
+
+def _check_engines(domain: Domain) -> None:
+    if domain.engines_missing not in ENGINES_MISSING:
+        raise ConfigurationError(
+            f"engines_missing is {domain.engines_missing!a}", remedy="Say pass, wait, quarantine, or nothing."
+        )
 
 
 def _check_options(domain: Domain) -> None:

@@ -23,6 +23,7 @@ from pipeline.authentication.together import Authentication
 from pipeline.directory.model import Domain
 from pipeline.events import Finding
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
+from pipeline.scanning.faults import EngineFault, EngineSkipped
 from pipeline.scanning.reading import Reading, read
 from pipeline.state import Message
 from pipeline.units import SECOND, Duration
@@ -121,11 +122,15 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """`name/version` of those that answered."""
     took: int = 0
     """ns"""
+    missing: tuple[str, ...] = ()
+    """Programs beside us that should have looked and did not, each with why: `clamav (cannot be reached)`."""
 
 
 class _Answer(NamedTuple):
     findings: tuple[Finding, ...]
     complete: bool
+    why: str = ""
+    """What kept it from looking."""
 
 
 async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Duration) -> Report:
@@ -150,6 +155,7 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
             task.cancel()
     findings: list[Finding] = []
     names: list[str] = []
+    missing: list[str] = []
     for index, engine in enumerate(engines):
         if index in answers:
             answer = answers[index]
@@ -160,7 +166,10 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
         findings += answer.findings
         if answer.complete:
             names.append(f"{engine.name}/{engine.version}")
-    return Report(findings=tuple(findings), engines=tuple(names), took=time.monotonic_ns() - started)
+        elif getattr(engine, "outside", False):
+            missing.append(f"{engine.name} ({answer.why})")
+    took = time.monotonic_ns() - started
+    return Report(findings=tuple(findings), engines=tuple(names), took=took, missing=tuple(missing))
 
 
 async def _compute(engine: LocalEngine, mail: Mail) -> _Answer:
@@ -180,13 +189,21 @@ async def _ask(engine: Engine, mail: Mail, limit: Duration | int) -> _Answer:
         async with timer:
             found = await engine.scan(mail)
             return _Answer(tuple(found[:MAX_FINDINGS]), complete=True)
+    except EngineFault as fault:
+        return _did_not(engine.name, fault)
     except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
         return _late(engine.name, limit) if timer.expired() else _failed(engine.name, mail, error)
 
 
 def _late(name: str, limit: int) -> _Answer:
-    text = f"{name} did not answer within {limit / SECOND:g} s"
-    return _Answer((Finding(name="ENGINE_TIMEOUT", text=text),), complete=False)
+    why = f"did not answer within {limit / SECOND:g} s"
+    return _Answer((Finding(name="ENGINE_TIMEOUT", text=f"{name} {why}"),), complete=False, why=why)
+
+
+def _did_not(name: str, fault: EngineFault) -> _Answer:
+    """It says itself why. Its health tells the operator more."""
+    kind = "ENGINE_SKIPPED" if isinstance(fault, EngineSkipped) else "ENGINE_ERROR"
+    return _Answer((Finding(name=kind, text=f"{name} {fault.said}"),), complete=False, why=fault.said)
 
 
 def _failed(name: str, mail: Mail, error: Exception) -> _Answer:
@@ -196,4 +213,5 @@ def _failed(name: str, mail: Mail, error: Exception) -> _Answer:
         trace = trace.tb_next
     where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
     _log.error("engine failed", engine=name, message=mail.message.id, error=type(error).__name__, where=where)
-    return _Answer((Finding(name="ENGINE_ERROR", text=f"{name} failed ({type(error).__name__})"),), complete=False)
+    why = f"failed ({type(error).__name__})"
+    return _Answer((Finding(name="ENGINE_ERROR", text=f"{name} {why}"),), complete=False, why=why)

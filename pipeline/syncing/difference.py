@@ -133,8 +133,8 @@ def _part(sync: Sync, wanted: Mapping[str, Address], rows: Mapping[str, Address]
             part.added.append(address)
         elif before.source != sync.name:
             part.kept += 1
-        elif before != address:
-            part.changed.append((before, address))
+        elif before != msgspec.structs.replace(address, policy=before.policy):
+            part.changed.append((before, msgspec.structs.replace(address, policy=before.policy)))
     mine = {key: address for key, address in rows.items() if address.source == sync.name}
     part.owned = sum(not address.gone for address in mine.values())
     for key, address in mine.items():

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
+from redis.exceptions import ResponseError
 
 from pipeline import keys
 from pipeline.faults import StoreError
@@ -149,12 +150,20 @@ async def read_learnt(redis: Client, partitions: int, domain: str | None = None)
         spam, ham = await read_totals(redis, prefix, name)
         with faults():
             tokens: Any = await redis.hlen(f"{prefix}w:{name}")
-            octets: Any = await redis.memory_usage(f"{prefix}w:{name}") if tokens else 0
+            octets = await _memory(redis, f"{prefix}w:{name}") if tokens else 0
             last: Any = await redis.hmget(f"{prefix}l:{name}", ["at", "by", "how"])
         at, by, how = [(field or b"").decode("utf-8", "replace") for field in last]
         found.append(
             Learnt(
-                domain=name, spam=spam, ham=ham, tokens=int(tokens), octets=int(octets or 0), at=int(at or 0), by=by, how=how
+                domain=name, spam=spam, ham=ham, tokens=int(tokens), octets=octets, at=int(at or 0), by=by, how=how
             )
         )  # fmt: skip
     return tuple(found)
+
+
+async def _memory(redis: Client, key: str) -> int:
+    try:
+        used: Any = await redis.memory_usage(key)
+    except ResponseError:  # a Redis that does not have it, or does not let us
+        return 0
+    return int(used or 0)

@@ -63,10 +63,12 @@ class Rehearsal:
             table.ham += 1
 
     def counted(self, domain: str, tokens: Sequence[bytes]) -> Counted:
+        names = [(ALL, 1)] if domain == ALL else [(ALL, 1), (domain, WEIGHT)]
+        sought = places(tokens)
         tables = [
-            (table.spam, table.ham, weight, list(map(table.counts.get, places(tokens))))
-            for name, weight in ((ALL, 1), (domain, WEIGHT))
-            if (name == ALL or domain != ALL) and (table := self._tables.get(name)) is not None
+            (table.spam, table.ham, weight, list(map(table.counts.get, sought)))
+            for name, weight in names
+            if (table := self._tables.get(name)) is not None
         ]
         return combined(tables)
 

@@ -17,12 +17,15 @@ from pipeline.events import (
     Deferred,
     DomainRemoved,
     DomainSet,
+    Learned,
     Received,
     RecipientSpec,
     Refused,
     Retried,
     RouteDeferred,
     RouteOpened,
+    RulesRemoved,
+    RulesSet,
     Scanned,
     ServerHeld,
     ServerResumed,
@@ -52,7 +55,11 @@ EVENTS = [
     AddressesSet(**COMMON, by="cli:root", locals=("anna",)),
     AddressesRemoved(**COMMON, by="cli:root", locals=("anna",)),
     *(one for one in examples.ONE_OF_EACH if isinstance(one, Refused | SyncSet | SyncRemoved | SyncRan)),
-    *(one for one in examples.ONE_OF_EACH if isinstance(one, ServerHeld | ServerResumed)),
+    *(
+        one
+        for one in examples.ONE_OF_EACH
+        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned)
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline import decide
+from pipeline.actions import Action
 from pipeline.events import (
     Deferred,
     Delivered,
@@ -24,6 +25,8 @@ from pipeline.steps import fold
 from tests.support.examples import ANNA, AT, ATTEMPT, BEN, SECOND, event, message_in
 
 CARL = "carl@example.test"
+DORA = "dora@example.test"
+EMIL = "emil@example.test"
 NOW = AT + 10 * SECOND
 
 
@@ -41,22 +44,48 @@ def answered(message, outcomes, why=""):
 
 def test_a_clean_message_is_scanned_and_queued():
     message = message_in(Stage.RECEIVED, ANNA, BEN)
-    events = decide.judged(message, event(Scanned), {}, now=NOW, retention=SECOND)
+    events = decide.judged(message, event(Scanned), (), now=NOW, retention=SECOND)
     assert names(events) == ["Scanned", "Queued"]
     assert fold(message, events).addresses(Stage.QUEUED) == (ANNA, BEN)
 
 
 def test_each_recipient_of_a_message_gets_the_outcome_of_their_own_policy():
-    message = message_in(Stage.RECEIVED, ANNA, BEN, CARL)
-    events = decide.judged(message, event(Scanned), {ANNA: "spam", CARL: "virus"}, now=NOW, retention=SECOND)
-    assert names(events) == ["Scanned", "Quarantined", "Quarantined", "Queued"]
+    message = message_in(Stage.RECEIVED, ANNA, BEN, CARL, DORA, EMIL)
+    actions = (
+        Action(recipient=ANNA, action="quarantine", reason="spam"),
+        Action(recipient=CARL, action="quarantine", reason="virus"),
+        Action(recipient=DORA, action="tag", tag="spam; score=7"),
+        Action(recipient=EMIL, action="discard", reason="spam"),
+    )
+    events = decide.judged(message, event(Scanned), actions, now=NOW, retention=SECOND)
+    assert names(events) == ["Scanned", "Quarantined", "Quarantined", "Discarded", "Queued", "Queued"]
     after = fold(message, events)
     assert after.addresses(Stage.QUARANTINED) == (ANNA, CARL)
-    assert after.addresses(Stage.QUEUED) == (BEN,)
+    assert after.addresses(Stage.QUEUED) == (BEN, DORA)
+    assert after.addresses(Stage.DISCARDED) == (EMIL,)
+    assert {recipient.address: recipient.tag for recipient in after.recipients if recipient.tag} == {
+        DORA: "spam; score=7"
+    }
+
+
+def test_what_is_released_says_nothing_of_our_verdict():
+    message = message_in(Stage.RECEIVED, ANNA)
+    actions = (Action(recipient=ANNA, action="quarantine", reason="spam", tag="spam; score=7"),)
+    kept = fold(message, decide.judged(message, event(Scanned), actions, now=NOW, retention=SECOND))
+    after = fold(kept, decide.released(kept, by="x", now=NOW, lifetime=SECOND))
+    assert [recipient.tag for recipient in after.recipients] == [""]
+
+
+def test_a_message_that_all_recipients_discard_is_over():
+    message = message_in(Stage.RECEIVED, ANNA, BEN)
+    actions = [Action(recipient=address, action="discard", reason="spam") for address in (ANNA, BEN)]
+    events = decide.judged(message, event(Scanned), actions, now=NOW, retention=SECOND)
+    assert names(events) == ["Scanned", "Discarded"]
+    assert not fold(message, events).live
 
 
 def test_a_message_that_was_judged_before_is_not_judged_again():
-    assert decide.judged(message_in(Stage.QUEUED), event(Scanned), {}, now=NOW, retention=1) == ()
+    assert decide.judged(message_in(Stage.QUEUED), event(Scanned), (), now=NOW, retention=1) == ()
 
 
 def test_answers_are_kept_apart_per_recipient():

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.actions import tagged
 from pipeline.authentication.results import chain_status
 from pipeline.events import AuthResult
 from pipeline.outgoing import CHUNK, Forwarding, Outgoing
@@ -85,6 +86,50 @@ async def test_a_message_that_begins_as_if_it_continued_a_field_of_ours_says_not
         "Subject",
     ]
     assert not any("dkim" in seen[name] for name in seen if name != "X-Gatepost-Stray")
+
+
+async def test_a_tagged_copy_says_what_it_is_in_a_field_and_is_otherwise_the_same():
+    message = msgspec.structs.replace(message_in(Stage.QUEUED), drop=(FORGED,))
+    plain = b"".join((await forwarding().prepare(message, CONTENT)).pieces())
+    outgoing = await forwarding().prepare(message, CONTENT, tagged("spam", 7.25, ""))
+    whole = b"".join(outgoing.pieces())
+    assert whole.replace(b"X-Gatepost-Verdict: spam; score=7.25\r\n", b"") == plain
+    assert len(whole) == outgoing.size
+
+
+@pytest.mark.parametrize(
+    ("subject", "expected"),
+    [
+        (b"Subject: x\r\n", "[SPAM] x"),
+        (b"SUBJECT:x\r\n", "[SPAM] x"),
+        (b"Subject: a\r\n b\r\n", "[SPAM] a b"),
+        (b"Subject:\r\n\tfolded\r\n", "[SPAM] folded"),
+        (b"Subject: \r\n", "[SPAM]"),
+        (b"Subject:\r\n", "[SPAM]"),
+        (b"Subject: =?utf-8?q?f=C3=BCr?=\r\n", "[SPAM] =?utf-8?q?f=C3=BCr?="),
+        (b"", "[SPAM]"),
+    ],
+)
+async def test_a_prefix_stands_before_the_subject_however_that_is_written(subject, expected):
+    content = b"From: a@b.test\r\n" + subject + b"To: c@d.test\r\n\r\nbody\r\n"
+    outgoing = await forwarding().prepare(message_in(Stage.QUEUED), content, tagged("spam", 7, "[SPAM]"))
+    whole = b"".join(outgoing.pieces())
+    assert len(whole) == outgoing.size
+    seen = email.message_from_bytes(whole)
+    assert seen.keys() == ["Received", "X-Gatepost-Verdict", "Subject", "From", "To"]
+    assert " ".join(seen["Subject"].split()) == expected
+    assert seen.get_payload() == "body\r\n"
+
+
+async def test_a_subject_that_is_cut_off_with_the_message_ends_before_the_next_field():
+    whole = b"".join(
+        (
+            await forwarding().prepare(
+                message_in(Stage.QUEUED), b"From: a@b.test\r\nSubject: x", tagged("spam", 7, "[S]")
+            )
+        ).pieces()
+    )
+    assert whole.endswith(b"Subject: [S] x\r\nFrom: a@b.test\r\n")
 
 
 async def test_a_bounce_of_our_own_has_no_results():

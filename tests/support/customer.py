@@ -33,8 +33,8 @@ class Arrived(msgspec.Struct, frozen=True):
 
     @property
     def original(self) -> bytes:
-        """The message without the Received and Authentication-Results fields that the gateway put on top."""
-        fields = (rb"Received", rb"Authentication-Results")
+        """The message without the fields that the gateway put on top: Received, X-Gatepost-Not-Scanned-By, Authentication-Results."""
+        fields = (rb"Received", rb"X-Gatepost-Not-Scanned-By", rb"Authentication-Results")
         ours = b"".join(rb"(?:" + name + rb": [^\r\n]*\r\n(?:[ \t][^\r\n]*\r\n)*)?" for name in fields)
         return re.sub(rb"\A" + ours, b"", self.content, count=1)
 

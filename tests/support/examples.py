@@ -19,6 +19,7 @@ from pipeline.events import (
     Learned,
     Looked,
     MessageEvent,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -80,6 +81,7 @@ def event(kind: type[Event], recipients: tuple[str, ...] = (ANNA,), at: int = AT
         Scanned: lambda: Scanned(
             **common, verdict="clean", score=0.5, subject="Hello", message_id="<1@elsewhere.test>"
         ),
+        Postponed: lambda: Postponed(**common, missing=("clamav (cannot be reached)",), until=at + 4 * 3600 * SECOND),
         Quarantined: lambda: Quarantined(**named, reason="spam", expires=at + 30 * 86400 * SECOND),
         Queued: lambda: Queued(**named, size=1234),
         Released: lambda: Released(**named, by="cli:root", expires=at + 7 * 86400 * SECOND, size=1234),
@@ -152,6 +154,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=2, reason="expired", attempt=ATTEMPT,
         unsent="message is from a list", expires=AT + SECOND,
     ),
+    Postponed(at=AT, domain=DOMAIN, missing=("clamav (cannot be reached)",), until=AT + 4 * 3600 * SECOND),
     Warned(
         at=AT, domain=DOMAIN, recipients=(ANNA,), sender=SENDER, size=1234, tries=16, warning="1m84e0vay17zh0a2pptx07",
         until=AT + SECOND, attempt=ATTEMPT,

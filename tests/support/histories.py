@@ -18,6 +18,7 @@ from pipeline.events import (
     Finding,
     Held,
     Looked,
+    Postponed,
     Quarantined,
     Queued,
     Received,
@@ -45,6 +46,7 @@ SUBJECTS = ("", "Invoice 2026", "invoice for you", "Größe und GRÖSSE", "請�
 KINDS = (
     Received,
     Scanned,
+    Postponed,
     Quarantined,
     Queued,
     Released,

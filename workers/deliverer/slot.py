@@ -54,6 +54,14 @@ SOURCES: Final = 16
 """Addresses of ours that are tried, one after the other, for one message: more than anybody has at one server."""
 
 
+def transactions(recipients: Sequence[Recipient]) -> list[list[Recipient]]:
+    """Those that go out together: to whom the message says the same of our verdict, and not too many."""
+    tags: dict[str, list[Recipient]] = {}
+    for recipient in recipients:
+        tags.setdefault(recipient.tag, []).append(recipient)
+    return [some[start : start + RECIPIENTS] for some in tags.values() for start in range(0, len(some), RECIPIENTS)]
+
+
 class Office(Protocol):
     """What a slot asks of its deliverer."""
 
@@ -204,9 +212,9 @@ class Slot:
             await self._set_aside(work.id, error)
             return
         left: Message | None = message
-        for start in range(0, len(recipients), RECIPIENTS):
+        for some in transactions(recipients):
             if left is not None:
-                left = await self._transaction(left, recipients[start : start + RECIPIENTS], content)
+                left = await self._transaction(left, some, content)
 
     async def _transaction(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> Message | None:
         """One MAIL, some RCPT, one DATA, and the record of the answers; the message after it, None when it is finished."""
@@ -291,7 +299,7 @@ class Slot:
                 raise
             fresh = session.sent == 0
             await self._wait_for_its_turn(session.server)
-            outgoing = await self._wiring.forwarding.prepare(message, content)
+            outgoing = await self._wiring.forwarding.prepare(message, content, recipients[0].tag)
             alias = self._destination.alias_of()
             try:
                 outcomes = await session.deliver(message, recipients, outgoing, self.valid, alias)

@@ -28,15 +28,16 @@ MAX_PARTS: Final = 20
 MAX_PIECES: Final = 12_000
 """Words looked at until there are enough different ones."""
 
+# Scripts that write without spaces: words there are pairs of neighbours.
+_SCRIPTS: Final = (
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]++"
+)
+_UNSPACED: Final = re.compile(_SCRIPTS)
 # Letters and digits of any script, with what holds words together; no piece is tried twice.
-_WORD: Final = re.compile(r"[$€£]?[^\W_]++(?:['\u2019\-.][^\W_]++)*+[!%]?")
+_WORD: Final = re.compile(_SCRIPTS + r"|[$€£]?[^\W_]++(?:['\u2019\-.][^\W_]++)*+[!%]?")
 _DIGIT: Final = re.compile(r"\d")
 _DIGITS: Final = re.compile(r"\d+")
 _LETTERS: Final = re.compile(r"[^\W\d_]+")
-# Scripts that write without spaces: words there are pairs of neighbours.
-_UNSPACED: Final = re.compile(
-    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]++"
-)
 _HOST: Final = re.compile(
     r"(?:[a-z][a-z0-9+.\-]{0,20}:)?//(?:[^/?#@\s]{0,200}@)?\[?([^/?#:\s\]]{1,253})", re.IGNORECASE
 )

@@ -18,6 +18,7 @@ JUDGES: Final[Mapping[str, Judge]] = {
     "pdf": papers.pdf,
     "onenote": papers.onenote,
     "svg": papers.svg,
+    "url": papers.link,
 }
 is_package = office.is_package
 package = office.package

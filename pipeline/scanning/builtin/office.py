@@ -26,7 +26,7 @@ _MAX_EMBEDDED: Final = 50
 _MAX_XML: Final = 2 << 20
 _MAX_LINKS: Final = 256 << 10
 
-_EXTERNAL: Final = re.compile(rb"<Relationship\b([^>]{0,4000}+)>")
+_EXTERNAL: Final = re.compile(rb"<Relationship\b([^<>]{0,4000}+)>")
 _KIND: Final = re.compile(rb"\bType\s*+=\s*+[\"'][^\"']{0,300}/(\w{1,40})[\"']")
 _TARGET: Final = re.compile(rb"\bTarget\s*+=\s*+[\"']([^\"']{1,2000})[\"']")
 _FETCHED: Final = frozenset({b"attachedTemplate", b"oleObject", b"frame", b"subDocument", b"aFChunk"})
@@ -35,11 +35,11 @@ _FROM_THE_NET: Final = re.compile(rb"(?i)(?:https?|ftps?|mhtml|file:/+[^/]+@ssl|
 _EXPLOIT: Final = re.compile(rb"(?i)^mhtml:|!(?:x-usc:|\s*+$)")
 """Follina and its kind (CVE-2021-40444, CVE-2022-30190): an object in a page that a document fetches."""
 _FIELD: Final = re.compile(
-    rb"<w:(?:instrText\b[^>]{0,300}+>([^<]{0,2000})|fldSimple\b[^>]{0,300}?w:instr\s*+=\s*+\"([^\"]{0,2000}))"
+    rb"<w:(?:instrText\b[^<>]{0,300}+>([^<]{0,2000})|fldSimple\b[^<>]{0,300}?w:instr\s*+=\s*+\"([^\"]{0,2000}))"
 )
 _DDE: Final = re.compile(rb"\bDDE(?:AUTO)?\b")
 _COMMAND: Final = re.compile(rb"(?i)\b(?:cmd|powershell|mshta|msexcel|wscript|cscript|rundll32|regsvr32|certutil)\b")
-_DDE_LINK: Final = re.compile(rb"<(?:\w{1,10}:)?ddeLink\b[^>]{0,500}?\bddeService\s*+=\s*+\"([^\"]{0,200})")
+_DDE_LINK: Final = re.compile(rb"<(?:\w{1,10}:)?ddeLink\b[^<>]{0,500}?\bddeService\s*+=\s*+\"([^\"]{0,200})")
 
 
 def macros(inspector: Inspector, label: str, macro: Macro) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import itertools
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -17,8 +18,8 @@ from pipeline.scanning.files.unpacking import start_of
 from pipeline.scanning.files.wrapped import read_package
 
 # RTF
-_MAX_OBJECTS: Final = 20
-_MAX_OBJECT: Final = 1 << 20
+_MAX_OBJECTS: Final = 8
+_MAX_OBJECT: Final = 512 << 10
 _NOT_HEX: Final = re.compile(rb"\\[a-zA-Z]{1,32}+-?+\d{0,10}+ ?|\\.|[{}\s]++")
 _HEX: Final = re.compile(rb"[0-9a-fA-F]*+")
 _OLE: Final = bytes.fromhex("d0cf11e0a1b11ae1")
@@ -142,7 +143,8 @@ def _string(octets: bytes) -> str:
 # OneNote
 _FILE_DATA: Final = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")
 """FileDataStoreObject (MS-ONESTORE 2.6.13): behind it the length, 12 octets, the file."""
-_WIDE_NAME: Final = re.compile(rb"(?:[\x20-\x7e]\x00){1,200}")
+_WIDE_NAME: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,200}+")
+_MAX_WIDE_NAMES: Final = 20_000
 _RUNS: Final = re.compile(
     rb"(?i)\A\s*(?:<(?:job|package|hta:|script)|@?echo off|@?powershell|@?cmd\b|start\s|set\s|on error resume next|dim\s|function\s|var\s|\$)"
 )
@@ -165,7 +167,7 @@ def onenote(inspector: Inspector, octets: Octets, label: str, depth: int) -> Ite
         other = other or (kind is not None and kind.group not in ("image", "audio", "video"))
         at, number = octets.find(_FILE_DATA, begin), number + 1
     if number:
-        for _, match in octets.finditer(_WIDE_NAME, 4 << 20):
+        for _, match in itertools.islice(octets.finditer(_WIDE_NAME, 4 << 20), _MAX_WIDE_NAMES):
             name = match[0].decode("utf-16-le")
             if "." in name and endings(name)[1] in inspector.rules.extensions and "http" not in name:
                 yield blocked("ONENOTE_FILE", f"{shown(name)} is embedded in {label}")
@@ -193,3 +195,17 @@ def svg(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
         yield blocked("SVG_SCRIPT", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
     else:
         yield Finding(name="SVG_SCRIPT", score=2.0, text=f"{label} is a drawing with a script")
+
+
+# Internet shortcuts
+_PLACE: Final = re.compile(
+    rb"(?im)^\s*(?:URL|IconFile|WorkingDirectory)\s*=\s*(?:file:|\\\\|smb:|search-ms:|ms-\w{1,30}:|https?://[^\r\n]{1,500}\.(?:exe|msi|js|vbs|hta|lnk|bat|cmd|scr|zip|iso)\s*$)"
+)
+
+
+def link(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
+    """People drag a page's address out of their browser and attach it; attackers have it open a program on a server of theirs."""
+    if _PLACE.search(octets.read(0, 4096)):
+        yield blocked("LINK_FILE", f"{label} is a link to a file or a program elsewhere")
+    else:
+        yield Finding(name="LINK_FILE", score=1.0, text=f"{label} is a file with a link in it")

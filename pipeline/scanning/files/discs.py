@@ -13,7 +13,8 @@ _CABINET: Final = struct.Struct("<16xI6xHH")
 _SECTOR: Final = 2048
 _FIRST_DESCRIPTOR: Final = 16
 _MAX_DESCRIPTORS: Final = 32
-_MAX_DIRECTORY: Final = 1 << 20
+_MAX_DIRECTORIES: Final = 8 << 20
+"""Octets of all directories of a tree; they may be made to overlap."""
 _PRIMARY, _SUPPLEMENTARY, _LAST = 1, 2, 255
 _DIRECTORY: Final = 2
 
@@ -50,12 +51,15 @@ def read_iso(octets: Octets) -> Listing:
 def _tree(octets: Octets, root: bytes, members: list[Member], *, wide: bool) -> None:
     waiting = [_extent(root)]
     seen: set[int] = set()
-    while waiting and len(members) < MAX_ENTRIES:
+    left = _MAX_DIRECTORIES
+    while waiting and left > 0 and len(members) < MAX_ENTRIES:
         begin, size = waiting.pop()
         if begin in seen:
             continue
         seen.add(begin)
-        for record in _records(octets.read(begin, min(size, _MAX_DIRECTORY))):
+        directory = octets.read(begin, min(size, left))
+        left -= len(directory)
+        for record in _records(directory):
             if len(members) >= MAX_ENTRIES:
                 return
             name = record[33 : 33 + record[32]]

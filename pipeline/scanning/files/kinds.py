@@ -117,7 +117,7 @@ _MARKUP: Final[tuple[tuple[re.Pattern[bytes], Kind], ...]] = (
     (re.compile(rb"(?i)<(?:!doctype\s+html|html|head|body|script|iframe)\b"), HTML),
 )  # fmt: skip
 _MARKUP_HEAD: Final = 4096
-_URL: Final = _kind("url", "shortcut", "a link to a place on the net")
+URL: Final = _kind("url", "document", "a link to a place on the net")
 _SPACE: Final = b" \t\r\n"
 
 
@@ -164,7 +164,7 @@ def markup_of(head: bytes) -> Kind | None:
         text = head[:_MARKUP_HEAD]
         return next((kind for pattern, kind in _MARKUP if pattern.search(text)), None)
     if start[:18].lower() == b"[internetshortcut]":
-        return _URL
+        return URL
     return None
 
 

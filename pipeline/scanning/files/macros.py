@@ -7,8 +7,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-MAX_SOURCE: Final = 512 << 10
-"""Characters of source that are looked at, of one module."""
+MAX_SOURCE: Final = 1 << 20
+"""Characters of source that are looked at, of all modules of a project."""
 _CHUNK: Final = 4096
 # "Attribute VB_Name", with which every module's source begins, as compression leaves it: eight letters, a flag octet, one more.
 _ATTRIBUTE: Final = b"\0Attribut\0e"
@@ -17,7 +17,7 @@ _AUTOMATIC: Final = re.compile(
     rb"(?i)\bsub\s++(auto_?(?:open|exec|close|exit|new|activate)|document_?(?:open|new|close|beforeclose|beforesave|contentcontrolonenter)"
     rb"|newdocument|app_documentopen|workbook_(?:open|activate|beforeclose|beforeprint|deactivate|newsheet|sheetactivate|windowactivate)"
     rb"|worksheet_(?:activate|calculate|change|selectionchange)|presentation(?:open|close)|slideshowbegin|onslideshowpagechange"
-    rb"|\w{1,40}+_(?:layout|resize|painted|painting|gotfocus|mousemove|mousehover|beforenavigate2|navigatecomplete2|documentcomplete)"
+    rb"|[a-z0-9]{1,40}+_(?:layout|resize|painted|painting|gotfocus|mousemove|mousehover|beforenavigate2|navigatecomplete2|documentcomplete)"
     rb")\b"
 )
 _NAMES: Final = re.compile(
@@ -92,18 +92,20 @@ def _copy(token: int, out: bytearray, begin: int) -> bool:
     return True
 
 
-def sources(stream: bytes) -> Iterator[bytes]:
+def sources(stream: bytes, limit: int) -> Iterator[bytes]:
     """Of a module's stream: what stands behind its compiled form."""
     at = stream.find(_ATTRIBUTE)
     if at >= 3:
-        yield decompressed(stream, at - 3)
+        yield decompressed(stream, at - 3, limit)
 
 
 def macro_of(streams: dict[str, bytes]) -> Macro:
     """Of a project: the streams of its VBA storage by name."""
     automatic = acts = ""
+    left = MAX_SOURCE
     for stream in streams.values():
-        for source in sources(stream):
+        for source in sources(stream, left):
+            left -= len(source)
             automatic = automatic or _first(_AUTOMATIC, source)
             acts = acts or _first(_ACTS, source)
     if not automatic:

@@ -24,8 +24,10 @@ _COPY: Final = b"\0"
     _STREAMS,
 ) = range(14)  # fmt: skip
 _NAMES, _ENCODED = 0x11, 0x17
-_MAX_FOLDERS: Final = 1000
-_MAX_CODERS: Final = 32
+_MAX_FOLDERS: Final = 20_000
+_MAX_CODERS: Final = 8
+_MAX_STREAMS: Final = 4
+_MAX_PROPERTIES: Final = 1000
 
 
 class _DamagedError(ValueError):
@@ -163,7 +165,7 @@ def _streams(reader: _Reader) -> _Streams:
 
 def _pack_info(reader: _Reader, streams: _Streams) -> None:
     streams.position = reader.number()
-    count = reader.count(_MAX_FOLDERS)
+    count = reader.count(_MAX_STREAMS * _MAX_FOLDERS)
     while (kind := reader.octet()) != _END:
         if kind == _SIZE:
             streams.packed = [reader.number() for _ in range(count)]
@@ -197,7 +199,7 @@ def _folder(reader: _Reader) -> _Folder:
     for _ in range(reader.count(_MAX_CODERS)):
         flags = reader.octet()
         method = reader.take(flags & 0x0F)
-        ins, outs = (reader.count(_MAX_CODERS), reader.count(_MAX_CODERS)) if flags & 0x10 else (1, 1)
+        ins, outs = (reader.count(_MAX_STREAMS), reader.count(_MAX_STREAMS)) if flags & 0x10 else (1, 1)
         folder.coders.append((method, reader.take(reader.number()) if flags & 0x20 else b""))
         inputs += ins
         folder.outputs += outs
@@ -238,7 +240,9 @@ def _files(reader: _Reader, size: int) -> Listing:
     kind = reader.octet()
     streams = _Streams()
     if kind == _ARCHIVE_PROPERTIES:
-        while reader.number():
+        for _ in range(_MAX_PROPERTIES):
+            if not reader.number():
+                break
             reader.take(reader.number())
         kind = reader.octet()
     if kind == _ADDITIONAL:
@@ -251,7 +255,10 @@ def _files(reader: _Reader, size: int) -> Listing:
         return Listing()
     names: list[str] = []
     cut = reader.number() > MAX_ENTRIES
-    while property_ := reader.octet():
+    for _ in range(_MAX_PROPERTIES):
+        property_ = reader.octet()
+        if not property_:
+            break
         data = reader.take(reader.number())
         if property_ == _NAMES and data[:1] == b"\0":
             names = data[1:].decode("utf-16-le", "replace").split("\0", MAX_ENTRIES)

@@ -12,6 +12,7 @@ from pipeline.scanning.files.octets import Octets
 
 MAX_WRAPPED: Final = 100
 """Files in one part."""
+_MAX_ATTRIBUTES: Final = 20_000
 _TITLE, _DATA, _PROPERTIES = 0x8010, 0x800F, 0x9005
 _LONG_NAME: Final = re.compile(rb"[\x1e\x1f]\x00\x07\x37\x01\x00\x00\x00")
 """PidTagAttachLongFilename, as one string: behind it its length and its octets."""
@@ -26,7 +27,9 @@ def read_tnef(octets: Octets) -> Listing:
     members: list[Member] = []
     name, data = "", octets.window(0, 0)
     at = 6
-    while at + 11 <= len(octets) and len(members) < 2 * MAX_WRAPPED:
+    for _ in range(_MAX_ATTRIBUTES):
+        if at + 11 > len(octets) or len(members) >= 2 * MAX_WRAPPED:
+            break
         head = octets.read(at, 9)
         length = int.from_bytes(head[5:9], "little")
         begin = at + 9

@@ -29,6 +29,8 @@ _DESCRIPTOR: Final = 0x0008
 _UTF8: Final = 0x0800
 _METHODS: Final = {0: "stored", 8: "deflate", 12: "bzip2"}
 _UNKNOWN: Final = 0xFFFFFFFF
+_MAX_TRIES: Final = 3 * MAX_ENTRIES
+"""What looks like a header is tried so often, whether it is one or not."""
 _OVERLAP: Final = 2
 """Packed octets of all entries to the octets that there are, from which on they share them."""
 
@@ -42,7 +44,10 @@ def read_zip(octets: Octets) -> Listing:
     """Each entry of a regular archive appears twice, once with its octets."""
     members: list[Member] = []
     encrypted = cut = False
-    for at, match in octets.finditer(_HEADER):
+    for number, (at, match) in enumerate(octets.finditer(_HEADER)):
+        if number == _MAX_TRIES:
+            cut = True
+            break
         found = _local(octets, at) if match[0][2] == 3 else _central(octets, at)
         if found is not None:
             members.append(found.member)

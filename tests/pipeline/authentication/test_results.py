@@ -292,6 +292,9 @@ def test_our_name_in_any_form(authserv_id, field):
     assert ranges(field, authserv_id) == ((0, len(field)),)
 
 
+VERDICT = b"X-Gatepost-Verdict: clean; score=-99\r\n"
+
+
 def test_what_we_write_we_find():
     for authserv_id in (OURS, "a.b", "gate-1"):
         field = render(authserv_id, [result(header_d="a.example")])
@@ -303,7 +306,16 @@ def test_where_two_windows_meet_none_is_missed_and_none_is_found_twice():
     for shift in range(-60, 5):
         before = b"X: " + b"x" * (window + shift - 5) + b"\r\n"
         assert len(before) == window + shift
-        assert ranges(before + CLAIMS[0]) == ((len(before), len(before) + len(CLAIMS[0])),)
+        for field in (CLAIMS[0], VERDICT):
+            assert ranges(before + field) == ((len(before), len(before) + len(field)),)
+
+
+def test_a_field_that_only_we_write_is_taken_out_whoever_wrote_it_and_nothing_that_begins_alike():
+    content = b"Subject: x\r\n" + VERDICT + b"X-GATEPOST-Later : y\r\n\tz\r\nX-Gatepostal: w\r\n" + CLAIMS[0]
+    left = content
+    for start, end in reversed(ranges(content)):
+        left = left[:start] + left[end:]
+    assert left == b"Subject: x\r\nX-Gatepostal: w\r\n"
 
 
 def test_a_header_of_34_mib_is_searched_to_its_end(tmp_path):

@@ -2,49 +2,96 @@
 
 from __future__ import annotations
 
+import re
+import tracemalloc
+
 import pytest
 from hypothesis import given
 
+from pipeline.mime import Flaw
+from pipeline.mime.structure import MAX_PARTS
 from pipeline.scanning.builtin import BuiltIn
-from pipeline.scanning.engine import Mail, run
+from pipeline.scanning.engine import MAX_FINDINGS, Mail, run
 from pipeline.scanning.policy import judge
 from pipeline.state import encode_head
 from pipeline.units import Duration
 from tests.pipeline.test_mime import HOSTILE, OPEN, nested
-from tests.support.mail import EICAR, HEAD, OURS, SETTINGS, attachment, message, multipart, part, verdict, with_parts
+from tests.support.mail import EICAR, HEAD, OURS, SETTINGS, attachment, mapped, message, multipart, part, verdict
+from tests.support.malformed import CHARSETS, REFUSED, SIMPLE, in_charset
 
-MALFORMED = {
-    "nothing": (b"", "clean"),
-    "no headers": (b"hello\r\n", "clean"),
-    "NUL octets": (HEAD + b"Subject\0: a\0b\r\n\r\nbody\0\r\n", "clean"),
-    "8-bit headers": (HEAD.replace(b"hello", b"h\xe4ll\xc3\xb6") + b"\r\nbody\r\n", "clean"),
-    "long lines": (HEAD + b"X-Long: " + b"x" * 5000 + b"\r\n\r\n" + b"y" * 100_000 + b"\r\n", "clean"),
-    "bare line feeds": (HEAD.replace(b"\r\n", b"\n") + b"\nbody\n", "clean"),
-    "bare carriage returns": (HEAD.replace(b"\r\n", b"\r") + b"\rbody\r", "clean"),
-    "10,000 headers": (b"".join(b"X-%d: y\r\n" % number for number in range(10_000)) + HEAD + b"\r\nbody\r\n", "spam"),
-    "1,000 nested parts": (HEAD + nested(1000), "content"),
-    "1,000 nested messages": (HEAD + b"Content-Type: message/rfc822\r\n\r\n" * 1000, "content"),
-    "100,000 parts": (HEAD + OPEN + b"--b\r\n\r\nx\r\n" * 100_000, "content"),
-    "unterminated boundary": (HEAD + OPEN + b"--b\r\n\r\nx\r\n", "clean"),
-    "no boundary in the body": (HEAD + OPEN + b"nothing\r\n", "clean"),
-    "a boundary that begins another": (with_parts(multipart([part("text/plain", b"x")], "=_bb")), "clean"),
-    "empty boundary": (HEAD + b'Content-Type: multipart/mixed; boundary=""\r\n\r\n--\r\n\r\nx\r\n----\r\n', "clean"),
-    "base64 garbage": (with_parts(part("image/png", b"!\xff=A=\0==\r\n" * 1000, "Content-Transfer-Encoding: base64")), "clean"),
-    "quoted-printable garbage": (with_parts(part("text/plain", b"=\xff=zz==\r\n=" * 1000, "Content-Transfer-Encoding: quoted-printable")), "clean"),
-    "unknown encoding": (with_parts(part("text/plain", b"x", "Content-Transfer-Encoding: x-rot13")), "clean"),
-    "unknown charset": (HEAD.replace(b"hello", b"=?undefined?q?x?= =?zlib_codec?b?eJw=?=") + b"\r\n", "clean"),
-    "a cut archive": (with_parts(attachment(b"PK\x03\x04" + b"\xff" * 1000, "a.zip")), "clean"),
-    "a header in the body's place": (HEAD + OPEN + b"--b\r\n" + HEAD * 50, "clean"),
-    "a virus all the same": (HEAD + nested(90) + b"\r\n" + EICAR, "virus"),
-}  # fmt: skip
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+MALFORMED = {"nothing": (b"", "clean"), **SIMPLE, **REFUSED}
 
 
 @pytest.mark.parametrize("case", MALFORMED)
 async def test_a_malformed_message_has_a_verdict(case):
     content, expected = MALFORMED[case]
-    report = await run([BuiltIn(SETTINGS, OURS)], Mail(message(), content), Duration(10**9))
+    mail = Mail(message(), content)
+    report = await run([BuiltIn(SETTINGS, OURS)], mail, Duration(10**9))
     assert "ENGINE_ERROR" not in [finding.name for finding in report.findings]
     assert judge(report, message(), SETTINGS).verdict == expected, report.findings
+    assert len(mail.parts) <= MAX_PARTS
+    assert len(report.findings) <= MAX_FINDINGS
+    assert all(finding.text.isprintable() for finding in report.findings)
+    assert mail.header.subject.isprintable()
+    assert mail.header.from_.isprintable()
+
+
+@pytest.mark.parametrize("case", MALFORMED)
+def test_a_malformed_message_cut_anywhere_has_a_verdict(case):
+    content = MALFORMED[case][0][: 64 << 10]
+    for end in range(0, len(content), max(len(content) // 25, 1)):
+        assert verdict(content[:end]).verdict
+
+
+def test_a_charset_of_any_name_does_nothing_but_give_some_text():
+    for name in CHARSETS:
+        mail = Mail(message(), in_charset(name))
+        BuiltIn(SETTINGS, OURS).look(mail)
+        assert not CONTROL.search(mail.header.subject)
+        assert len(mail.reading.text) <= 1000
+        assert all(one.name for one in mail.parts if not one.container), name
+
+
+GIANTS = {
+    "headers of 10 MiB": lambda: [HEAD, b"X-Long: " + b"y" * 998 + b"\r\n"] + [b"X-Many: " + b"y" * 100 + b"\r\n"] * 95_000 + [b"\r\nbody\r\n"],
+    "one field of 10 MiB": lambda: [HEAD, b"X-Long: ", b"y" * (10 << 20), b"\r\n\r\nbody\r\n"],
+    "one folded field of 10 MiB": lambda: [HEAD, b"Content-Type: text/plain", b";\r\n a=b" * (10 << 17), b"\r\n\r\nbody\r\n"],
+    "a line of 30 MiB": lambda: [HEAD, b"\r\n", b"y" * (30 << 20), b"\r\n"],
+    "a line of 30 MiB of dashes": lambda: [HEAD, OPEN, b"-" * (30 << 20), b"\r\n"],
+    "30 MiB of line ends": lambda: [HEAD, OPEN, b"\r\n" * (15 << 20)],
+    "30 MiB of base64 garbage": lambda: [HEAD, b"Content-Transfer-Encoding: base64\r\n\r\n", b"=\xff!A" * (30 << 18)],
+    "30 MiB of quoted-printable garbage": lambda: [HEAD, b"Content-Transfer-Encoding: quoted-printable\r\n\r\n", b"=4=\r\n=" * (5 << 20)],
+    "5,000 nested parts": lambda: [HEAD, nested(5000)],
+    "5,000 nested messages": lambda: [HEAD, b"Content-Type: message/rfc822\r\n\r\n" * 5000],
+    "100,000 parts": lambda: [HEAD, OPEN, b"--b\r\n\r\nx\r\n" * 100_000],
+    "1,000,000 lines of dashes": lambda: [HEAD, OPEN, b"--\r\n" * 1_000_000],
+    "200,000 begins": lambda: [HEAD, b"\r\n", b"begin 644 a\r\n" * 200_000],
+    "a 30 MiB attachment of headers of a ZIP": lambda: [HEAD, b"Content-Type: application/zip\r\n\r\n", b"PK\x03\x04\x14\0\0\0\x08\0" * (3 << 20)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GIANTS)
+def test_a_giant_has_a_verdict_in_bounded_memory(case, tmp_path):
+    content = mapped(tmp_path / "m", GIANTS[case]())
+    tracemalloc.start()
+    try:
+        judged = verdict(content)
+        assert tracemalloc.get_traced_memory()[1] < 24 << 20
+    finally:
+        tracemalloc.stop()
+    assert len(judged.findings) <= MAX_FINDINGS
+
+
+@pytest.mark.parametrize("levels", [10, 50, 60])
+def test_what_is_attached_is_found_at_every_depth_that_is_looked_at(levels):
+    content = attachment(b"x", "a.exe")
+    for level in range(levels):
+        inner = HEAD + content if level % 2 else content
+        content = multipart([part("message/rfc822", inner) if level % 2 else inner], f"b{level}")
+    mail = Mail(message(), HEAD + content)
+    assert Flaw.DEEP not in mail.flaws
+    assert verdict(HEAD + content).verdict == "content"
 
 
 @given(HOSTILE)

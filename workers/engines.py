@@ -1,0 +1,89 @@
+"""Beside the scanner: sees whether engines are there that nobody asks anything, writes down how all are, and brings back what waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from pipeline.faults import StoreError
+from pipeline.pause import pause
+from pipeline.rescan import Rescans
+from pipeline.scanning.board import Board
+from pipeline.scanning.guard import Guard
+from pipeline.scanning.health import Health
+from pipeline.units import SECOND
+from workers.consume import consumer_name
+from workers.wiring import Wiring
+
+EVERY: Final = 1.0
+"""Seconds between two rounds."""
+IDLE: Final = 30 * SECOND
+"""ns without a word from an engine after which it is visited; one that failed is so at once."""
+RENEW: Final = 5 * SECOND
+"""ns after which it is said again how they are, also when nothing has changed."""
+
+log = structlog.get_logger()
+
+
+class Measured(Protocol):
+    @property
+    def name(self) -> str: ...
+    def health(self) -> Health: ...
+
+
+class Watch:
+    def __init__(self, wiring: Wiring, engines: Sequence[Measured]) -> None:
+        self._wiring = wiring
+        self._engines = engines
+        self._guards = [engine for engine in engines if isinstance(engine, Guard)]
+        self._board = Board(wiring.store)
+        self._rescans = Rescans(wiring.store)
+        self._process = consumer_name()
+        self._said: tuple[tuple[Health, ...], int] = ((), 0)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        duties = (self.visit, self.report, self.put_back)
+        try:
+            await asyncio.gather(*(self._repeat(duty, stop) for duty in duties))
+        finally:
+            with contextlib.suppress(StoreError):
+                await self._board.forget(self._process)
+
+    async def _repeat(self, duty: Callable[[], Awaitable[object]], stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            try:
+                await duty()
+            except StoreError:
+                pass  # the scanner itself says so
+            except Exception:
+                log.exception("a duty failed, will be tried again", duty=getattr(duty, "__name__", ""))
+            await pause(stop, EVERY)
+
+    async def visit(self) -> None:
+        """See to those engines that were not heard of for a while, or that are in trouble."""
+        now = self._wiring.clock()
+        wanted = [guard for guard in self._guards if _is_to_be_visited(guard, now)]
+        await asyncio.gather(*(guard.visit() for guard in wanted), return_exceptions=True)
+
+    async def report(self) -> None:
+        now = self._wiring.clock()
+        healths = tuple(engine.health() for engine in self._engines)
+        said, at = self._said
+        if healths != said or now - at >= RENEW:
+            await self._board.report(self._process, healths, now)
+            self._said = (healths, now)
+
+    async def put_back(self) -> None:
+        """Messages that have waited for an engine long enough to be scanned again."""
+        await self._rescans.put_back(self._wiring.clock())
+
+
+def _is_to_be_visited(guard: Guard, now: int) -> bool:
+    tally = guard.tally
+    if tally.failing:
+        return now >= tally.until
+    return now - tally.heard_at >= IDLE
