@@ -21,7 +21,7 @@ from pipeline.ids import partition_for
 from pipeline.preview import Preview, preview
 from pipeline.scanning.engine import LARGE, Mail
 from pipeline.state import Message, Stage
-from projections.readers.quarantine import BUDGET, Page, Query, Stats, read_kept, read_stats
+from projections.readers.quarantine import Page, Query, Stats, read_kept, read_stats
 from workers.releasing import AS_IT_IS, Done, Following, Release, author_of
 from workers.steering import commit_decided, hand_over, live_or_refuse
 from workers.wiring import Wiring
@@ -63,7 +63,7 @@ class Quarantine:
 
     # Finding
 
-    async def search(self, query: Query, *, limit: int = 50, after: str = "", budget: int = BUDGET) -> Page:
+    async def search(self, query: Query, *, limit: int = 50, after: str = "", budget: int = 0) -> Page:
         """The newest first; see `read_kept`. Not recorded. Raises ValueError for an `after` that no page said."""
         if self._recipients is not None:
             query = msgspec.structs.replace(query, recipients=self._recipients)
