@@ -31,6 +31,12 @@ RULES = ("pass", "wait", "quarantine")
 HARMLESS = HEAD + b"\r\nAt noon?\r\n"
 MARK = b"\r\nX-Gatepost-Not-Scanned-By: "
 OVER = (Delivered, Quarantined)
+SENDERS = {
+    (name, kind): (value,)
+    for name in ("a.example", "elsewhere.test")
+    for kind, value in (("A", "192.0.2.1"), ("AAAA", "2001:db8::1"), ("MX", f"10 {name}"))
+}
+"""Names that Rspamd looks up; of one that does not exist it waits for a better answer."""
 
 
 class Setup(msgspec.Struct):
@@ -95,7 +101,7 @@ def _engine(name: str) -> Iterator[EngineServer]:
         with engines.spamd() as server:
             yield server
     else:
-        with names_in_a_thread({}) as names, engines.rspamd(f"127.0.0.1:{names.port}") as server:
+        with names_in_a_thread(SENDERS) as names, engines.rspamd(f"127.0.0.1:{names.port}") as server:
             yield server
 
 
