@@ -100,7 +100,7 @@ def _claimed(view: View, found: frozenset[str]) -> Finding | None:
     says, wants = view.says, len(_WANTS & view.says.keys())
     claim = view.claim
     if claim is not None and claim.alone and wants:
-        target = _away(view, claim, own_too=True)
+        target = _away(view, claim, own_too=not view.is_partner)
         if target is not None:
             return _phishing(4.0 if wants > 1 or "credentials" in says else 3.0, claim, target)
     if view.is_reply and view.is_bulk:

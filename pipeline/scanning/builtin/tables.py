@@ -15,13 +15,14 @@ import msgspec
 
 from pipeline.authentication.names import a_labels
 from pipeline.faults import ConfigurationError
-from pipeline.scanning.builtin.lookalike import Index, latin
+from pipeline.scanning.builtin.lookalike import Index, baited, latin
 from pipeline.scanning.builtin.targets import INVISIBLE, organisation, registered_label
 
 MAX_BRANDS: Final = 5000
 LONGEST: Final = 1 << 20
 """Octets of a table of brands: fifty times ours."""
 
+_PLACES: Final = re.compile(r"[^\s@<>()]{0,100}+@\S{1,300}+|(?:https?://|\bwww\.)\S{1,2000}+", re.IGNORECASE)
 _WORD: Final = re.compile(r"[^\W_]+")
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 SERVICE: Final = frozenset({
@@ -56,11 +57,23 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
     """Whose mail and links are its own."""
     words: frozenset[str] = frozenset()
     """Of all its names."""
+    members: tuple[re.Pattern[str], ...] = ()
     has_own: bool = True
     """It has domains where not everybody can have an address."""
 
     def owns(self, host: str) -> bool:
+        return self.lists(host) or self.has_member(host)
+
+    def lists(self, host: str) -> bool:
         return organisation(host) in self.organisations or any(host.endswith("." + own) for own in self.organisations)
+
+    def has_member(self, host: str) -> bool:
+        """It is named as the members of the federation are, and not as a page for their customers' passwords would be."""
+        if not self.members:
+            return False
+        place = organisation(host)
+        found = next((match for pattern in self.members if (match := pattern.fullmatch(place))), None)
+        return found is not None and not any(baited(word) for word in found[1].split("-"))
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -107,12 +120,16 @@ class Brands:
                 f"line {number} of the table of brands is not understood",
                 remedy="Write: Name, other name = domain.example ...",
             )
-        hosts = {domain: a_labels(domain.strip("~").lower()) for domain in listed}
-        if not all("." in host for host in hosts.values()):
+        patterns = [domain for domain in listed if "*" in domain]
+        hosts = {domain: a_labels(domain.strip("~").lower()) for domain in listed if "*" not in domain}
+        if not hosts or not all("." in host for host in (*hosts.values(), *patterns)):
             raise ConfigurationError(f"line {number} of the table of brands has a domain that is none")
         brand = Brand(
             name=named[0].strip("~ "),
             organisations=frozenset(hosts.values()),
+            members=tuple(
+                [re.compile(re.escape(name.lower()).replace(r"\*", "([a-z0-9-]{2,50})", 1)) for name in patterns]
+            ),
             has_own=not freemail().issuperset(hosts.values()),
             words=frozenset(word for name in named for word in words(name)),
         )
@@ -136,6 +153,8 @@ class Brands:
 
     def claimed(self, text: str) -> Claim | None:
         """The brand that a display name or a subject names."""
+        # An address is not a name: of max@web.de nobody thinks that Web.de writes.
+        text = _PLACES.sub(" ", text) if "@" in text or "//" in text or "www." in text else text
         spoken = words(text)
         found = self._find(spoken)
         if found is None and not text.isascii():
