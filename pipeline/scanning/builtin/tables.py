@@ -24,6 +24,8 @@ LONGEST: Final = 1 << 20
 
 _PLACES: Final = re.compile(r"[^\s@<>()]{0,100}+@\S{1,300}+|(?:https?://|\bwww\.)\S{1,2000}+", re.IGNORECASE)
 _WORD: Final = re.compile(r"[^\W_]+")
+_ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
+_DIGITS: Final = re.compile(r"[0135$@]")
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 SERVICE: Final = frozenset({
     "365", "account", "accounts", "admin", "administrator", "alert", "alerts", "app", "at", "bank", "banking", "benachrichtigung", "billing", "by",
@@ -41,12 +43,13 @@ _AS_WRITTEN: Final = str.maketrans({"0": "o", "1": "l", "3": "e", "5": "s", "$":
 
 
 def words(text: str) -> list[str]:
-    """In lower case, umlauts as two letters, other marks left out, letters of other alphabets that look Latin as Latin ones."""
+    """In lower case, umlauts as two letters, other marks left out, and so is what is not seen."""
     text = text.lower()
-    if not text.isascii():
-        # What is not seen does not part a word.
-        text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
-        text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    # What is not seen does not part a word.
+    text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
+    text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
     return _WORD.findall(text)
 
 
@@ -161,7 +164,9 @@ class Brands:
             spoken = words(latin(text))
             found = self._find(spoken)
         # Letters that are written with digits: PayPa1, Micros0ft.
-        return found or self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
+        if found is None and _DIGITS.search(text):
+            found = self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
+        return found
 
     def _find(self, spoken: Sequence[str]) -> Claim | None:
         for at, word in enumerate(spoken):
