@@ -23,7 +23,7 @@ def _doc(text: str) -> msgspec.Meta:
 _ENDINGS: Final = (
     "ace ade adp apk app appinstaller application appref-ms appx appxbundle arj bat cab cdxml chm cmd com cpl deb desktop dex "
     "diagcab diagcfg diagpkg dll dmg ex ex_ exe fxp gadget grp hlp hpj hta img ins iso isp its jar jnlp js jse lib library-ms "
-    "lnk mad maf mag mam maq mar mas mat mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
+    "lnk mad maf mag mam maq mar mas mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
     "msix msixbundle msp mst msu nsh ops osd pcd pif pkg plg prg printerexport ps1 ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 "
     "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf vb vbe vbp vbs vhd vhdx "
     "vsmacros vsw vxd webpnp ws wsb wsc wsf wsh xbap xll xnk"
