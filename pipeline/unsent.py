@@ -21,7 +21,7 @@ MAX_HEADER: Final = 64 << 10
 
 TOO_MANY: Final = "too many bounces to that sender or domain in this hour"
 
-_CLEAN: Final = ("", "clean")
+_CLEAN: Final = ("", "clean", "bulk")
 _DAEMONS: Final = frozenset({"mailer-daemon", "listserv", "majordomo"})
 _LIST_SENDER: Final = re.compile(r"owner-.+|.+-(?:owner|request|bounces)(?:\+.*)?", re.DOTALL)
 """Whom lists send as: RFC 2142 6, RFC 3834 2, and Mailman's VERP."""

@@ -116,6 +116,10 @@ def test_mail_that_was_not_judged_clean_and_was_released_is_not_bounced(verdict)
     assert unsent(message(verdict=verdict), recipient(), HEADER) == f"message was judged to be {verdict}"
 
 
+def test_the_sender_of_bulk_mail_is_told_like_any_other():
+    assert unsent(message(verdict="bulk"), recipient(), HEADER) == ""
+
+
 def test_our_own_bounce_is_never_bounced_whatever_it_says():
     assert unsent(message(origin="bounce"), recipient(), HEADER) == "null sender"
 
