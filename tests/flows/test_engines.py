@@ -209,15 +209,19 @@ def test_what_waits_is_told_everywhere_and_a_killed_scanner_loses_none_of_it(cla
 
 
 def test_gatepost_engines_gives_each_engine_what_it_has_to_find(clamav):
+    clamav.wait(clamav.send(3), over)
     wait_until(lambda: clamav.state() == "ok", within=30, what="no scanner that saw it away")
     shown = clamav.running.json("engines", "--test")
     assert {(trial["engine"], trial["message"], trial["passed"]) for trial in shown["trials"]} == {
         ("builtin", "harmless", True), ("builtin", "EICAR", True), ("builtin", "GTUBE", True),
         ("clamav", "harmless", True), ("clamav", "EICAR", True),
     }  # fmt: skip
-    rows = {one["name"]: one for one in shown["engines"]}
-    assert rows["builtin"]["messages"] > 0
-    assert rows["builtin"]["median"] > 0
+
+    def measured() -> bool:
+        rows = {one["name"]: one for one in clamav.running.json("engines")["engines"]}
+        return all(rows[name]["messages"] >= 3 and rows[name]["median"] > 0 for name in ("builtin", "clamav"))
+
+    wait_until(measured, within=30, what="what was scanned to show")
     table = clamav.running.cli("engines").stdout
     assert clamav.engine.address not in table or "last error" in table
     assert "good" in clamav.running.cli("check", ok=False).stdout

@@ -232,14 +232,19 @@ def brands(path: str = "") -> Brands:
     return _ours() if not path else _theirs(path)
 
 
+def shipped_brands() -> str:
+    """The text of our table."""
+    return _data("brands.txt")
+
+
 @functools.cache
 def _ours() -> Brands:
-    return Brands(_data("brands.txt"))
+    return Brands(shipped_brands())
 
 
 def _theirs(path: str) -> Brands:
     try:
-        data = Path(path).read_bytes()
+        data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ConfigurationError(f"the table of brands {path!a} cannot be read: {error.strerror}") from None
     if len(data) > LONGEST:

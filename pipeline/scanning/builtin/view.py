@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,9 +14,9 @@ from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin import tables
-from pipeline.scanning.builtin.lookalike import Index
+from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
-from pipeline.scanning.builtin.targets import Target, organisation, registered_label, target_of
+from pipeline.scanning.builtin.targets import INVISIBLE, Target, organisation, registered_label, target_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.reading import Link
 
@@ -23,6 +25,10 @@ MAX_TARGETS: Final = 200
 MAX_SAID: Final = 16_000
 """Characters of the text that are searched for phrases: who wants something says so early."""
 _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
+# A run of letters that changes its alphabet; what is only Cyrillic is Russian.
+_MIXED: Final = re.compile(
+    "[A-Za-z]++[\u0400-\u04ff][A-Za-z\u0400-\u04ff]*+|[\u0400-\u04ff]++[A-Za-z][A-Za-z\u0400-\u04ff]*+"
+)
 _OPENING: Final = 60
 """Words at the beginning of a text among which it names who writes."""
 
@@ -176,9 +182,19 @@ class View:
         return {target.host: target for _, target in self.targets if target.host and not target.private}
 
     @functools.cached_property
+    def _text(self) -> str:
+        return self.mail.reading.text[:MAX_SAID]
+
+    @functools.cached_property
+    def mixed(self) -> Sequence[str]:
+        """Different words of the text with Latin and Cyrillic letters in them, at most ten."""
+        text = INVISIBLE.sub("", self._text) if not self._text.isascii() else ""
+        return list(dict.fromkeys(match[0] for match in itertools.islice(_MIXED.finditer(text), 100)))[:10]
+
+    @functools.cached_property
     def spoken(self) -> list[str]:
-        """Words of the text."""
-        return tables.words(self.mail.reading.text[:MAX_SAID])
+        """Words of the text; Latin letters in place of those that look like them, where they stand among Latin ones."""
+        return tables.words(latin(self._text) if self.mixed else self._text)
 
     @functools.cached_property
     def says(self) -> Mapping[str, str]:

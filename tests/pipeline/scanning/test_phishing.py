@@ -270,3 +270,18 @@ def test_any_octets_give_findings_and_no_exception(pieces, auth):
     findings = LOOK(mail(b"".join(pieces), auth))
     assert len(findings) <= MAX_FINDINGS
     assert all(finding.text.isprintable() and finding.score > 0 and len(finding.text) <= 300 for finding in findings)
+
+
+def test_words_in_two_alphabets_are_read_and_found():
+    names = found("<p>V\u0435rify y\u043eur acc\u043eunt now</p>")
+    assert {"SAYS_MIXED", "SAYS_CREDENTIALS"} <= set(names)
+    assert (
+        found(
+            "<p>IP-\u0430\u0434\u0440\u0435\u0441, SMS-\u043a\u043e\u0434, Windows \u0438 USB, 10 k\u03a9, 5 \u03bcm</p>"
+        )
+        == {}
+    )
+
+
+def test_a_text_with_characters_that_are_not_seen_shows_its_host_all_the_same():
+    assert "LINK_MISMATCH" in found(link("https://evil.example/", "https://www.pay\u200bpal.com"))
