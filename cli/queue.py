@@ -259,7 +259,8 @@ async def list_(
         ["id", "since", "state", ">tries", "next try", "from", "to"],
         [
             [
-                message.id, relative(row.since, now), _own_state(message, now), str(row.tries), _when(row, report, now),
+                message.id, relative(row.since, now), _own_state(message, now), str(row.tries),
+                "" if message.waits_since else _when(row, report, now),
                 path(message.sender), people(row.recipients),
             ]
             for row, message in waiting

@@ -52,26 +52,32 @@ async def scan(
     from cli.render import Screen, document
     from pipeline import country
     from pipeline.scanning import policy
-    from workers.scanning import engines, examine, resolver, views_of
+    from workers.scanning import close, engines, examine, resolver, views_of
 
     content = _content(file, int(common.settings().max_message_size))
     message = _message(content, recipient, domain, sender, client, helo)
     async with _wired(common, dns=dns) as (wiring, stored):
         home = wiring.directory.home(message.domain)
         names = resolver(wiring.settings)
-        looking = [engine for engine in engines(wiring, names) if stored or engine.name != "classifier"]
+        looking = engines(wiring, names, stored=stored)
         asked: Any = names if dns else Silence()
-        mail, report = await examine(wiring, looking, asked, message, content)
+        try:
+            mail, report = await examine(wiring, looking, asked, message, content)
+        finally:
+            close(looking)
         where = mail.message.client.address if mail.message.client is not None else ""
         land = country.in_force(wiring.settings.country_table).of(where) if where else ""
         views = await views_of(wiring, mail, land) if stored else None
         verdict = policy.judge(report, message, wiring.settings, views)
     passes = all(action.action in ("deliver", "tag") for action in verdict.actions)
     if common.json:
-        document(_form(file, message, mail, verdict, land))
+        document({**_form(file, message, mail, verdict, land), "missing": list(report.missing)})
         return 0 if passes else 1
     screen = Screen()
     _print(screen, file, message, mail, verdict, land)
+    if report.missing:
+        screen.say()
+        screen.say((f"did not look at it: {', '.join(report.missing)}", "yellow"), "; see `gatepost engines`")
     if domain and home is None:
         screen.say()
         screen.say((f"{message.domain} is not a domain of this gateway: the settings hold", "yellow"))

@@ -47,9 +47,10 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rescans:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, beyond_memory: bool = False) -> None:
+        """`beyond_memory`: what is due goes back also when Redis is full, for that is how it becomes free again."""
         self._store = store
-        self._script = Script.named("rescan", beyond_memory=True)
+        self._script = Script.named("rescan", beyond_memory=beyond_memory)
 
     async def put_back(self, now: int) -> int:
         """What is due, back to the scanners; how many."""

@@ -22,8 +22,8 @@ from workers.wiring import Wiring
 EVERY: Final = 1.0
 """Seconds between two rounds."""
 IDLE: Final = 30 * SECOND
-"""ns without a word from an engine after which it is visited; one that failed is so at once."""
-RENEW: Final = 5 * SECOND
+"""ns without a word from an engine after which it is visited; one that failed is so in each round."""
+RENEW: Final = 3 * SECOND
 """ns after which it is said again how they are, also when nothing has changed."""
 
 log = structlog.get_logger()
@@ -41,9 +41,12 @@ class Watch:
         self._engines = engines
         self._guards = [engine for engine in engines if isinstance(engine, Guard)]
         self._board = Board(wiring.store)
-        self._rescans = Rescans(wiring.store)
+        self._rescans = Rescans(wiring.store, beyond_memory=True)
         self._process = consumer_name()
         self._said: tuple[tuple[Health, ...], int] = ((), 0)
+        self._away = False
+        self._hurry = 0
+        """What waits and would be scanned again up to then (ns) is so at once: all engines are back since a moment."""
 
     async def run(self, stop: asyncio.Event) -> None:
         duties = (self.visit, self.report, self.put_back)
@@ -78,12 +81,16 @@ class Watch:
             self._said = (healths, now)
 
     async def put_back(self) -> None:
-        """Messages that have waited for an engine long enough to be scanned again."""
-        await self._rescans.put_back(self._wiring.clock())
+        """Messages that have waited for an engine long enough to be scanned again, and all that wait when it is back.
+
+        Those that are put off once more after that have their time: one that an engine fails at is not tried in a circle.
+        """
+        now = self._wiring.clock()
+        was_away, self._away = self._away, any(guard.tally.until for guard in self._guards)
+        if was_away and not self._away:
+            self._hurry = now + int(self._wiring.settings.engines_retry)
+        await self._rescans.put_back(now if self._away else max(now, self._hurry))
 
 
 def _is_to_be_visited(guard: Guard, now: int) -> bool:
-    tally = guard.tally
-    if tally.failing:
-        return now >= tally.until
-    return now - tally.heard_at >= IDLE
+    return bool(guard.tally.failing) or now - guard.tally.heard_at >= IDLE

@@ -45,14 +45,15 @@ def resolver(settings: Settings) -> Resolver:
     return Resolver(settings.resolver, lifetime=settings.scan_budget.seconds)
 
 
-def engines(wiring: Wiring, names: Resolver) -> list[Engine | LocalEngine]:
-    """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError."""
+def engines(wiring: Wiring, names: Resolver, *, stored: bool = True) -> list[Engine | LocalEngine]:
+    """All that the settings ask for, in the order in which their findings are shown. Raises ConfigurationError.
+
+    `stored`: there is a store; without one those are left out that ask it.
+    """
     settings = wiring.settings
-    looking: list[Engine | LocalEngine] = [
-        Timed(BuiltIn(settings, wiring.hostname), wiring.clock),
-        People(wiring.directory.rows),
-        classifier(wiring),
-    ]
+    looking: list[Engine | LocalEngine] = [Timed(BuiltIn(settings, wiring.hostname), wiring.clock)]
+    if stored:
+        looking += [People(wiring.directory.rows), classifier(wiring)]
     if settings.address_lists or settings.domain_lists:
         looking.append(DnsLists(settings, names))
     return [*looking, *outside.guards(settings, wiring.hostname, wiring.clock)]

@@ -40,6 +40,7 @@ async def merge(
     from cli.render import Screen, count, document
     from cli.session import actor, session
     from pipeline.directory.change import Change
+    from pipeline.directory.list_changes import move
     from pipeline.directory.merging import carry_out
 
     names = domain_of(source), domain_of(target)
@@ -59,6 +60,7 @@ async def merge(
         async def build(change: Change) -> Merger:
             merger, ours = await _plan(opened, *names)
             carry_out(change, merger, ours)
+            await move(change, opened.wiring.store, *names)
             return merger
 
         async with rerouted(opened) as moved:

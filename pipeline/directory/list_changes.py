@@ -127,6 +127,22 @@ def take(change: Change, domain: str, rules: Sequence[Rule], summaries: Mapping[
     return len(rules)
 
 
+async def move(change: Change, store: Store, source: str, target: str) -> int:
+    """What lists of a domain and its people have goes to those of another, where that has nothing under the same name; how many did.
+
+    Raises RefusedError where a list would become too long.
+    """
+    ours = await Lists(store, source).all_rules()
+    if not ours:
+        return 0
+    there = Lists(store, target)
+    theirs = await there.rules(list(ours))
+    persons = {rule.person for rule in ours.values()}
+    take(change, source, list(ours.values()), await Lists(store, source).summaries(persons))
+    rows = [rule for key, rule in ours.items() if key not in theirs]
+    return put(change, target, rows, {}, await there.summaries(persons)).added
+
+
 def _summarise(
     change: Change, domain: str, rows: Iterable[tuple[Rule | None, Rule | None]], summaries: Mapping[str, Summary]
 ) -> None:

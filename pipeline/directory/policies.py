@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
+import structlog
 
 from pipeline import keys
 from pipeline.address import Address as Envelope
 from pipeline.directory.inherit import above
-from pipeline.directory.listing import EMPTY, Summary, decode_rule, decode_summary
+from pipeline.directory.listing import EMPTY, Rule, Summary, decode_rule, decode_summary
 from pipeline.directory.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
 from pipeline.directory.model import Domain, decode_address
 from pipeline.directory.policy import Policy, Resolved, resolve
@@ -23,6 +24,8 @@ from pipeline.directory.reading import Reading
 from pipeline.events import AddressesRemoved, AddressesSet, AnyEvent, DomainRemoved, DomainSet, RulesRemoved, RulesSet
 from pipeline.settings import Settings
 from pipeline.store import Store, faults
+
+_log = structlog.get_logger(__name__)
 
 CACHE: Final = 50_000
 """People remembered per process, of whom most have said nothing; about 15 MB."""
@@ -183,7 +186,7 @@ class Policies:
         common: tuple[Match, ...] = ()
         own: dict[str, tuple[Match, ...]] = {}
         for one, rows in zip(lists, answers, strict=True):
-            rules = [decode_rule(data) for data in rows if data is not None]
+            rules = [rule for data in rows if data is not None and (rule := _readable(data)) is not None]
             found = asked.matches(rules, one.patterns, now, level=one.level, whose=one.whose)
             if one.person:
                 own[one.person] = found
@@ -209,6 +212,15 @@ class _List(NamedTuple):
         if self.person:
             return f"of {self.person}@{self.domain}"
         return f"of {self.domain}" if self.domain else "for all domains"
+
+
+def _readable(data: bytes) -> Rule | None:
+    """None: it is damaged, and counts as if it were not there; mail goes on."""
+    try:
+        return decode_rule(data)
+    except msgspec.DecodeError as error:
+        _log.error("an entry of a list cannot be read", reason=str(error), remedy="remove and add it: gatepost policy")
+        return None
 
 
 def _place(data: bytes | None, resolved: Resolved) -> _Place:

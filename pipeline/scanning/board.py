@@ -12,7 +12,7 @@ from pipeline.scanning.health import Health
 from pipeline.steps import MS
 from pipeline.store import Store, faults
 
-LEASE_MS: Final = 20_000
+LEASE_MS: Final = 10_000
 """What was not renewed for so long is of a process that is no more."""
 MOST: Final = 1000
 """Processes that are read."""

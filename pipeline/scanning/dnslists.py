@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -26,8 +26,9 @@ from pipeline.dnslist import DnsList, Rule, worth
 from pipeline.events import Finding
 from pipeline.mime import plain
 from pipeline.resolver import LookupFailed
+from pipeline.scanning.domains import domains, proved
 from pipeline.scanning.engine import LARGE, Mail
-from pipeline.scanning.organization import host_of, is_private, organization
+from pipeline.scanning.organization import is_private, organization
 from pipeline.settings import Settings
 from pipeline.text import printable
 from pipeline.units import Duration
@@ -182,47 +183,13 @@ class DnsLists:
             return ()
         if len(mail.content) > LARGE:
             await asyncio.to_thread(lambda: mail.reading)
-        proved = _proved(mail)
+        known = proved(mail)
         names = list(domains(mail))[: max(1, MAX_QUESTIONS // len(self._for_domains))]
         return [
-            _Question(zone, name, f"{where} {name}", proved=name in proved)
+            _Question(zone, name, f"{where} {name}", proved=name in known)
             for zone in self._for_domains
             for name, where in names
         ][:MAX_QUESTIONS]
-
-
-def domains(mail: Mail) -> Iterator[tuple[str, str]]:
-    """(domain, where it stands), each once: of the sender first, then of links, in the order in which they stand."""
-    seen = {organization(mail.message.domain), ""}
-    for name, where in _names(mail):
-        domain = organization(name)
-        if domain not in seen:
-            seen.add(domain)
-            yield domain, where
-
-
-def _names(mail: Mail) -> Iterable[tuple[str, str]]:
-    for author in mail.header.authors:
-        yield author.address.rpartition("@")[2], "the sender's domain"
-    yield mail.message.sender.rpartition("@")[2], "the envelope sender's domain"
-    if mail.message.client is not None:
-        yield mail.message.client.helo, "the client's domain"
-    for signature in mail.authentication.dkim:
-        if signature.result == "pass":
-            yield signature.domain, "the signer's domain"
-    for document in mail.reading.documents:
-        for link in document.links:
-            yield host_of(link.target), "a link's domain"
-        for form in document.forms:
-            yield host_of(form.action), "a form's domain"
-
-
-def _proved(mail: Mail) -> frozenset[str]:
-    found = mail.authentication
-    names = [one.domain for one in found.dkim if one.result == "pass" and not one.testing]
-    if found.spf is not None and found.spf.result == "pass":
-        names.append(found.spf.domain)
-    return frozenset(map(organization, names))
 
 
 def _judge(test: _Question, now: float) -> None:

@@ -1,8 +1,8 @@
 """How engines are: when one is left alone for a while, and what is told of all of them. Pure; times are ns since 1970.
 
 An engine that failed AFTER times in a row is not asked for a second, then for two, four, ... a minute at most; after each of these one
-message is given to it, and the first answer brings everything back. So an engine that is away costs no message its time, and one that is
-back is noticed within a minute.
+message is given to it, and the first answer brings everything back. Meanwhile somebody looks each second or so whether it is there, which
+brings it back as well. So an engine that is away costs no message its time, and one that is back is noticed at once.
 """
 
 from __future__ import annotations
@@ -114,8 +114,8 @@ class Tally:
         trial, self._trial = self._trial, False
         self._failing += 1
         self._since = self._since or now
-        # Of many under way when it went away each fails; they are one failure.
-        if self._failing >= AFTER and (not was_out or trial or now >= self._until):
+        # Of many under way when it went away each fails; they are one failure. A look makes no pause longer.
+        if self._failing >= AFTER and (not was_out or (message and (trial or now >= self._until))):
             self._pause = min(LONGEST_PAUSE, self._pause * 2) if self._pause else FIRST_PAUSE
             self._until = now + self._pause
 

@@ -22,7 +22,7 @@ from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.senders import is_protected
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import organisation, target_of
-from pipeline.scanning.builtin.view import MAX_SAID, Proof, proof_of
+from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, proof_of
 from pipeline.scanning.engine import Mail
 from pipeline.units import SECOND, Duration
 
@@ -48,10 +48,9 @@ class People:
         self._rows = rows
 
     async def scan(self, mail: Mail) -> Sequence[Finding]:
-        home, authors = mail.domain, mail.header.authors
-        if home is None or not authors or is_protected(mail):
+        home, author = mail.domain, author_of(mail)
+        if home is None or is_protected(mail):
             return ()
-        author = authors[0]
         domain = target_of("//" + author.address.rpartition("@")[2]).host
         own = {organisation(home.name), organisation(mail.message.domain)}
         if not domain or organisation(domain) in own:

@@ -29,6 +29,9 @@ from pipeline.state import Message
 
 MAX_REASON: Final = 200
 MAX_WHY: Final = 300
+MAX_DECISIONS: Final = 50
+"""Told each with its reasons; a message to a thousand people who all have settings of their own says less of the others."""
+SHORT: Final = ("by settings of their own, like those above",)
 MAX_TOLD: Final = 20
 """Entries of lists that are told of in one decision."""
 WAVED_THROUGH: Final = {
@@ -63,7 +66,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         """The actions, with those together that are alike."""
         groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
         for action in self.actions:
-            groups.setdefault((action.action, action.verdict, action.why), []).append(action.recipient)
+            key = (action.action, action.verdict, action.why)
+            if key not in groups and len(groups) >= MAX_DECISIONS:
+                key = (action.action, action.verdict, SHORT)
+            groups.setdefault(key, []).append(action.recipient)
         return tuple(
             Decision(recipients=tuple(recipients), action=str(action), verdict=verdict, why=why)
             for (action, verdict, why), recipients in groups.items()
@@ -111,6 +117,11 @@ def judge(report: Report, message: Message, settings: Settings, views: Views | N
         engines=report.engines,
         took=report.took,
     )
+
+
+def classify(findings: Sequence[Finding], spam_threshold: float, phishing_threshold: float = 4.0) -> str:
+    """What findings make of a message, whoever gets it."""
+    return classes(add_up(findings), spam_threshold, phishing_threshold)[0]
 
 
 def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Mapping[str, str]) -> Action:

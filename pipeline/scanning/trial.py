@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import time
 from collections.abc import Sequence
 from typing import Final
@@ -52,7 +53,8 @@ def messages(now: int) -> dict[str, bytes]:
     text = head + b"Content-Type: text/plain; charset=us-ascii\r\n\r\n%b\r\n"
     attached = (
         head + b'Content-Type: application/octet-stream; name="eicar.txt"\r\n'
-        b'Content-Disposition: attachment; filename="eicar.txt"\r\n\r\n' + EICAR_FILE + b"\r\n"
+        b'Content-Disposition: attachment; filename="eicar.txt"\r\n'
+        b"Content-Transfer-Encoding: base64\r\n\r\n" + base64.encodebytes(EICAR_FILE).replace(b"\n", b"\r\n")
     )
     return {
         HARMLESS: text % b"This is a test, and nothing is wrong with it.",

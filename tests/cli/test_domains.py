@@ -203,6 +203,16 @@ def test_what_is_not_mentioned_stays_and_none_takes_a_value_away(shop: Shop):
     assert "is so already" in shop.run("domain", "set", DOMAIN, "--language", "de").out
 
 
+def test_names_are_protected_and_set_free_again(shop: Shop):
+    shop.add()
+    shop.run("domain", "set", DOMAIN, "--protect-name", "Thomas Müller", "--protect-name", "Anna Schmidt")
+    assert shop.run("domain", "show", DOMAIN, "--json").json["protected_names"] == ["Thomas Müller", "Anna Schmidt"]
+    assert "Thomas Müller, Anna Schmidt" in shop.run("domain", "show", DOMAIN).out
+    assert "first and the last name" in shop.run("domain", "set", DOMAIN, "--protect-name", "Thomas").err
+    shop.run("domain", "set", DOMAIN, "--protect-name", "none")
+    assert shop.run("domain", "show", DOMAIN, "--json").json["protected_names"] == []
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

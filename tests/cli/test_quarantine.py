@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mailbox
 import sys
@@ -146,8 +147,8 @@ def test_messages_are_downloaded_into_files_a_directory_or_an_mbox(shop: Shop, t
     again = shop.run("quarantine", "download", first, "--to", str(tmp_path / "one.eml"))
     assert (again.code, "there already" in again.err) == (4, True)
     shop.run("quarantine", "download", first, second, "--mbox", str(tmp_path / "box"))
-    box = mailbox.mbox(tmp_path / "box")
-    assert len(box) == 2
+    with contextlib.closing(mailbox.mbox(tmp_path / "box")) as box:
+        assert len(box) == 2
     assert b">From me\n>>From you\nno end" in (tmp_path / "box").read_bytes()
     assert shop.run("quarantine", "download", first, second).code == 2
     assert shop.run("quarantine", "download").code == 2

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.directory import Directory, Domain
+from pipeline.directory import Directory, Domain, list_changes
 from pipeline.directory import history as past
 from pipeline.directory.change import CHUNK
 from pipeline.directory.list_changes import Listed, Lists
@@ -119,6 +119,23 @@ async def test_a_list_holds_so_many_patterns_and_no_more(directory, store):
     with pytest.raises(RefusedError, match="patterns"):
         await directory.set_rules("a.test", patterns, **BY)
     assert await entries(store) == {}
+
+
+async def test_the_lists_of_a_domain_go_with_its_addresses_into_another_one_and_come_back(directory, store):
+    await directory.set_domain(Domain(name="b.test", route=ROUTE), **BY)
+    await directory.set_rules("a.test", [parse("x.example", ALLOW), parse("y.example", BLOCK, person="anna")], **BY)
+    await directory.set_rules("b.test", [parse("x.example", BLOCK)], **BY)
+    before = await entries(store), await entries(store, "b.test")
+
+    async def build(change):
+        return await list_changes.move(change, store, "a.test", "b.test")
+
+    assert await directory.change(build, **BY) == 1
+    assert (await entries(store), await entries(store, "b.test")) == (
+        {}, {"d:x.example": BLOCK, "d:y.example\tanna": BLOCK},
+    )  # fmt: skip
+    await past.revert(directory, store, (await newest(store)).number, **BY)
+    assert (await entries(store), await entries(store, "b.test")) == before
 
 
 async def test_removing_is_an_event_with_what_was_there(directory, store):

@@ -140,6 +140,12 @@ async def test_what_a_person_says_outlasts_a_change_of_their_address(directory, 
     assert row.targets == ("x@y.test",)
 
 
+async def test_an_entry_that_is_damaged_counts_as_if_it_were_not_there(policies, directory, store):
+    await directory.set_rules("a.test", [parse("shop.example", ALLOW), parse("x@shop.example", BLOCK)], **BY)
+    await store.redis.hset(keys.rules("a.test"), "a:x@shop.example", b"\xc1")
+    assert holds(await seen(policies), ANNA) == "allow shop.example of a.test"
+
+
 async def test_what_is_remembered_is_bounded(policies, directory, monkeypatch):
     monkeypatch.setattr("pipeline.directory.policies.CACHE", 10)
     for number in range(25):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import lzma
 import struct
@@ -151,12 +152,28 @@ def record(kind: int, data: bytes) -> bytes:
     return struct.pack("<HH", kind, len(data)) + data
 
 
-def xls(*, macro_sheet: bool = False, automatic: bool = False, locked: bool = False) -> bytes:
-    book = record(0x0809, bytes(16))
+def xls(*, macro_sheet: bool = False, automatic: bool = False, locked: bool = False, version: int = 8) -> bytes:
+    book = record(0x0809, struct.pack("<H", 0x0500 if version == 5 else 0x0600) + bytes(14))
     book += record(0x002F, bytes(6)) if locked else b""
     book += record(0x0085, bytes(4) + b"\0" + (b"\x01" if macro_sheet else b"\0") + b"\x02\0M1")
-    book += record(0x0018, struct.pack("<H", 0x20) + bytes(13) + b"\x01") if automatic else b""
+    book += (
+        record(0x0018, struct.pack("<H", 0x20) + bytes(12 if version == 5 else 13) + b"\x01\0") if automatic else b""
+    )
     return compound({"Workbook": book.ljust(5000, b"\0")})
+
+
+def ppt(code: str) -> bytes:
+    """Slides, whose macros are a compound file packed into a record of their one stream."""
+    packed = zlib.compress(compound(project(code)))
+    object_ = struct.pack("<HHII", 0x10, 0x1011, len(packed) + 4, 0) + packed + b"damaged behind its end"
+    return compound({"PowerPoint Document": bytes(3000) + object_ + bytes(3000), "Current User": b"x"})
+
+
+def word_xml(code: str) -> bytes:
+    """Office 2003's document in one file."""
+    mime = b"ActiveMime".ljust(0x32, b"\0") + zlib.compress(compound(project(code)))
+    start = b'<?xml version="1.0"?><?mso-application progid="Word.Document"?><w:wordDocument><w:binData w:name="editdata.mso">'
+    return start + base64.encodebytes(mime) + b"</w:binData></w:wordDocument>"
 
 
 def package(name: str, data: bytes) -> bytes:
@@ -276,6 +293,27 @@ def tnef(*files: tuple[str, bytes]) -> bytes:
     for name, data in files:
         out += attribute(0x9002, bytes(14)) + attribute(0x8010, name.encode() + b"\0") + attribute(0x800F, data)
     return out
+
+
+def zeros(mebibytes: int) -> bytes:
+    """So many MiB of nothing, as raw deflate: one packed MiB, over and over."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    block = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+    return block * mebibytes + packer.flush()
+
+
+def zipped_zeros(mebibytes: int) -> bytes:
+    packed, size = zeros(mebibytes), mebibytes << 20
+    fixed = struct.pack("<HHHIIIHH", 8, 0, 0, 0, len(packed), size, 5, 0)
+    local = b"PK\x03\x04\x14\0\0\0" + fixed + b"zeros" + packed
+    entry = b"PK\x01\x02\x14\0\x14\0\0\0" + fixed + struct.pack("<HHHII", 0, 0, 0, 0, 0) + b"zeros"
+    return local + entry + struct.pack("<4sHHHHIIH", b"PK\x05\x06", 0, 0, 1, 1, len(entry), len(local), 0)
+
+
+def gzipped_zeros(mebibytes: int) -> bytes:
+    return (
+        b"\x1f\x8b\x08\0\0\0\0\0\0\x03" + zeros(mebibytes) + bytes(4) + struct.pack("<I", mebibytes << 20 & 0xFFFFFFFF)
+    )
 
 
 def overlapping(files: int = 250, size: int = 1 << 20) -> bytes:

@@ -14,6 +14,7 @@ Judge = Callable[[Inspector, Octets, str, int], Iterable[Finding]]
 
 JUDGES: Final[Mapping[str, Judge]] = {
     "ole": office.compound,
+    "flat": office.flat,
     "rtf": papers.rtf,
     "pdf": papers.pdf,
     "onenote": papers.onenote,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import resources
 from typing import Final
 
@@ -30,6 +30,8 @@ _ALIKE: Final = str.maketrans(
 _PAIRS: Final = (("rn", "m"), ("vv", "w"), ("cl", "d"), ("ll", "l"))
 _SCRIPTS: Final = re.compile(r"(LATIN|CYRILLIC|GREEK|ARMENIAN|CHEROKEE|COPTIC|HEBREW|ARABIC)\b")
 
+REMEMBERED: Final = 4096
+"""Labels of which it is remembered what they look like."""
 SHORTEST: Final = 5
 """Letters of a name below which one more or less says nothing."""
 BAIT: Final = frozenset({
@@ -71,6 +73,11 @@ def mixes_scripts(label: str) -> bool:
         return False
     found = {match[1] for character in label[:64] if (match := _SCRIPTS.match(unicodedata.name(character, "")))}
     return len(found) > 1
+
+
+def latin(text: str) -> str:
+    """In lower case, with Latin letters for those that look like them."""
+    return text.lower().translate(_LATIN)
 
 
 @functools.lru_cache(8192)
@@ -118,9 +125,11 @@ class Index:
                 for key in {name, *_shortened(name)}:
                     near.setdefault(key, []).append(name)
         self._near = near
-
-    def alike(self, label: str) -> Likeness | None:
+        self._hyphened = sorted(name for name in self._names if "-" in name)
+        self.alike: Callable[[str], Likeness | None] = functools.lru_cache(REMEMBERED)(self._alike)
         """What a label looks like that is none of the names; None: nothing."""
+
+    def _alike(self, label: str) -> Likeness | None:
         if label in self._names:
             return None
         text = decoded(label)
@@ -128,8 +137,8 @@ class Index:
         if name is not None and not _are_doublets(text, name):
             return Likeness(name, "same")
         if len(text) >= SHORTEST - 1 and len(text) <= 40:
-            for key in (text, *_shortened(text)):
-                near = next((name for name in self._near.get(key, ()) if one_off(text, name)), None)
+            for key in self._near.keys() & {text, *_shortened(text)}:
+                near = next((name for name in self._near[key] if one_off(text, name)), None)
                 if near is not None:
                     return Likeness(near, "letter")
         return self._beside(text)
@@ -137,6 +146,9 @@ class Index:
     def _beside(self, text: str) -> Likeness | None:
         if "-" in text:
             words = text.split("-")
+            for name in self._hyphened:
+                if f"-{name}-" in f"-{text}-":
+                    return Likeness(name, "word" if BAIT.intersection(words) else "part")
             for word in words:
                 name = word if word in self._names else self._skeletons.get(skeleton(word), "")
                 if len(name) >= 4 or (len(name) == 3 and word == name):

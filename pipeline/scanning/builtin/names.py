@@ -71,4 +71,7 @@ def place(name: str, archive: str) -> str:
 def shown(name: str) -> str:
     """A stranger's name, fit for a line of a report: its end is kept, and what hides is made visible."""
     text = plain(_INVISIBLE.sub("\ufffd", name[:200] + name[-200:] if len(name) > 400 else name), 400)
+    if not text.isprintable():
+        # Unassigned letters, odd spaces: no harm, and nothing to be seen of them either.
+        text = "".join([letter if letter.isprintable() else "\ufffd" for letter in text])
     return text if len(text) <= 80 else f"{text[:40]}…{text[-39:]}"

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pipeline.events import Finding
+from pipeline.mime.transfer import base64_octets
 from pipeline.scanning.builtin.names import blocked, shown
 from pipeline.scanning.builtin.rules import Inspector
 from pipeline.scanning.files.compounds import Compound, Entry
@@ -39,6 +40,10 @@ _FIELD: Final = re.compile(
 )
 _DDE: Final = re.compile(rb"\bDDE(?:AUTO)?\b")
 _COMMAND: Final = re.compile(rb"(?i)\b(?:cmd|powershell|mshta|msexcel|wscript|cscript|rundll32|regsvr32|certutil)\b")
+_AUTO_OPEN: Final = (b"_xlnm.Auto_Open", "Auto_Open".encode("utf-16-le"))
+_PACKED_OBJECT: Final = b"\x10\0\x11\x10"
+_ACTIVE_MIME: Final = b"QWN0aXZlTWltZQ"
+_ACTIVE_MIME_HEADER: Final = 0x2C
 _DDE_LINK: Final = re.compile(rb"<(?:\w{1,10}:)?ddeLink\b[^<>]{0,500}?\bddeService\s*+=\s*+\"([^\"]{0,200})")
 
 
@@ -67,6 +72,8 @@ def compound(inspector: Inspector, octets: Octets, label: str, depth: int) -> It
     book = names.get("workbook") or names.get("book")
     if book is not None:
         yield from _workbook(inspector, file.read(book, MAX_STREAM), label)
+    if "powerpoint document" in names:
+        _slides(inspector, file.read(names["powerpoint document"], MAX_STREAM), label, depth)
     if "worddocument" in names:
         yield from _word(inspector, file.read(names["worddocument"], MAX_STREAM), label)
     embedded = 0
@@ -99,6 +106,31 @@ def _workbook(inspector: Inspector, stream: bytes, label: str) -> Iterator[Findi
         inspector.encrypted("DOCUMENT_ENCRYPTED", label)
     if sheets.macro_sheets:
         yield from macros(inspector, label, Macro("Auto_Open of Excel 4.0" if sheets.automatic else "", ""))
+
+
+def _slides(inspector: Inspector, stream: bytes, label: str, depth: int) -> None:
+    """PowerPoint packs each embedded object, macros too, into a record of its one stream (MS-PPT 2.10.34)."""
+    at = stream.find(_PACKED_OBJECT)
+    for _ in range(_MAX_EMBEDDED):
+        if at < 0 or not inspector.budget.open():
+            return
+        inner = Octets(start_of(Octets(stream, at + 12), "zlib", inspector.budget, MAX_STREAM))
+        if inspector.file(Member("", inner), label, depth + 1):
+            return
+        at = stream.find(_PACKED_OBJECT, at + 12)
+
+
+def flat(inspector: Inspector, octets: Octets, label: str, _: int) -> Iterator[Finding]:
+    """A document of Office 2003 as one XML file, or saved as a page: its macros are packed, and in base64."""
+    at = octets.find(_ACTIVE_MIME)
+    if at < 0 or not inspector.budget.take(min(MAX_STREAM, len(octets) - at)):
+        return
+    end = octets.find(b"<", at)
+    data = base64_octets(octets.read(at, min(MAX_STREAM, end - at if end > 0 else MAX_STREAM)))
+    begin = data.find(b"x", _ACTIVE_MIME_HEADER)
+    project = Compound(Octets(start_of(Octets(data, begin), "zlib", inspector.budget, MAX_STREAM)))
+    found = list(_project(inspector, project, label))
+    yield from found or macros(inspector, label, Macro("", ""))
 
 
 def _word(inspector: Inspector, stream: bytes, label: str) -> Iterator[Finding]:
@@ -149,7 +181,8 @@ def package(inspector: Inspector, listing: Listing, label: str, depth: int) -> I
             continue
         done.add(member.name)
         if name.endswith(("xl/workbook.xml", "xl/workbook.bin")):
-            automatic = b"_xlnm.Auto_Open" in _xml(inspector, member, _MAX_LINKS)
+            book = _xml(inspector, member, _MAX_LINKS)
+            automatic = any(name in book for name in _AUTO_OPEN)
         else:
             yield from _package_part(inspector, member, name, label, depth)
     if sheets:

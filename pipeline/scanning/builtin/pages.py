@@ -32,8 +32,13 @@ _GOES: Final = re.compile(
     r"\blocation(?:\.href)?\s*+=(?!=)|location\s*+\.\s*+(?:replace|assign)\s*+\(|window\s*+\.\s*+open\s*+\(|\[\s*+[\"']location[\"']\s*+\]",
     re.IGNORECASE,
 )
-_LONG: Final = re.compile(r"[A-Za-z0-9+/=]{1000}|(?:%[0-9a-fA-F]{2}){300}|(?:\\x[0-9a-fA-F]{2}){300}")
+_LONG: Final = re.compile(
+    r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{1000}|(?:%[0-9a-fA-F]{2}){300}|(?:\\x[0-9a-fA-F]{2}){300}"
+)
 _IDENTITY: Final = re.compile(r"pass|pwd|\bpin\b|card|iban|\btan\b|cvv|cvc|ssn|kennwort|konto", re.IGNORECASE)
+
+# Services that encrypt mail send such files, and prove that they are theirs.
+_LEADS_AWAY: Final = {Proof.YES: 3.0, Proof.UNKNOWN: 4.5, Proof.NO: 5.0}
 
 
 def pages(view: View) -> Iterator[Finding]:
@@ -68,14 +73,15 @@ def _attached(view: View, document: Document) -> Iterator[Finding]:
         yield _finding("HTML_PASSWORD", 5.0, f"{name} asks for a password")
     else:
         yield from _form(view, document, name)
-    svg = document.part.content_type == "image/svg+xml" or name.lower().endswith(".svg")
-    if svg and document.scripts:
-        yield _finding("SVG_SCRIPT", 4.0, f"{name} is a picture that runs a script")
-    yield from _scripts(document, name)
+    # Scripts of drawings are judged with all other files.
+    if document.part.content_type != "image/svg+xml" and not name.lower().endswith(".svg"):
+        yield from _scripts(view, document, name)
     target = target_of(document.refresh) if document.refresh else None
     if target is not None and (target.host or target.scheme in ("data", "javascript")):
         yield _finding(
-            "HTML_REDIRECT", 4.0, f"{name} leads to {shown(target.host) or target.scheme} by itself when it is opened"
+            "HTML_REDIRECT",
+            _LEADS_AWAY[view.proof],
+            f"{name} leads to {shown(target.host) or target.scheme} by itself when it is opened",
         )
     if len(document.text) < SHORT:
         yield from _claims(view, document, name)
@@ -98,7 +104,7 @@ def _form(view: View, document: Document, name: str) -> Iterator[Finding]:
         return
 
 
-def _scripts(document: Document, name: str) -> Iterator[Finding]:
+def _scripts(view: View, document: Document, name: str) -> Iterator[Finding]:
     script = "\n".join(document.scripts)[:60_000]
     if not script:
         return
@@ -111,7 +117,7 @@ def _scripts(document: Document, name: str) -> Iterator[Finding]:
     elif packed and _BUILDS.search(script) and short:
         yield _finding("HTML_SMUGGLING", 3.5, f"{name} holds a script with something packed in it, and little else")
     if short and _GOES.search(script):
-        yield _finding("HTML_REDIRECT", 4.0, f"{name} leads away by a script when it is opened")
+        yield _finding("HTML_REDIRECT", _LEADS_AWAY[view.proof], f"{name} leads away by a script when it is opened")
 
 
 def _claims(view: View, document: Document, name: str) -> Iterator[Finding]:

@@ -126,9 +126,9 @@ def pdf(inspector: Inspector, octets: Octets, label: str, _: int) -> Iterator[Fi
         if any(_PROGRAM.search(around) for around in found.launched):
             yield blocked("PDF_LAUNCH", f"{label} starts a program")
             return
-        yield Finding(name="PDF_LAUNCH", score=2.5, text=f"{label} opens another file or program")
+        yield Finding(name="PDF_LAUNCH", score=1.5, text=f"{label} opens another file or program")
     if b"/JavaScript" in tokens and (b"/OpenAction" in tokens or b"/AA" in tokens):
-        yield Finding(name="PDF_SCRIPT", score=1.5, text=f"{label} has a script that runs when it is opened")
+        yield Finding(name="PDF_SCRIPT", score=1.0, text=f"{label} has a script that runs when it is opened")
     if b"/Encrypt" in tokens:
         yield Finding(name="PDF_ENCRYPTED", text=f"{label} is encrypted, perhaps with an empty password")
 
@@ -194,7 +194,7 @@ def svg(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
     if _LEAVES.search(data):
         yield blocked("SVG_SCRIPT", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
     else:
-        yield Finding(name="SVG_SCRIPT", score=2.0, text=f"{label} is a drawing with a script")
+        yield Finding(name="SVG_SCRIPT", score=3.0, text=f"{label} is a drawing with a script")
 
 
 # Internet shortcuts

@@ -12,7 +12,7 @@ from pipeline.scanning.builtin.links import lookalike
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import organisation, registered_label, target_of
-from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.builtin.view import Proof, View, author_of
 from pipeline.scanning.engine import Mail
 
 _LISTS: Final = (b"list-id", b"list-post")
@@ -33,9 +33,7 @@ def _finding(name: str, score: float, text: str, kind: str = "phishing") -> Find
 def _brand(view: View) -> Iterator[Finding]:
     claim = view.claim
     if claim is not None and view.domain:
-        score = 2.5 if claim.alone else 0.5
-        if claim.alone and view.is_freemail:
-            score += 1.0
+        score = 0.5 if not claim.alone else 1.0 if claim.doubtful else 3.5 if view.is_freemail else 2.5
         yield _finding(
             "FROM_BRAND", score, f"the sender calls himself {claim.brand.name} and writes from {shown(view.domain)}"
         )
@@ -58,7 +56,7 @@ def _like(view: View) -> Iterator[Finding]:
         ):
             yield _finding(
                 "FROM_OTHER_SUFFIX",
-                0.5,
+                1.0 if view.proof is Proof.NO else 0.5,
                 f"the sender's domain {shown(view.domain)} is the recipient's with another ending",
             )
 
@@ -74,8 +72,8 @@ def _ours(view: View) -> Iterator[Finding]:
     if view.is_own:
         # An unanswered question says nothing, and lists pass on what our own people wrote.
         if view.proof is Proof.NO and view.mail.message.client is not None:
-            failed = view.mail.authentication.dmarc is not None and view.mail.authentication.dmarc.result == "fail"
-            score = 1.0 if _is_list(view) else 3.0 if failed else 2.0
+            # What the domain's DMARC asks for is added elsewhere.
+            score = 0.5 if _is_list(view) else 2.0
             yield _finding(
                 "FROM_OURS_FORGED",
                 score,
@@ -110,16 +108,17 @@ def _protected(view: View) -> Iterator[Finding]:
     name = is_protected(view.mail)
     if name and (not view.is_own or view.proof is Proof.NO):
         text = f"the sender calls himself {name}, a protected name, and writes from {shown(view.domain)}"
-        yield _finding("FROM_PROTECTED_NAME", 4.0, text, "spoof")
+        # Whose own company stands behind him is more likely a namesake.
+        namesake = view.proof is Proof.YES and not view.is_freemail
+        yield _finding("FROM_PROTECTED_NAME", 2.5 if namesake else 4.0, text, "spoof")
 
 
 def is_protected(mail: Mail) -> str:
     """The name in From of which the domain says that nobody from outside may write in it; empty: it is none."""
     names = mail.domain.protected_names if mail.domain is not None else ()
-    authors = mail.header.authors
-    if not names or not authors:
+    if not names:
         return ""
-    spoken = words(authors[0].display)
+    spoken = words(author_of(mail).display)
     return next((name for name in names if (wanted := words(name)) and _contains(spoken, wanted)), "")
 
 
@@ -150,9 +149,11 @@ def _replies(view: View) -> Iterator[Finding]:
     )
     free = bool(among(host, tables.freemail()))
     if precious and not _is_list(view):
-        score = {Proof.YES: 0.3, Proof.UNKNOWN: 1.0, Proof.NO: 2.0}[view.proof] + (
-            1.0 if free and view.proof is not Proof.YES else 0.0
-        )
+        score = {Proof.YES: 0.3, Proof.UNKNOWN: 1.0, Proof.NO: 2.0}[view.proof]
+        score += 1.0 if free and view.proof is not Proof.YES else 0.0
+        if view.is_own:
+            # The form on one's own web site writes so, often from a server that SPF does not name.
+            score = min(score, 0.5)
         yield _finding("REPLY_ELSEWHERE", score, f"From is {shown(view.domain)}, and answers go to {shown(host)}")
     elif free and not view.is_freemail and not _is_list(view) and not view.is_own:
         yield _finding(

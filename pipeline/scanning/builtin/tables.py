@@ -15,8 +15,8 @@ import msgspec
 
 from pipeline.authentication.names import a_labels
 from pipeline.faults import ConfigurationError
-from pipeline.scanning.builtin.lookalike import Index
-from pipeline.scanning.builtin.targets import organisation, registered_label
+from pipeline.scanning.builtin.lookalike import Index, latin
+from pipeline.scanning.builtin.targets import INVISIBLE, organisation, registered_label
 
 MAX_BRANDS: Final = 5000
 LONGEST: Final = 1 << 20
@@ -43,7 +43,8 @@ def words(text: str) -> list[str]:
     """In lower case, umlauts as two letters, other marks left out, letters of other alphabets that look Latin as Latin ones."""
     text = text.lower()
     if not text.isascii():
-        text = unicodedata.normalize("NFC", text).translate(_UMLAUTS)
+        # What is not seen does not part a word.
+        text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
         text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
     return _WORD.findall(text)
 
@@ -53,6 +54,10 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
     """As it is shown."""
     organisations: frozenset[str]
     """Whose mail and links are its own."""
+    words: frozenset[str] = frozenset()
+    """Of all its names."""
+    has_own: bool = True
+    """It has domains where not everybody can have an address."""
 
     def owns(self, host: str) -> bool:
         return organisation(host) in self.organisations or any(host.endswith("." + own) for own in self.organisations)
@@ -64,6 +69,14 @@ class Claim(msgspec.Struct, frozen=True):
     brand: Brand
     alone: bool
     """Nothing stands beside it but words such as Support: who is called so says to be the brand."""
+    everyday: bool = False
+    """It is also a word, or a person's name."""
+    bare: bool = False
+    """Nothing stands beside it at all."""
+
+    @property
+    def doubtful(self) -> bool:
+        return self.everyday and self.bare
 
 
 class Brands:
@@ -97,7 +110,12 @@ class Brands:
         hosts = {domain: a_labels(domain.strip("~").lower()) for domain in listed}
         if not all("." in host for host in hosts.values()):
             raise ConfigurationError(f"line {number} of the table of brands has a domain that is none")
-        brand = Brand(name=named[0].strip("~ "), organisations=frozenset(hosts.values()))
+        brand = Brand(
+            name=named[0].strip("~ "),
+            organisations=frozenset(hosts.values()),
+            has_own=not freemail().issuperset(hosts.values()),
+            words=frozenset(word for name in named for word in words(name)),
+        )
         everyday: set[str] = set()
         for name in named:
             spoken = tuple(words(name))
@@ -119,19 +137,23 @@ class Brands:
     def claimed(self, text: str) -> Claim | None:
         """The brand that a display name or a subject names."""
         spoken = words(text)
+        found = self._find(spoken)
+        if found is None and not text.isascii():
+            spoken = words(latin(text))
+            found = self._find(spoken)
         # Letters that are written with digits: PayPa1, Micros0ft.
-        return self._find(spoken) or self._find(
-            [word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken]
-        )
+        return found or self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
 
     def _find(self, spoken: Sequence[str]) -> Claim | None:
         for at, word in enumerate(spoken):
             for name, brand, everyday in self._names.get(word, ()):
                 if tuple(spoken[at : at + len(name)]) == name:
                     others = [*spoken[:at], *spoken[at + len(name) :]]
-                    alone = len(others) <= 5 and all(other in SERVICE or other.isdigit() for other in others)
+                    alone = len(others) <= 5 and all(
+                        other in SERVICE or other.isdigit() or other in brand.words for other in others
+                    )
                     if alone or not everyday:
-                        return Claim(brand, alone)
+                        return Claim(brand, alone, everyday, bare=not others)
         return None
 
 
@@ -150,6 +172,26 @@ def among(host: str, table: Iterable[str] | frozenset[str]) -> str:
             return host
         host = host.partition(".")[2]
     return ""
+
+
+class Standing(msgspec.Struct, frozen=True):
+    """The entries of the tables that a host is, or is below; each empty when there is none."""
+
+    shortener: str
+    builder: str
+    tracker: str
+    redirector: str
+
+
+@functools.lru_cache(8192)
+def standing(host: str) -> Standing:
+    known = hosts()
+    return Standing(
+        among(host, known.shorteners),
+        among(host, known.builders),
+        among(host, known.trackers),
+        among(host, known.redirectors.keys()),
+    )
 
 
 def _data(name: str) -> str:
@@ -190,14 +232,19 @@ def brands(path: str = "") -> Brands:
     return _ours() if not path else _theirs(path)
 
 
+def shipped_brands() -> str:
+    """The text of our table."""
+    return _data("brands.txt")
+
+
 @functools.cache
 def _ours() -> Brands:
-    return Brands(_data("brands.txt"))
+    return Brands(shipped_brands())
 
 
 def _theirs(path: str) -> Brands:
     try:
-        data = Path(path).read_bytes()
+        data = Path(path).expanduser().read_bytes()
     except OSError as error:
         raise ConfigurationError(f"the table of brands {path!a} cannot be read: {error.strerror}") from None
     if len(data) > LONGEST:

@@ -27,7 +27,7 @@ _EDGES: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}+):")
 _WEB: Final = frozenset({"http", "https", "ftp"})
 _AUTHORITY: Final = re.compile(r"([^/?#\\]*+)(.*)", re.DOTALL)
-_INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
 _NEEDLESS: Final = re.compile(r"%(?:2[def]|3[0-9]|4[0-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{0,16}|[0-9]{1,20}")
 _DOTTED: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")
@@ -113,7 +113,7 @@ def _host(text: str) -> tuple[str, bool, bool]:
         disguised = _NEEDLESS.search(text) is not None
         text = unquote(text, errors="replace")
     if not text.isascii():
-        clear = _INVISIBLE.sub("", text)
+        clear = INVISIBLE.sub("", text)
         disguised = disguised or clear != text
         text = DOTS.sub(".", unicodedata.normalize("NFKC", clear))
     text = text.lower().rstrip(".")[:MAX_HOST]

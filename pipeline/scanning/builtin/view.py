@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,9 +14,9 @@ from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin import tables
-from pipeline.scanning.builtin.lookalike import Index
-from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among
-from pipeline.scanning.builtin.targets import Target, organisation, registered_label, target_of
+from pipeline.scanning.builtin.lookalike import Index, latin
+from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
+from pipeline.scanning.builtin.targets import INVISIBLE, Target, organisation, registered_label, target_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.reading import Link
 
@@ -23,7 +25,11 @@ MAX_TARGETS: Final = 200
 MAX_SAID: Final = 16_000
 """Characters of the text that are searched for phrases: who wants something says so early."""
 _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
-_INSTRUMENTS: Final = 60
+# A run of letters that changes its alphabet; what is only Cyrillic is Russian.
+_MIXED: Final = re.compile(
+    "[A-Za-z]++[\u0400-\u04ff][A-Za-z\u0400-\u04ff]*+|[\u0400-\u04ff]++[A-Za-z][A-Za-z\u0400-\u04ff]*+"
+)
+_OPENING: Final = 60
 """Words at the beginning of a text among which it names who writes."""
 
 
@@ -52,6 +58,17 @@ def proof_of(found: Authentication, domain: str) -> Proof:
     return Proof.UNKNOWN if late else Proof.NO
 
 
+def author_of(mail: Mail) -> Mailbox:
+    """The first author that has an address. `Name, First <a@b>` without quotes is two mailboxes to the grammar and one to people."""
+    authors = mail.header.authors
+    before: list[str] = []
+    for author in authors:
+        if "@" in author.address:
+            return Mailbox(", ".join([*before, author.display]), author.address) if before else author
+        before.append(author.display)
+    return authors[0] if authors else Mailbox("", "")
+
+
 @functools.lru_cache(1024)
 def index_of(labels: tuple[str, ...]) -> Index:
     return Index(labels)
@@ -63,7 +80,7 @@ class View:
     def __init__(self, mail: Mail, brands: Brands) -> None:
         self.mail = mail
         self.brands = brands
-        author = mail.header.authors[0] if mail.header.authors else Mailbox("", "")
+        author = author_of(mail)
         self.display = author.display
         self.address = author.address.lower()
         self.domain = target_of("//" + self.address.rpartition("@")[2]).host if "@" in self.address else ""
@@ -78,6 +95,8 @@ class View:
         self.own_organisations = frozenset(map(organisation, self.own))
         index = mail.header.index
         self.is_bulk = any(name in index for name in _BULK)
+        self.is_report = not mail.message.sender and mail.structure.parts[0].content_type == "multipart/report"
+        """A bounce or a receipt: Exchange writes those in Microsoft's name, wherever it runs."""
         self.is_reply = b"in-reply-to" in index or b"references" in index
 
     @functools.cached_property
@@ -97,7 +116,14 @@ class View:
     @functools.cached_property
     def claim(self) -> Claim | None:
         """The brand that the sender's name names, when his domain is not that brand's."""
-        return self._foreign(self.brands.claimed(self.display)) if self.display else None
+        claim = self._foreign(self.brands.claimed(self.display)) if self.display else None
+        if claim is not None and claim.doubtful and self.is_freemail:
+            claim = None
+        if claim is None and self.is_freemail:
+            # Of a free address the local part is chosen: paypal.zahlung@ is a name as well.
+            claim = self._foreign(self.brands.claimed(self.address.rpartition("@")[0].replace("_", " ")))
+            claim = claim if claim is not None and claim.alone and not claim.everyday else None
+        return claim
 
     @functools.cached_property
     def subject_claim(self) -> Claim | None:
@@ -106,10 +132,15 @@ class View:
     @functools.cached_property
     def text_claim(self) -> Claim | None:
         """A brand that the beginning of the text names."""
-        return self._foreign(self.brands.claimed(" ".join(self.spoken[:_INSTRUMENTS])))
+        return self._foreign(self.brands.claimed(" ".join(self.spoken[:_OPENING])))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
-        if claim is None or claim.brand.owns(self.domain):
+        if claim is None or (self.is_own and self.proof is Proof.YES):
+            return None
+        if self.is_freemail:
+            # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.
+            return None if claim.brand.owns(self.domain) and not (claim.alone and claim.brand.has_own) else claim
+        if claim.brand.owns(self.domain) or self.is_report:
             return None
         # A house that is known itself and speaks of another, or its branch in a country that our table lacks.
         if self.owner is not None and self.proof is not Proof.NO:
@@ -151,9 +182,19 @@ class View:
         return {target.host: target for _, target in self.targets if target.host and not target.private}
 
     @functools.cached_property
+    def _text(self) -> str:
+        return self.mail.reading.text[:MAX_SAID]
+
+    @functools.cached_property
+    def mixed(self) -> Sequence[str]:
+        """Different words of the text with Latin and Cyrillic letters in them, at most ten."""
+        text = INVISIBLE.sub("", self._text) if not self._text.isascii() else ""
+        return list(dict.fromkeys(match[0] for match in itertools.islice(_MIXED.finditer(text), 100)))[:10]
+
+    @functools.cached_property
     def spoken(self) -> list[str]:
-        """Words of the text."""
-        return tables.words(self.mail.reading.text[:MAX_SAID])
+        """Words of the text; Latin letters in place of those that look like them, where they stand among Latin ones."""
+        return tables.words(latin(self._text) if self.mixed else self._text)
 
     @functools.cached_property
     def says(self) -> Mapping[str, str]:
@@ -164,5 +205,5 @@ class View:
         """Neither the brand's, nor the recipient's own, nor one of those that honest mailings lead through."""
         place = organisation(host)
         if (brand is not None and (brand.owns(host) or self.is_branch(host))) or place in self.own_organisations:
-            return bool(among(host, tables.hosts().builders))
-        return not among(host, tables.hosts().trackers)
+            return bool(standing(host).builder)
+        return not standing(host).tracker

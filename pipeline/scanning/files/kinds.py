@@ -113,6 +113,7 @@ _MARKUP: Final[tuple[tuple[re.Pattern[bytes], Kind], ...]] = (
     (re.compile(rb"<PCSettings\b"), _kind("settings", "shortcut", "a Windows settings link")),
     (re.compile(rb"<MMC_ConsoleFile\b"), _kind("msc", "shortcut", "a management console")),
     (re.compile(rb"(?is)\A[^<]{0,20}(?:<\?[^>]{0,200}>\s{0,20}){0,3}(?:<package>\s{0,20})?<job\b[^>]{0,200}>.{0,1000}?<script\b"), _kind("wsf", "script", "a Windows script")),
+    (re.compile(rb"<\?mso-application\b"), _kind("flat", "document", "an Office document in XML")),
     (re.compile(rb"(?i)<svg\b"), SVG),
     (re.compile(rb"(?i)<(?:!doctype\s+html|html|head|body|script|iframe)\b"), HTML),
 )  # fmt: skip

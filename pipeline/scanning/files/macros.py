@@ -127,7 +127,7 @@ class Sheets(NamedTuple):
     encrypted: bool = False
 
 
-_BOUNDSHEET, _NAME, _FILEPASS = 0x0085, 0x0018, 0x002F
+_BOF, _BOUNDSHEET, _NAME, _FILEPASS = 0x0809, 0x0085, 0x0018, 0x002F
 _MAX_RECORDS: Final = 200_000
 _BUILT_IN: Final = 0x20
 _AUTO_OPEN: Final = frozenset({1, 2, 10, 11})
@@ -136,17 +136,21 @@ _AUTO_OPEN: Final = frozenset({1, 2, 10, 11})
 
 def sheets_of(workbook: bytes) -> Sheets:
     macro_sheets, automatic, encrypted = 0, False, False
+    name_at = 15
     at = 0
     for _ in range(_MAX_RECORDS):
         if at + 4 > len(workbook):
             break
         kind, length = struct.unpack_from("<HH", workbook, at)
         body = at + 4
-        if kind == _BOUNDSHEET and length >= 6:
+        if kind == _BOF:
+            name_at = 14 if workbook[body : body + 2] == b"\0\x05" else 15
+        elif kind == _BOUNDSHEET and length >= 6:
             macro_sheets += workbook[body + 5 : body + 6] == b"\x01"
         elif kind == _NAME and length >= 16:
             flags = int.from_bytes(workbook[body : body + 2], "little")
-            code = workbook[body + 15] if body + 15 < len(workbook) and flags & _BUILT_IN else -1
+            # Before Excel 97 the name had no octet of flags in front of it.
+            code = workbook[body + name_at] if body + name_at < len(workbook) and flags & _BUILT_IN else -1
             automatic = automatic or code in _AUTO_OPEN
         elif kind == _FILEPASS:
             encrypted = True

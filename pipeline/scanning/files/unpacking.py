@@ -26,6 +26,9 @@ _MAKERS: Final[dict[str, Callable[[], Any]]] = {
     "xz": lambda: lzma.LZMADecompressor(lzma.FORMAT_AUTO, memlimit=_MEMORY + (2 << 20)),
 }
 
+_TOLD_LATE: Final = frozenset({"deflate", "zlib", "gzip"})
+"""zlib says nothing of what it had undone when it meets damage in the same call."""
+_STEP: Final = 32
 _SINGLE: Final = frozenset({"deflate", "zlib"})
 
 
@@ -52,6 +55,8 @@ def _undone(octets: Octets, method: str, budget: Budget, chunk: int) -> Iterator
         try:
             out = engine.decompress(pending, chunk)
         except _ERRORS:
+            if at <= chunk and method in _TOLD_LATE:
+                yield from _salvaged(octets, method, budget)
             return
         # bz2 and lzma keep what they have not looked at, zlib hands it back.
         left = bytes(getattr(engine, "unconsumed_tail", b""))
@@ -68,6 +73,20 @@ def _undone(octets: Octets, method: str, budget: Budget, chunk: int) -> Iterator
             engine = _MAKERS[method]()
         elif starved and not out:
             return
+
+
+def _salvaged(octets: Octets, method: str, budget: Budget) -> Iterator[bytes]:
+    """The beginning of what is damaged further on, in steps small enough to come near the damage: other programs show it too."""
+    engine = _MAKERS[method]()
+    for at in range(0, CHUNK, _STEP):
+        try:
+            out = engine.decompress(octets.read(at, _STEP), CHUNK)
+        except _ERRORS:
+            return
+        if engine.eof or not budget.take(_STEP + len(out)):
+            return
+        if out:
+            yield out
 
 
 def start_of(octets: Octets, method: str, budget: Budget, limit: int) -> bytes:

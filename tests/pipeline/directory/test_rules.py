@@ -68,6 +68,17 @@ def test_a_directory_of_a_domain_its_alias_and_its_child_is_fine():
         ([Domain(name="a.test", route=ROUTE, queue_lifetime=-1)], ConfigurationError, "held"),
         ([Domain(name="a.test", route=ROUTE, contact="nobody")], ConfigurationError, "contact"),
         ([Domain(name="a.test", route=ROUTE, contact_outside="x@A.test")], ConfigurationError, "inside a.test"),
+        ([Domain(name="a.test", route=ROUTE, protected_names=("Anna",))], ConfigurationError, "not a whole name"),
+        (
+            [Domain(name="a.test", route=ROUTE, protected_names=("Anna \x1b[31m",))],
+            ConfigurationError,
+            "cannot be shown",
+        ),
+        (
+            [Domain(name="a.test", route=ROUTE, protected_names=("Anna Schmidt",) * 201)],
+            ConfigurationError,
+            "more than 200",
+        ),
         ([Domain(name="a.test", route=ROUTE, trusted_relays=("192.0.2.1/24",))], ConfigurationError, "trusted relay"),
         ([Domain(name="a.test", route=ROUTE, trusted_relays=("::1",) * 101)], ConfigurationError, "there may be 100"),
     ],

@@ -16,7 +16,8 @@ from pipeline.authentication.together import Authentication
 from pipeline.dnslist import DnsList
 from pipeline.events import Client, Finding
 from pipeline.resolver import Resolver
-from pipeline.scanning.dnslists import CHECKED, MAX_QUESTIONS, PATIENCE, PAUSE, DnsLists, domains
+from pipeline.scanning.dnslists import CHECKED, MAX_QUESTIONS, PATIENCE, PAUSE, DnsLists
+from pipeline.scanning.domains import domains
 from pipeline.scanning.engine import Mail, run
 from pipeline.scanning.organization import host_of, is_private, organization
 from pipeline.settings import Settings

@@ -10,6 +10,7 @@ import structlog
 
 from pipeline.events import Finding
 from pipeline.scanning.engine import MAX_FINDINGS, Mail, run
+from pipeline.scanning.faults import EngineFault, EngineSkipped
 from pipeline.units import SECOND, Duration
 from tests.support.mail import HEAD, message
 
@@ -132,6 +133,24 @@ async def test_a_failing_engine_is_dropped_and_logged_without_content(kind, erro
     assert (entry["engine"], entry["error"]) == ("broken", type(error).__name__)
     assert entry["where"].startswith("test_engine.py:")
     assert "secret" not in str(entry)
+
+
+@pytest.mark.parametrize(
+    ("answer", "finding", "why"),
+    [
+        (EngineFault("cannot be reached", "10.0.0.7:3310"), "ENGINE_ERROR", "cannot be reached"),
+        (EngineSkipped("is not asked for a while"), "ENGINE_SKIPPED", "is not asked for a while"),
+        (None, "ENGINE_TIMEOUT", "did not answer within 0.02 s"),
+        (ValueError("secret words"), "ENGINE_ERROR", "failed (ValueError)"),
+    ],
+)
+async def test_an_engine_outside_that_did_not_look_is_named_with_why(answer, finding, why):
+    engine = Waiting("clamav", answer, SHORT)
+    engine.outside = True
+    report = await run([engine, Waiting("other", answer, SHORT), Local("b", [HIT])], mail(), BUDGET)
+    assert report.missing == (f"clamav ({why})",)
+    assert (report.findings[0].name, report.findings[0].text) == (finding, f"clamav {why}")
+    assert report.engines == ("b/1",)
 
 
 async def test_cancelling_the_scan_cancels_its_engines():

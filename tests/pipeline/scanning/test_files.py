@@ -5,23 +5,27 @@ from __future__ import annotations
 import bz2
 import functools
 import gzip
+import inspect
 import lzma
+import re
 import tarfile
 import zipfile
+from pathlib import Path
 
 import msgspec
 import olefile
 import pytest
 
 from pipeline.events import Finding
-from pipeline.scanning.builtin import BuiltIn
+from pipeline.scanning.builtin import inspection, office, papers
+from pipeline.scanning.builtin import names as names_module
+from pipeline.scanning.builtin.attachments import Attachments
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.files.kinds import kind_of, program_text
 from tests.support import files
 from tests.support.mail import (
     EICAR,
     HEAD,
-    OURS,
     PROGRAM,
     SETTINGS,
     attachment,
@@ -38,7 +42,7 @@ NOTHING = msgspec.structs.replace(SETTINGS, blocked_extensions=(), blocked_types
 
 def findings(data: bytes, name: str = "a.dat", settings=SETTINGS, text: bytes = b"hello") -> list[Finding]:
     content = HEAD + multipart([part("text/plain", text), attachment(data, name)])
-    return list(BuiltIn(settings, OURS).look(Mail(message(), content)))
+    return Attachments(settings).look(Mail(message(), content))
 
 
 def names(data: bytes, name: str = "a.dat", settings=SETTINGS, text: bytes = b"hello") -> list[str]:
@@ -194,6 +198,13 @@ def test_programs_within_are_found_whatever_they_are_called(data):
     assert only(data).name == "ARCHIVE_BLOCKED"
 
 
+def test_a_packed_file_that_is_damaged_at_its_end_is_looked_at_all_the_same():
+    data = bytearray(files.zipped({"report": PROGRAM + bytes(range(256)) * 20}))
+    packed = data.index(b"PK\x01\x02")
+    data[packed - 12 : packed] = b"\xff" * 12
+    assert only(bytes(data)).name == "ARCHIVE_BLOCKED"
+
+
 def test_the_antivirus_test_file_is_found_within():
     for data in (
         files.zipped({"e.txt": EICAR}),
@@ -252,16 +263,16 @@ def forty_two(levels: int, breadth: int = 16) -> bytes:
 
 
 BOMBS = {
-    "a zip of nothing": (lambda: files.zipped({"zeros": bytes(300 << 20)}), "ARCHIVE_BOMB"),
+    "a zip of nothing": (lambda: files.zipped_zeros(300), "ARCHIVE_BOMB"),
     "files that share their octets": (files.overlapping, "ARCHIVE_BOMB"),
     "thousands that share their octets": (lambda: files.overlapping(15_000), "ARCHIVE_BOMB"),
     "one like 42.zip": (lambda: forty_two(6, 3), "ARCHIVE_DEEP"),
-    "a gzip of nothing": (lambda: gzipped(bytes(300 << 20)), "ARCHIVE_BOMB"),
-    "a gzip that lies about its size": (lambda: gzipped(bytes(60 << 20))[:-4] + b"\0\0\0\0", "ARCHIVE_BOMB"),
-    "a bzip2 of nothing": (lambda: bz2.compress(bytes(60 << 20)), "ARCHIVE_BOMB"),
-    "an xz of nothing": (lambda: lzma.compress(bytes(60 << 20)), "ARCHIVE_BOMB"),
-    "a tar.gz of nothing": (lambda: files.tarred({"zeros": bytes(60 << 20)}, "w:gz"), "ARCHIVE_BOMB"),
-    "a gzip in a zip": (lambda: files.zipped({"a.gz": gzipped(bytes(60 << 20))}), "ARCHIVE_BOMB"),
+    "a gzip of nothing": (lambda: files.gzipped_zeros(300), "ARCHIVE_BOMB"),
+    "a gzip that lies about its size": (lambda: files.gzipped_zeros(60)[:-4] + b"\0\0\0\0", "ARCHIVE_BOMB"),
+    "a bzip2 of nothing": (lambda: bz2.compress(bytes(30 << 20)), "ARCHIVE_BOMB"),
+    "an xz of nothing": (lambda: lzma.compress(bytes(30 << 20)), "ARCHIVE_BOMB"),
+    "a tar.gz of nothing": (lambda: files.tarred({"zeros": bytes(30 << 20)}, "w:gz"), "ARCHIVE_BOMB"),
+    "a gzip in a zip": (lambda: files.zipped({"a.gz": files.gzipped_zeros(60)}), "ARCHIVE_BOMB"),
     "a tar of many": (lambda: files.tarred({f"{number}.txt": b"" for number in range(21_000)}), "ARCHIVE_CUT"),
     "a 7z that says so": (lambda: files.sevenzip("a.txt", size=1 << 40), "ARCHIVE_BOMB"),
     "a rar that says so": (lambda: files.rar4("a.txt", unpacked=0xFFFF_FFFF), "ARCHIVE_BOMB"),
@@ -291,8 +302,11 @@ def test_honest_archives_pass():
 
 # Documents
 
+MADE = (files.doc, files.docm, files.ppt, files.word_xml)
+KINDS = ("old", "new", "slides", "xml")
 
-@pytest.mark.parametrize("data", [files.doc(files.OPENS), files.docm(files.OPENS)], ids=["old", "new"])
+
+@pytest.mark.parametrize("data", [make(files.OPENS) for make in MADE], ids=KINDS)
 def test_a_macro_that_runs_by_itself_is_blocked_unless_the_operator_says_otherwise(data):
     finding = only(data)
     assert (finding.name, finding.kind, finding.score) == ("MACRO_AUTOMATIC", "content", 10.0)
@@ -303,7 +317,7 @@ def test_a_macro_that_runs_by_itself_is_blocked_unless_the_operator_says_otherwi
     assert passed.score == 0
 
 
-@pytest.mark.parametrize("data", [files.doc(files.WAITS), files.docm(files.WAITS)], ids=["old", "new"])
+@pytest.mark.parametrize("data", [make(files.WAITS) for make in MADE], ids=KINDS)
 def test_a_macro_that_waits_to_be_called_is_scored(data):
     finding = only(data)
     assert (finding.name, finding.kind, finding.score) == ("MACRO", "spam", 1.5)
@@ -317,10 +331,13 @@ def test_a_macro_whose_source_was_taken_out_is_known_by_its_compiled_names():
 
 def test_sheets_of_macros():
     assert only(files.xls(macro_sheet=True)).name == "MACRO"
+    assert only(files.xls(macro_sheet=True, automatic=True, version=5)).name == "MACRO_AUTOMATIC"
     assert only(files.xls(macro_sheet=True, automatic=True)).name == "MACRO_AUTOMATIC"
     assert names(files.xls()) == []
     book = {"[Content_Types].xml": b"<Types/>", "xl/workbook.xml": b'<definedName name="_xlnm.Auto_Open">'}
     assert only(files.zipped({**book, "xl/macrosheets/sheet1.xml": b"<x/>"})).name == "MACRO_AUTOMATIC"
+    binary = {"xl/workbook.bin": "Auto_Open".encode("utf-16-le"), "xl/macrosheets/sheet1.bin": b"x"}
+    assert only(files.zipped({**book, **binary})).name == "MACRO_AUTOMATIC"
     assert names(files.zipped({**book, "xl/worksheets/sheet1.xml": b"<x/>"})) == []
 
 
@@ -421,16 +438,22 @@ def test_an_honest_onenote_section_passes():
 
 
 @pytest.mark.parametrize(
-    ("data", "score"),
+    "data",
     [
-        (b"<svg><script>window.location.href='https://evil.example'</script></svg>", 10),
-        (b"<?xml version='1.0'?><svg onload=\"eval(atob('x'))\"></svg>", 10),
-        (b"<svg><foreignObject><iframe src='https://evil.example'/></foreignObject></svg>", 10),
-        (b"<svg><script>function zoom() { location.search; }</script></svg>", 2),
+        b"<svg><script>window.location.href='https://evil.example'</script></svg>",
+        b"<?xml version='1.0'?><svg onload=\"eval(atob('x'))\"></svg>",
+        b"<svg><foreignObject><iframe src='https://evil.example'/></foreignObject></svg>",
     ],
 )
-def test_drawings_with_scripts(data, score):
-    assert only(data, "a.svg").score == score
+def test_drawings_that_lead_elsewhere_are_blocked(data):
+    assert only(data, "a.svg").score == 10
+    assert only(files.zipped({"a.svg": data}), "a.zip").score == 10
+
+
+def test_a_drawing_with_a_harmless_script_is_scored():
+    data = b"<svg><script>function zoom() { location.search; }</script></svg>"
+    assert only(data, "a.svg").score == 3
+    assert only(files.zipped({"a.svg": data}), "a.zip").score == 3
 
 
 def test_honest_drawings_pass():
@@ -482,3 +505,11 @@ def test_kinds_need_only_octets():
     for start in range(256):
         for second in range(256):
             kind_of(bytes((start, second)))
+
+
+def test_every_finding_is_explained_on_the_page_of_attachments():
+    modules = (inspection, names_module, office, papers)
+    named = {name for one in modules for name in re.findall(r"\"([A-Z]+_[A-Z_]+)\"", inspect.getsource(one))}
+    page = (Path(__file__).parents[3] / "docs" / "attachments.md").read_text()
+    assert len(named) > 20
+    assert [name for name in named if f"`{name}`" not in page] == []

@@ -217,3 +217,13 @@ def test_each_recipient_gets_exactly_one_action_and_is_told_why_once(found, peop
         judge(Report(findings=tuple(found)), message(*views), SETTINGS, Views(unlisted(SETTINGS).domain, views))
         == judged
     )
+
+
+def test_a_thousand_recipients_with_settings_of_their_own_do_not_make_a_huge_event():
+    people = {f"p{n}@x.example": View(view(None, Policy(spam_threshold=2.0 + n / 100)).policy) for n in range(1000)}
+    judged = judge(
+        Report(findings=(finding("spam", 5.0),)), message(*people), SETTINGS, Views(unlisted(SETTINGS).domain, people)
+    )
+    assert len(judged.decisions) <= 52
+    assert sorted(r for decision in judged.decisions for r in decision.recipients) == sorted(people)
+    assert {d.action for d in judged.decisions} == {"deliver", "quarantine"}
