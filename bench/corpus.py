@@ -89,6 +89,14 @@ def _read(directory: Path) -> Iterator[Sample]:
             yield Sample(kind, f"{folder.name}/{path.name}", content, hashlib.sha256(content).digest())
 
 
+def few(found: list[Sample], most: int) -> list[Sample]:
+    """So many of each kind at most, always the same ones."""
+    kept: list[Sample] = []
+    for kind in KINDS:
+        kept += sorted((sample for sample in found if sample.kind == kind), key=lambda sample: sample.digest)[:most]
+    return kept
+
+
 def halves(found: list[Sample], number: int = 0) -> tuple[list[Sample], list[Sample]]:
     """Two halves with as many of each kind, in mixed order; what is where follows from the octets and the number of the split alone."""
 
