@@ -89,14 +89,26 @@ def _read(directory: Path) -> Iterator[Sample]:
             yield Sample(kind, f"{folder.name}/{path.name}", content, hashlib.sha256(content).digest())
 
 
-def halves(found: list[Sample]) -> tuple[list[Sample], list[Sample]]:
-    """Two halves with as many of each kind; which message is in which follows from its octets alone, and so does the order."""
+def few(found: list[Sample], most: int) -> list[Sample]:
+    """So many of each kind at most, always the same ones."""
+    kept: list[Sample] = []
+    for kind in KINDS:
+        kept += sorted((sample for sample in found if sample.kind == kind), key=lambda sample: sample.digest)[:most]
+    return kept
+
+
+def halves(found: list[Sample], number: int = 0) -> tuple[list[Sample], list[Sample]]:
+    """Two halves with as many of each kind, in mixed order; what is where follows from the octets and the number of the split alone."""
+
+    def drawn(digest: bytes) -> bytes:
+        return hashlib.blake2b(digest, key=bytes([number + 1])).digest()
+
     parts: tuple[list[Sample], list[Sample]] = ([], [])
     for kind in KINDS:
         # The same message twice in both halves would be learnt and then recognised.
         alone = {sample.digest: sample for sample in found if sample.kind == kind}
-        for number, digest in enumerate(sorted(alone)):
-            parts[number % 2].append(alone[digest])
+        for place, digest in enumerate(sorted(alone, key=drawn)):
+            parts[place % 2].append(alone[digest])
     for part in parts:
-        part.sort(key=lambda sample: sample.digest[::-1])
+        part.sort(key=lambda sample: drawn(sample.digest)[::-1])
     return parts

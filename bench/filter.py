@@ -1,47 +1,49 @@
 """What the filter catches, what it misses, whom it accuses falsely, and what it costs: `python -m bench.filter --help`.
 
-The corpus is split in two halves; the classifier learns from one and is tested on the other, and then the other way round. There is no
-network: who sent a message is unknown, and so are the lists that DNS has.
+The corpus is split in two halves; the classifier learns from one and is tested on the other, and then the other way round; so with
+several splits, whose figures are averaged. There is no network: who sent a message is unknown, and so are the lists that DNS has.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
-import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
+import pytest
 
-from bench.corpus import KINDS, Sample, fetch, halves, samples
+from bench.corpus import KINDS, Sample, fetch, few, halves, samples
+from bench.filtered import Result, document, table, told
 from bench.report import machine
 from bench.systems import BenchError
-from pipeline.events import Finding
 from pipeline.mime import Header, date_of
+from pipeline.scanning import outside
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.bayes.evidence import teaches
 from pipeline.scanning.bayes.tokens import Tokeniser
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
+from pipeline.scanning.guard import Guard
 from pipeline.scanning.verdict import add_up, classes
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient, Stage
-from pipeline.units import SECOND, Duration
+from pipeline.units import SECOND, Duration, EngineAddress
 from projections.readers.rehearsal import Rehearsal
+from tests.support import engines
 
 KEY: Final = bytes(32)
 BUDGET: Final = Duration(30 * SECOND)
 """What is late is measured, not dropped."""
 DOMAIN: Final = "example.test"
-LETTER: Final = (3 << 10, 5 << 10)
-"""Sizes around 4 KiB, for which the cost is told."""
 Looking = list[Engine | LocalEngine]
 Factory = Callable[[Settings, Rehearsal], Looking]
 
@@ -59,22 +61,15 @@ def _both(settings: Settings, learnt: Rehearsal) -> Looking:
     return [*_builtin(settings, learnt), *_classifier(settings, learnt)]
 
 
-SYSTEMS: Final[dict[str, Factory]] = {"built-in": _builtin, "classifier": _classifier, "built-in + classifier": _both}
+def _outside(settings: Settings, learnt: Rehearsal) -> Looking:
+    del learnt
+    return [*outside.guards(settings, "mx.gatepost.example")]
 
 
-class Result(msgspec.Struct, frozen=True):
-    """What a system made of one message."""
-
-    sample: Sample
-    caught: bool
-    score: float
-    findings: tuple[Finding, ...]
-    ms: float
-    cpu_ms: float
-
-    @property
-    def wrong(self) -> bool:
-        return self.caught is not self.sample.spam
+LEARNING: Final[dict[str, Factory]] = {"classifier": _classifier, "built-in + classifier": _both}
+SYSTEMS: Final[dict[str, Factory]] = {"built-in": _builtin, **LEARNING, **dict.fromkeys(outside.NAMES, _outside)}
+DEFAULT: Final = ("built-in", *LEARNING)
+SERVERS: Final = {"clamav": engines.clamd, "rspamd": engines.rspamd, "spamassassin": engines.spamd}
 
 
 def teach(part: Sequence[Sample], *, doubtful: bool) -> Rehearsal:
@@ -118,93 +113,49 @@ async def examine(looking: Looking, sample: Sample, settings: Settings) -> Resul
 
 
 async def measure(
-    names: Sequence[str], found: list[Sample], settings: Settings, *, doubtful: bool
+    names: Sequence[str], found: list[Sample], settings: Settings, *, doubtful: bool, splits: int = 1
 ) -> dict[str, list[Result]]:
-    """Both directions."""
-    first, second = halves(found)
+    """Each of several splits in both directions; what learns nothing sees each message once."""
     results: dict[str, list[Result]] = {name: [] for name in names}
-    for training, test in ((first, second), (second, first)):
-        learnt = teach(training, doubtful=doubtful)
-        for name in names:
-            looking = SYSTEMS[name](settings, learnt)
-            for sample in test:
-                results[name].append(await examine(looking, sample, settings))
+    for number in range(splits):
+        first, second = halves(found, number)
+        for training, test in ((first, second), (second, first)):
+            learnt = teach(training, doubtful=doubtful)
+            for name in names:
+                if name in LEARNING or not number:
+                    results[name] += await _test(name, settings, learnt, test)
     return results
 
 
-def summary(results: Sequence[Result]) -> dict[str, float]:
-    """The figures of a row. Shares in percent."""
-    wrong = {kind: [result.wrong for result in results if result.sample.kind == kind] for kind in KINDS}
-    letters = [result for result in results if LETTER[0] <= len(result.sample.content) <= LETTER[1]] or list(results)
-    return {
-        "caught": 100 - _share(wrong["spam"]),
-        "missed": sum(wrong["spam"]),
-        "false_easy": sum(wrong["easy-ham"]),
-        "false_easy_share": _share(wrong["easy-ham"]),
-        "false_hard": sum(wrong["hard-ham"]),
-        "false_hard_share": _share(wrong["hard-ham"]),
-        "ms_median": statistics.median(result.ms for result in results),
-        "ms_95": _late([result.ms for result in results]),
-        "cpu_ms_median": statistics.median(result.cpu_ms for result in results),
-        "cpu_ms_95": _late([result.cpu_ms for result in results]),
-        "cpu_ms_4_kib": statistics.median(result.cpu_ms for result in letters),
-    }
+async def _test(name: str, settings: Settings, learnt: Rehearsal, test: Sequence[Sample]) -> list[Result]:
+    looking = SYSTEMS[name](_only(settings, name), learnt)
+    try:
+        return [await examine(looking, sample, settings) for sample in test]
+    finally:
+        for engine in looking:
+            if isinstance(engine, Guard):
+                engine.close()
 
 
-def _share(wrong: Sequence[bool]) -> float:
-    return 100 * sum(wrong) / max(len(wrong), 1)
+def _only(settings: Settings, name: str) -> Settings:
+    """With one engine outside at most."""
+    others = {other: EngineAddress() for other in outside.NAMES if other != name}
+    return msgspec.structs.replace(settings, **others)
 
 
-def _late(values: Sequence[float]) -> float:
-    return statistics.quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
-
-
-def fired(results: Sequence[Result]) -> dict[str, dict[str, int]]:
-    """How often each finding was there, by kind of mail, and in how many false alarms it weighed."""
-    counts: dict[str, Counter[str]] = {}
-    for result in results:
-        for finding in {finding.name: finding for finding in result.findings}.values():
-            counter = counts.setdefault(finding.name, Counter())
-            counter[result.sample.kind] += 1
-            if result.wrong and not result.sample.spam and finding.score > 0:
-                counter["accused"] += 1
-    return {name: {kind: counter[kind] for kind in (*KINDS, "accused")} for name, counter in sorted(counts.items())}
-
-
-def table(results: Mapping[str, Sequence[Result]]) -> str:
-    head = ("", "caught", "missed", "easy ham", "hard ham", "ms", "95 %", "CPU ms", "95 %", "4 KiB")
-    lines = [
-        f"{head[0]:24}"
-        + "".join(f"{title:>14}" if 2 < place < 5 else f"{title:>9}" for place, title in enumerate(head) if place)
-    ]
-    for name, found in results.items():
-        row = summary(found)
-        lines.append(
-            f"{name:24}{row['caught']:8.2f}%{row['missed']:9.0f}{row['false_easy']:6.0f} {row['false_easy_share']:6.2f}%"
-            f"{row['false_hard']:6.0f} {row['false_hard_share']:6.2f}%{row['ms_median']:9.2f}{row['ms_95']:9.2f}"
-            f"{row['cpu_ms_median']:9.2f}{row['cpu_ms_95']:9.2f}{row['cpu_ms_4_kib']:9.2f}"
-        )
-    return "\n".join(lines)
-
-
-def told(name: str, results: Sequence[Result], given: argparse.Namespace) -> None:
-    if given.findings:
-        print(f"\n{name}\n{'':32}{'easy':>8}{'hard':>8}{'spam':>8}{'accused':>9}")
-        for finding, counts in fired(results).items():
-            print(f"{finding:32}{counts['easy-ham']:8}{counts['hard-ham']:8}{counts['spam']:8}{counts['accused']:9}")
-    if given.wrong:
-        print(f"\n{name}: what was wrong")
-        for result in sorted(results, key=lambda one: (one.sample.kind, -one.score)):
-            if result.wrong:
-                said = ", ".join(f"{finding.name} {finding.score:g}" for finding in result.findings)
-                print(f"  {result.score:6.2f} {result.sample.name}: {said}")
-
-
-def document(results: Mapping[str, Sequence[Result]], about: Mapping[str, str]) -> dict[str, Any]:
-    return {
-        "about": dict(about),
-        "systems": {name: {**summary(found), "findings": fired(found)} for name, found in results.items()},
-    }
+@contextlib.contextmanager
+def served(names: Sequence[str], settings: Settings) -> Iterator[Settings]:
+    """With servers of our own for the engines that are measured. Raises BenchError where one is not installed."""
+    with contextlib.ExitStack() as stack:
+        for name in outside.NAMES:
+            if name in names:
+                try:
+                    server = stack.enter_context(SERVERS[name]())
+                except (pytest.skip.Exception, pytest.fail.Exception) as error:
+                    raise BenchError(f"{name} cannot be measured: {error}") from None
+                change: dict[str, Any] = {name: EngineAddress(server.address), f"{name}_deadline": BUDGET}
+                settings = msgspec.structs.replace(settings, **change)
+        yield settings
 
 
 def arguments(words_: Sequence[str] | None = None) -> argparse.Namespace:
@@ -216,13 +167,21 @@ def arguments(words_: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--cache", type=Path, default=cache, help="where the public corpus is kept (default: %(default)s)"
     )
-    parser.add_argument("--systems", default=",".join(SYSTEMS), help="which, separated by commas (default: all)")
+    parser.add_argument(
+        "--systems",
+        default=",".join(DEFAULT),
+        help=f"which of {', '.join(SYSTEMS)}, separated by commas (default: those of our own)",
+    )
     parser.add_argument(
         "--learn", choices=("doubtful", "all"), default="doubtful", help="from which messages of the other half"
     )
     parser.add_argument(
         "--threshold", type=float, default=Settings().spam_threshold, help="score from which it is spam"
     )
+    parser.add_argument(
+        "--splits", type=int, default=3, help="into halves, each in both directions (default: %(default)s)"
+    )
+    parser.add_argument("--sample", type=int, default=0, help="so many messages of each kind at most (default: all)")
     parser.add_argument("--findings", action="store_true", help="how often each test fires")
     parser.add_argument(
         "--wrong", action="store_true", help="list the messages that are judged wrongly, with their findings"
@@ -242,9 +201,16 @@ def main(words_: Sequence[str] | None = None) -> int:
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
+    found = few(found, given.sample) if given.sample else found
+    names = given.systems.split(",")
     settings = msgspec.structs.replace(Settings(), spam_threshold=given.threshold)
-    work = measure(given.systems.split(","), found, settings, doubtful=given.learn == "doubtful")
-    results = asyncio.run(work)
+    try:
+        with served(names, settings) as served_settings:
+            work = measure(names, found, served_settings, doubtful=given.learn == "doubtful", splits=given.splits)
+            results = asyncio.run(work)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
     counts = Counter(sample.kind for sample in found)
     about = {**machine(Path.cwd()), "corpus": ", ".join(f"{counts[kind]:,} {kind}" for kind in KINDS)}
     print("\n".join(f"{key}: {value}" for key, value in about.items()), end="\n\n")

@@ -53,6 +53,7 @@ async def examine(common: Common) -> list[Finding]:
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
     found += [
         *about_replies(settings),
+        *about_brands(settings),
         *about_countries(settings),
         *about_sources(settings),
         *await about_seal(settings),
@@ -365,6 +366,19 @@ def about_replies(settings: Settings) -> list[Finding]:
     except ConfigurationError as fault:
         return [Finding(FATAL, "replies", str(fault), fault.remedy)]
     return [Finding(GOOD, "replies", f"{settings.replies_table}: version {table.version}, {len(table.rules):,} rules")]
+
+
+def about_brands(settings: Settings) -> list[Finding]:
+    """Whether the operator's own table of brands can be read."""
+    from pipeline.scanning.builtin.tables import brands
+
+    if not settings.brands:
+        return []
+    try:
+        table = brands(settings.brands)
+    except ConfigurationError as fault:
+        return [Finding(FATAL, "brands", str(fault), fault.remedy)]
+    return [Finding(GOOD, "brands", f"{settings.brands}: {len(table.organisations):,} domains")]
 
 
 def about_countries(settings: Settings) -> list[Finding]:

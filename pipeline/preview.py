@@ -15,6 +15,7 @@ import msgspec
 from pipeline.mime import Part
 from pipeline.mime.structure import HEAD
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.files.kinds import PE, kind_of, program_text
 from pipeline.scanning.reading import Document, Link
 from pipeline.text import printable
 
@@ -34,30 +35,6 @@ _HOST: Final = re.compile(r"(?:[a-z][a-z0-9+.-]{0,20}:)?//(?:[^/?#\s]{0,200}@)?(
 _NAMED: Final = re.compile(
     r"(?:https?://)?((?:[a-z0-9-]{1,63}\.){1,10}[a-z]{2,24})(?:[/?#:].{0,300})?", re.IGNORECASE | re.DOTALL
 )
-_MAGIC: Final = (
-    (b"%PDF-", "PDF document"),
-    (b"\x89PNG\r\n\x1a\n", "PNG image"),
-    (b"\xff\xd8\xff", "JPEG image"),
-    (b"GIF8", "GIF image"),
-    (b"PK\x03\x04", "ZIP archive or Office document"),
-    (b"PK\x05\x06", "empty ZIP archive"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "old Office document or installer"),
-    (b"{\\rtf", "RTF document"),
-    (b"7z\xbc\xaf\x27\x1c", "7z archive"),
-    (b"Rar!\x1a\x07", "RAR archive"),
-    (b"\x1f\x8b", "gzip archive"),
-    (b"BZh", "bzip2 archive"),
-    (b"\xfd7zXZ\x00", "xz archive"),
-    (b"MZ", "Windows program"),
-    (b"\x7fELF", "Linux program"),
-    (b"#!", "script"),
-    (b"OggS", "Ogg media"),
-    (b"ID3", "MP3 audio"),
-    (b"MSCF", "cabinet archive"),
-    (b"L\x00\x00\x00\x01\x14\x02\x00", "Windows shortcut"),
-    (b"ITSF", "compiled help file"),
-)
-_MARKUP: Final = re.compile(rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|svg)\b", re.IGNORECASE)
 
 
 class ShownLink(msgspec.Struct, frozen=True):
@@ -208,11 +185,5 @@ def _attachment(part: Part) -> Attachment:
 
 
 def _found(head: bytes) -> str:
-    for magic, name in _MAGIC:
-        if head.startswith(magic) and (magic != b"MZ" or b"\0" in head[2:64]):
-            return name
-    if _MARKUP.match(head[:400]):
-        return "HTML page"
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WebP image"
-    return ""
+    kind = kind_of(head)
+    return program_text(head) if kind is PE else kind.text if kind is not None else ""

@@ -226,7 +226,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration, _doc("How long a message that waits for an engine does so until it is scanned again.")
     ] = Duration(60 * SECOND)
     engines_wait: Annotated[
-        Duration, _doc("How long a message waits for an engine in all; then it is kept in quarantine.")
+        Duration,
+        _doc(
+            "How long a message waits for an engine in all, or half of its queue_lifetime where that is less; then it is kept in quarantine."
+        ),
     ] = Duration(4 * 3600 * SECOND)
 
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(

@@ -26,7 +26,7 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from pipeline import keys
-from pipeline.events import MESSAGE_EVENTS, Event, Postponed, Queued, Recorded, Warned
+from pipeline.events import MESSAGE_EVENTS, Event, Learned, Postponed, Queued, Recorded, Warned
 from pipeline.log import Damaged
 from pipeline.store import Client, Script, faults
 
@@ -41,6 +41,8 @@ MAX_WORDS: Final = 1000
 """In one command: Lua unpacks them on its stack, which holds 8,000."""
 MAX_WEIGHT: Final = 1000
 """Events in one call of the script, about: 5 ms of the server's time, so nobody else waits longer than that."""
+LESSONS: Final = 50
+"""Lessons of the classifier in one call, some 10 ms: each changes a hundred counters."""
 DAMAGED_KEPT: Final = 1000
 MAX_COUNT: Final = 1 << 53
 """What an event may add to a counter: far above any size, far below where Redis's integers end."""
@@ -151,6 +153,17 @@ def damaged_writes(damaged: Sequence[Damaged]) -> Writes:
         *bulk("LPUSH", "damaged", kept),
         ("LTRIM", "damaged", "0", str(DAMAGED_KEPT - 1)),
     ]
+
+
+def light(entries: Sequence[Recorded | Damaged]) -> Sequence[Recorded | Damaged]:
+    """The beginning of them that can be stored without holding others up for long."""
+    lessons = 0
+    for number, entry in enumerate(entries, 1):
+        if isinstance(entry, Recorded) and type(entry.event) is Learned:
+            lessons += 1
+            if lessons == LESSONS:
+                return entries[:number]
+    return entries
 
 
 async def position(redis: Client, view: View) -> str:

@@ -14,10 +14,12 @@ from typing import Final
 
 import msgspec
 
+from pipeline.events import Recorded
 from pipeline.faults import ConflictError
+from pipeline.log import Damaged
 from pipeline.store import Client
 from projections import builds
-from projections.base import START, History, Portion, Projection, View, advance, position
+from projections.base import START, History, Portion, Projection, View, advance, light, position
 from projections.compare import Difference, differences, order
 
 BATCH: Final = 5000
@@ -66,16 +68,24 @@ class _Rebuild:
 
     async def catch_up(self, until: str) -> None:
         while order(self._reached) < order(until):
-            entries = await self._history.read(self.view.partition, self._reached, BATCH, until)
+            entries: Sequence[Recorded | Damaged] = await self._history.read(
+                self.view.partition, self._reached, BATCH, until
+            )
             if not entries:
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
                 )
-            (stored,) = await advance(self._redis, [Portion([self.view], self._reached, entries)])
-            if not stored:
-                raise ConflictError("somebody else wrote to the view that was being rebuilt")
-            self._reached = entries[-1].entry
-            self._told(len(entries))
+            while entries:
+                chosen = light(entries)
+                await self._take_in(chosen)
+                entries = entries[len(chosen) :]
+
+    async def _take_in(self, entries: Sequence[Recorded | Damaged]) -> None:
+        (stored,) = await advance(self._redis, [Portion([self.view], self._reached, entries)])
+        if not stored:
+            raise ConflictError("somebody else wrote to the view that was being rebuilt")
+        self._reached = entries[-1].entry
+        self._told(len(entries))
 
 
 class _Replay:

@@ -27,7 +27,7 @@ from pipeline.log import Damaged, decode_entry
 from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
-from projections.base import History, Portion, Projection, View, advance, position
+from projections.base import History, Portion, Projection, View, advance, light, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
@@ -193,6 +193,7 @@ class Projector:
         """Bring all views one batch forward; whether there is more."""
         tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
+        cut = False
         for partition, foldings in self.held.items():
             front = _front(foldings)
             for checkpoint, level in _levels(foldings).items():
@@ -200,8 +201,10 @@ class Projector:
                     entries = tails.get(partition, [])
                 else:
                     entries = await self._history.read(partition, checkpoint, BATCH, front)
-                if entries:
-                    work.append((Portion([folding.view for folding in level], checkpoint, entries), level))
+                chosen = light(entries)
+                cut = cut or len(chosen) < len(entries)
+                if chosen:
+                    work.append((Portion([folding.view for folding in level], checkpoint, chosen), level))
         stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
@@ -214,7 +217,7 @@ class Projector:
         for partition in list(self.held):
             if len(tails.get(partition, ())) < BATCH:
                 await self._switch(partition)
-        return bool(work) and (self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
+        return bool(work) and (cut or self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""

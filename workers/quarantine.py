@@ -15,16 +15,14 @@ import msgspec
 
 from pipeline import decide, steering
 from pipeline.bodies import Buffer
-from pipeline.directory.listing import ALLOW, parse
 from pipeline.events import Discarded, MessageEvent, Redirected, Released, Scanned
-from pipeline.faults import ConfigurationError, ConflictError, CorruptError, NotFoundError, RefusedError
+from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for
-from pipeline.mime import Header
 from pipeline.preview import Preview, preview
 from pipeline.scanning.engine import LARGE, Mail
 from pipeline.state import Message, Stage
-from projections.readers.quarantine import BUDGET, Page, Query, Stats, read_kept, read_stats
-from workers.learning import Learning
+from projections.readers.quarantine import Page, Query, Stats, read_kept, read_stats
+from workers.releasing import AS_IT_IS, Done, Following, Release, author_of
 from workers.steering import commit_decided, hand_over, live_or_refuse
 from workers.wiring import Wiring
 
@@ -50,32 +48,6 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """None where the history does not have it any more."""
 
 
-class Done(msgspec.Struct, frozen=True, kw_only=True):
-    changed: bool
-    """False: it was so before."""
-    words: str
-    message: str = ""
-    """Id of the message that goes on, where that is another one."""
-    allowed: str = ""
-    """Whose mail is allowed from now on."""
-    learned: bool = False
-
-
-class Release(msgspec.Struct, frozen=True, kw_only=True):
-    """How a message is released."""
-
-    recipients: tuple[str, ...] = ()
-    """Only their copies; all when empty."""
-    virus: bool = False
-    """Though it carries a virus."""
-    allow_sender: bool = False
-    learn: bool = False
-    """Its domain's classifier learns that it is good."""
-
-
-AS_IT_IS: Final = Release()
-
-
 class Quarantine:
     """`by`: who looks and acts, as it is recorded. `recipients`: whose copies they may see; None: all.
 
@@ -87,10 +59,11 @@ class Quarantine:
         self._wiring = wiring
         self._by = by
         self._recipients = recipients
+        self._following = Following(wiring, by=by)
 
     # Finding
 
-    async def search(self, query: Query, *, limit: int = 50, after: str = "", budget: int = BUDGET) -> Page:
+    async def search(self, query: Query, *, limit: int = 50, after: str = "", budget: int = 0) -> Page:
         """The newest first; see `read_kept`. Not recorded. Raises ValueError for an `after` that no page said."""
         if self._recipients is not None:
             query = msgspec.structs.replace(query, recipients=self._recipients)
@@ -143,6 +116,7 @@ class Quarantine:
 
     async def release(self, message_id: str, how: Release = AS_IT_IS) -> Done:
         """Straight to the recipients, without another scan; once, however often it is asked for."""
+        self._may(how)
 
         def decided(message: Message, now: int) -> Sequence[MessageEvent]:
             lifetime = self._wiring.retry_of(message.domain).lifetime
@@ -155,6 +129,7 @@ class Quarantine:
 
     async def release_to(self, message_id: str, to: str, how: Release = AS_IT_IS, *, reason: str) -> Done:
         """To somebody else, as a message of its own that is not scanned again. `to`: an address that mail may go to."""
+        self._may(how)
         return await self._with_more(message_id, how, self._release_to(message_id, to, how, reason))
 
     async def _release_to(self, message_id: str, to: str, how: Release, reason: str) -> Done:
@@ -182,13 +157,13 @@ class Quarantine:
             message = await self._kept(message_id) if how.learn or how.allow_sender else None
             content = await self._body(message) if message is not None else None
             if how.allow_sender and message is not None and content is not None:
-                _author(message, content)
+                author_of(message, content)
         except BaseException:
             release.close()
             raise
         done = await release
         if done.changed and message is not None and content is not None:
-            return await self._followed(done, message, content, how)
+            return await self._following.follow(done, message, content, how)
         return done
 
     async def delete(self, message_id: str, recipients: Sequence[str] = ()) -> Done:
@@ -206,6 +181,10 @@ class Quarantine:
         return Done(changed=True, words="deleted")
 
     # How
+
+    def _may(self, how: Release) -> None:
+        if how.virus and self._recipients is not None:
+            raise RefusedError("a virus is released by a postmaster, and by nobody else")
 
     def _copies(self, message: Message) -> tuple[str, ...]:
         """Whose copies are kept, of those that may be seen."""
@@ -289,7 +268,7 @@ class Quarantine:
         self, message_id: str, recipients: Sequence[str], wanted: Callable[[E], bool], kind: type[E]
     ) -> E | None:
         """What was done before to the copies that are meant; None while one of them is kept, for then it was not done."""
-        meant = {one.casefold() for one in recipients}
+        meant = {one.casefold() for one in recipients or self._recipients or ()}
         if await self._kept(message_id, meant) is not None:
             return None
         async for entry in self._wiring.log.history(message_id):
@@ -299,26 +278,3 @@ class Quarantine:
                 if not meant or not meant.isdisjoint(named):
                     return event
         return None
-
-    async def _followed(self, done: Done, message: Message, content: Buffer, how: Release) -> Done:
-        """What else was asked for with a release that happened."""
-        sender = _author(message, content) if how.allow_sender else ""
-        if sender:
-            rule = parse(sender, ALLOW, note=f"released {message.id}")
-            await self._wiring.directory.set_rules(message.domain, [rule], by=self._by, now=self._wiring.clock())
-        if how.learn:
-            learning = Learning(self._wiring, by=self._by)
-            await learning.learn(message.domain, content, spam=False, message_id=message.id, how="released")
-        return msgspec.structs.replace(done, allowed=sender, learned=how.learn)
-
-
-def _author(message: Message, content: Buffer) -> str:
-    """Whom a reader takes to be the sender, and of whom an entry in a list therefore speaks. Raises RefusedError for nobody."""
-    named = [author.address for author in Header(content).authors if "@" in author.address]
-    sender = named[0] if named else message.sender
-    if not sender:
-        raise RefusedError(f"{message.id} names no sender that could be allowed")
-    try:
-        return parse(sender, ALLOW).entry
-    except ConfigurationError as error:
-        raise RefusedError(f"its sender cannot be allowed: {error}") from None

@@ -29,6 +29,7 @@ from pipeline.country import Countries
 from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.pause import pause
+from pipeline.scanning.builtin.tables import brands
 from pipeline.settings import Settings
 from pipeline.store import faults, refuse_unsafe
 from pipeline.units import Endpoint
@@ -98,6 +99,8 @@ def _refuse_wrong_table(settings: Settings) -> None:
     """Raises ConfigurationError. Read anew each time: a reload is there because something was changed."""
     if settings.replies_table:
         diagnosis.load(Path(settings.replies_table).expanduser())
+    if settings.brands:
+        brands(settings.brands)
     if settings.country_table:
         Countries(Path(settings.country_table).expanduser())
 

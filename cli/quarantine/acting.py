@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from cli.session import Session
     from cli.steering.selecting import Tally
     from projections.readers.quarantine import Kept, Query
-    from workers.quarantine import Done, Quarantine
+    from workers.quarantine import Quarantine
+    from workers.releasing import Done
 
 IDS = Parameter(help="Ids of messages; or say which with filters.")
 YES = Parameter(help="Do not ask.")
@@ -68,7 +69,7 @@ async def release(
     """
     from cli.session import session
     from cli.steering.asked import destination
-    from workers.quarantine import Release
+    from workers.releasing import Release
 
     address = ""
     if to:

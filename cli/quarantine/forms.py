@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pipeline.preview import Preview
     from pipeline.state import Message
     from projections.readers.quarantine import Kept, Stats
-    from workers.quarantine import Done
+    from workers.releasing import Done
 
 
 def kept_form(kept: Kept) -> dict[str, Any]:

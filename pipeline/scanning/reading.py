@@ -23,6 +23,13 @@ MAX_LINKS: Final = 500
 """Of one document."""
 MAX_URL: Final = 2000
 MAX_LINK_TEXT: Final = 300
+MAX_SOURCE: Final = 1 << 20
+"""Octets of a page that are looked through."""
+MAX_PAGE: Final = 256 << 10
+"""Characters of it, without what nobody sees, that are read."""
+MAX_TAGS: Final = 2000
+DEEP: Final = 1000
+"""Elements within each other that are still told apart; honest pages have some fifty."""
 MAX_TEXT: Final = 128 << 10
 """Characters of text of one document."""
 
@@ -32,6 +39,7 @@ _LOOKS_LIKE_HTML: Final = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|form|svg)\b", re.IGNORECASE
 )
 _SPACE: Final = re.compile(r"\s+")
+_WIDE: Final = re.compile(r"\s{64,}+")
 _URL: Final = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\u00a0]{1,2000}|\bwww\.[^\s<>\"'\u00a0]{4,2000}", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?)]}>'\"…"
 _HIDDEN: Final = re.compile(
@@ -39,7 +47,7 @@ _HIDDEN: Final = re.compile(
     r"|(?:max-)?(?:height|width)\s*:\s*0(?:px)?\s*(?:;|!|\Z)|opacity\s*:\s*0?\.?0*\s*(?:;|!|\Z)|mso-hide\s*:\s*all",
     re.IGNORECASE,
 )  # fmt: skip
-_MEDIA: Final = re.compile(r"@[a-z-]++[^{};]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}", re.IGNORECASE)
+_MEDIA: Final = re.compile(r"@[a-z-]++[^{};@]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}", re.IGNORECASE)
 """Rules that hold for some screens only: what a narrow one hides is not hidden."""
 _CLASS_RULE: Final = re.compile(r"\.([A-Za-z_][\w-]{0,63}+)\s*+\{([^{}]{0,2000}+)\}")
 _COLOUR: Final = re.compile(
@@ -56,6 +64,14 @@ _BLOCKS: Final = frozenset({
     "address", "article", "blockquote", "br", "dd", "div", "dl", "dt", "figure", "footer", "form", "h1", "h2", "h3", "h4", "h5", "h6",
     "header", "hr", "li", "main", "ol", "p", "pre", "section", "table", "td", "th", "tr", "ul",
 })  # fmt: skip
+
+
+_TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/<>]{0,20}+)[^<>]*+>?")
+_FLAT: Final = frozenset({
+    "a", "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "form", "frame", "head", "hr", "html", "img", "input", "li", "link", "meta", "option",
+    "p", "param", "rp", "rt", "script", "source", "style", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "wbr", "button", "select", "textarea",
+})  # fmt: skip
+"""Elements that do not nest in themselves, or that are looked for."""
 
 
 class Link(msgspec.Struct, frozen=True):
@@ -137,11 +153,62 @@ def _is_html(part: Part) -> bool:
 
 
 def _document(part: Part, *, is_html: bool) -> Document:
-    text = text_of(part.head[:HEAD], part.charset)
     attached = part.attached or (is_html and part.content_type not in _HTML) or part.content_type == "image/svg+xml"
     if is_html:
-        return _page(part, text, attached=attached)
+        return _page(part, _source(part), attached=attached)
+    text = text_of(part.head[:HEAD], part.charset)
     return Document(part=part, attached=attached, is_html=False, text=text[:MAX_TEXT], links=tuple(_written(text)))
+
+
+def _source(part: Part) -> str:
+    """The page's text. Behind a wall of what nobody sees there may be one that everybody sees."""
+    octets = part.head
+    if len(octets) < HEAD:
+        return text_of(octets, part.charset)
+    collected = bytearray()
+    for chunk in part.decoded():
+        collected += chunk
+        if len(collected) >= MAX_SOURCE:
+            break
+    return _condensed(text_of(bytes(collected[:MAX_SOURCE]), part.charset))[:MAX_PAGE]
+
+
+def _condensed(text: str) -> str:
+    """Without comments, but for those that Outlook shows, and without long runs of white space."""
+    pieces: list[str] = []
+    at = 0
+    while (start := text.find("<!--", at)) >= 0 and (stop := text.find("-->", start + 4)) >= 0:
+        kept = start if not _CONDITIONAL.match(text, start + 4) else stop + 3
+        pieces.append(text[at:kept])
+        at = stop + 3
+    pieces.append(text[at:])
+    return _WIDE.sub(" ", "".join(pieces))
+
+
+def _shallow(text: str) -> str:
+    """Without the opening tags that would nest elements deeper than `DEEP`: a parser looks through all open ones at each tag."""
+    if text.count("<") <= MAX_TAGS:
+        return text
+    opened: dict[str, int] = {}
+    depth = 0
+
+    def kept(match: re.Match[str]) -> str:
+        nonlocal depth
+        name = match[2].lower()
+        if name in _FLAT:
+            return match[0]
+        if match[1]:
+            if opened.get(name):
+                opened[name] -= 1
+                depth -= 1
+        elif depth >= DEEP:
+            return ""
+        else:
+            opened[name] = opened.get(name, 0) + 1
+            depth += 1
+        return match[0]
+
+    return _TAG.sub(kept, text)
 
 
 def _written(text: str) -> Iterator[Link]:
@@ -169,7 +236,7 @@ class _Page:
 
 def _page(part: Part, text: str, *, attached: bool) -> Document:
     page = _Page()
-    parser = LexborHTMLParser(text)
+    parser = LexborHTMLParser(_shallow(text))
     root = parser.root
     if root is not None:
         if "<style" in text or "<STYLE" in text:

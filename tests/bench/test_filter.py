@@ -11,6 +11,7 @@ from bench import corpus
 from bench.corpus import KINDS, fetch, halves, samples
 from bench.filter import main
 from bench.systems import BenchError
+from tests.support.servers import need
 
 TEXTS = {
     "easy-ham": "The minutes of the meeting on Monday, with the corrections of item {n}, are attached for the project",
@@ -42,16 +43,25 @@ def test_halves_have_as_many_of_each_kind_and_nothing_in_common(directory):
 
 def test_what_was_caught_and_missed_is_told(directory, capsys):
     figures = directory / "figures.json"
-    assert main(["--corpus", str(directory), "--findings", "--wrong", "--json", str(figures)]) == 0
+    assert main(["--corpus", str(directory), "--findings", "--wrong", "--splits", "2", "--json", str(figures)]) == 0
     out = capsys.readouterr().out
     assert "corpus: 8 easy-ham, 8 hard-ham, 8 spam" in out
     systems = json.loads(figures.read_bytes())["systems"]
     assert (systems["built-in"]["caught"], systems["built-in"]["missed"]) == (0, 8)
     learnt = systems["built-in + classifier"]
     assert (learnt["caught"], learnt["false_easy"], learnt["false_hard"]) == (100, 0, 0)
-    assert learnt["findings"]["BAYES_SPAM"] == {"easy-ham": 0, "hard-ham": 0, "spam": 8, "accused": 0}
+    assert learnt["findings"]["BAYES_SPAM"] == {"easy-ham": 0, "hard-ham": 0, "spam": 16, "accused": 0}
     assert learnt["ms_95"] >= learnt["ms_median"] > 0
     assert "BAYES_SPAM" in out
+
+
+@pytest.mark.parametrize(("name", "program"), [("clamav", "clamd"), ("rspamd", "rspamd"), ("spamassassin", "spamd")])
+def test_engines_outside_are_measured_with_servers_of_their_own(directory, capsys, name, program):
+    need(program)
+    assert main(["--corpus", str(directory), "--systems", name, "--sample", "2", "--splits", "1", "--findings"]) == 0
+    out = capsys.readouterr().out
+    assert f"\n{name} " in out
+    assert "ENGINE_" not in out
 
 
 def test_without_npm_it_says_what_to_do(tmp_path, monkeypatch, capsys):

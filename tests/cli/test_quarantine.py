@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import mailbox
 import sys
@@ -146,8 +147,8 @@ def test_messages_are_downloaded_into_files_a_directory_or_an_mbox(shop: Shop, t
     again = shop.run("quarantine", "download", first, "--to", str(tmp_path / "one.eml"))
     assert (again.code, "there already" in again.err) == (4, True)
     shop.run("quarantine", "download", first, second, "--mbox", str(tmp_path / "box"))
-    box = mailbox.mbox(tmp_path / "box")
-    assert len(box) == 2
+    with contextlib.closing(mailbox.mbox(tmp_path / "box")) as box:
+        assert len(box) == 2
     assert b">From me\n>>From you\nno end" in (tmp_path / "box").read_bytes()
     assert shop.run("quarantine", "download", first, second).code == 2
     assert shop.run("quarantine", "download").code == 2
@@ -276,6 +277,15 @@ def test_bad_mail_is_reported_from_a_file_or_by_its_id(shop: Shop, tmp_path: Pat
     assert "my watchmaker" in shop.run("quarantine", "reports", "--domain", DOMAIN).out
     assert shop.run("quarantine", "report", "1nx9s4tkh2v6c8jq0d7w03").code == 3
     assert shop.run("quarantine", "report", str(tmp_path / "absent")).code == 2
+
+
+def test_a_message_is_reported_from_standard_input(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    shop.add("anna")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(PAGE)))
+    done = shop.run("quarantine", "report", "-", "--domain", DOMAIN)
+    assert done.out == f"recorded: a message for {DOMAIN} is bad mail\n  the classifier has learned from it\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert shop.run("quarantine", "report", "-").code == 2
 
 
 # Retention

@@ -14,7 +14,7 @@ from pipeline.scanning.bayes.tokens import Tokeniser
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.engine import Mail
 from projections import builds
-from projections.base import Portion, advance, position
+from projections.base import LESSONS, Portion, advance, position
 from projections.classifier import Classifier as View
 from projections.readers import read_learnt
 from projections.readers.classifier import StoredCounts
@@ -23,6 +23,7 @@ from projections.replay import replay
 from tests.support.examples import AT, DOMAIN
 from tests.support.mail import crlf, message
 from workers.learning import Learning, learning_key
+from workers.projector import Projector
 
 OTHER = "other.test"
 SPAM = ["cheap pills for you, buy now, no prescription", "you have won a lottery, claim now", "cheap watches, buy now"]
@@ -142,3 +143,16 @@ async def test_all_that_was_learnt_and_forgotten_leaves_no_count(store):
     await project(store, DOMAIN)
     (one,) = await read_learnt(store.redis, store.partitions, DOMAIN)
     assert (one.spam, one.ham, one.tokens, one.octets) == (0, 0, 0, 0)
+
+
+async def test_a_projector_catches_up_with_more_lessons_than_it_stores_at_once(store):
+    learning = Learning(Wired(store), by="cli:anna")
+    for number in range(LESSONS + 5):
+        await learning.learn(DOMAIN, mail(f"message {number}"), spam=True)
+    blocking = store.redis
+    projector = Projector(store.redis, blocking, Log(store.redis), range(store.partitions), [View()])
+    await projector.catch_up()
+    (one,) = await read_learnt(store.redis, store.partitions, DOMAIN)
+    assert one.spam == LESSONS + 5
+    report = await replay(store.redis, Log(store.redis), range(store.partitions), View(), now=AT)
+    assert (report.equal, report.events) == (True, LESSONS + 5)

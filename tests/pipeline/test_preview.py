@@ -108,7 +108,7 @@ def test_attachments_are_listed_by_name_size_and_both_types():
         )
     )
     assert [(one.name, one.declared, one.found, one.size) for one in found.attachments] == [
-        ("invoice.pdf", "application/pdf", "Windows program", 102),
+        ("invoice.pdf", "application/pdf", "a Windows program", 102),
         ("open me.html", "text/html", "", 11),
     ]
     assert [(piece.name, piece.text) for piece in found.pieces] == [("", "see the invoice"), ("open me.html", "PIN?")]
@@ -141,7 +141,7 @@ def test_a_large_message_is_previewed_from_its_beginning():
     content = mixed(b"\r\nthe beginning", b"Content-Type: application/zip\r\n\r\nPK\x03\x04" + b"x" * (20 << 20))
     found = seen(content)
     assert found.pieces[0].text == "the beginning"
-    assert [(one.found, one.size) for one in found.attachments] == [("ZIP archive or Office document", (20 << 20) + 4)]
+    assert [(one.found, one.size) for one in found.attachments] == [("a ZIP archive", (20 << 20) + 4)]
 
 
 def test_zero_width_characters_do_not_make_more_of_a_text_than_there_may_be():

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.events import Learned
 from pipeline.ids import new_id
+from projections.base import LESSONS, light
 from projections.classifier import BITS, SPAM, Classifier, places, split
 from tests.support.examples import AT, DOMAIN
 from tests.support.histories import folded, recorded
@@ -77,3 +78,10 @@ def test_the_places_of_a_table_are_bounded():
 def test_a_number_holds_both_counts_and_none_is_below_zero():
     assert split(5 * SPAM + 7) == (5, 7)
     assert split(-SPAM) == (0, 0)
+
+
+def test_many_lessons_are_stored_in_pieces_that_hold_nobody_up():
+    events = recorded([(new_id(AT, 0, number), learned(True, 1)) for number in range(LESSONS + 7)])
+    assert light(events) == events[:LESSONS]
+    assert light(events[:5]) == events[:5]
+    assert light([]) == []

@@ -13,12 +13,13 @@ from projections import builds
 from projections.base import Portion, View, advance, position
 from projections.books import Books
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.replay import replay
 from tests.support.examples import AT, received
 from tests.support.histories import legal, recorded, write_log
 
-PROJECTIONS = [Queue(), Failures(7), Books()]
+PROJECTIONS = [Queue(), Failures(7), Books(), Quarantine()]
 
 
 async def project(redis, log: Log, projection, partition: int = 0, count: int = 7) -> View:

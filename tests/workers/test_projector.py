@@ -18,6 +18,7 @@ from projections import builds
 from projections.base import Projection
 from projections.books import Books
 from projections.failures import Failures
+from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.readers import check_books, read_books, read_failures, read_health
 from projections.replay import replay
@@ -27,7 +28,7 @@ from tests.support.servers import RedisServer, eventually
 from workers.projector import Projector, lease_key
 
 PARTITIONS = 3
-VIEWS: tuple[Projection, ...] = (Queue(), Failures(7), Books())
+VIEWS: tuple[Projection, ...] = (Queue(), Failures(7), Books(), Quarantine())
 NAMES = [view.name for view in VIEWS]
 
 

@@ -33,7 +33,8 @@ from tests.support.examples import DOMAIN
 from tests.workers.conftest import PARTITION, Parts
 from workers.janitor import Janitor
 from workers.projector import Projector
-from workers.quarantine import Quarantine, Release
+from workers.quarantine import Quarantine
+from workers.releasing import Done, Following, Release
 from workers.reporting import Reporting
 from workers.scanner import Scanner
 
@@ -140,6 +141,8 @@ async def test_who_is_bound_to_recipients_sees_and_moves_their_copies_only(wirin
         await anna.release(message_id, Release(recipients=(BEN,)))
     with pytest.raises(RefusedError):
         await anna.stats()
+    with pytest.raises(RefusedError, match="postmaster"):
+        await anna.release(message_id, Release(virus=True))
     assert (await anna.release(message_id)).changed
     message = await wiring.head(message_id)
     assert message.addresses(Stage.QUEUED) == (ANNA,)
@@ -204,6 +207,22 @@ async def test_who_names_no_sender_is_not_released_with_leave_for_it(wiring):
     with pytest.raises(RefusedError, match="no sender"):
         await at(wiring).release(message_id, Release(allow_sender=True))
     assert (await wiring.kinds(message_id))[-1] == "Quarantined"
+
+
+async def test_many_of_one_sender_that_are_released_at_once_allow_it_once(wiring):
+    messages = [await kept(wiring, content=MAIL + str(number).encode()) for number in range(10)]
+    quarantine = at(wiring)
+    done = await asyncio.gather(*(quarantine.release(one, Release(allow_sender=True, learn=True)) for one in messages))
+    assert {(one.changed, one.allowed, one.learned) for one in done} == {(True, "max@partner.test", True)}
+    assert len(await Lists(wiring.store, DOMAIN).all_rules()) == 1
+
+
+async def test_what_cannot_follow_a_release_is_said_with_the_release(wiring):
+    message_id = await kept(wiring)
+    message = replace(await wiring.head(message_id), domain="gone.test")
+    done = Done(changed=True, words="released, on its way")
+    with pytest.raises(RefusedError, match="released, on its way, but: no domain"):
+        await Following(wiring, by="x").follow(done, message, MAIL, Release(allow_sender=True))
 
 
 # To somebody else

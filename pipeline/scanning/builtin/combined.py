@@ -34,6 +34,7 @@ _RISKY: Final = (
     "LINK_SHORTENED", "LINK_BUILDER", "LINK_ADDRESS", "LINK_DISGUISED", "LINK_USER", "LINK_REDIRECTED", "LINK_LIKE_BRAND", "LINK_LIKE_OURS",
     "LINK_BEGINS_LIKE", "LINK_SCRIPTS", "LINK_DATA", "LINK_FILLED_IN", "LINK_NAMES_BRAND", "LINK_PORT", "FROM_LIKE_BRAND",
 )  # fmt: skip
+_AS_US: Final = frozenset({"FROM_NAMES_US", "FROM_LIKE_OURS", "FROM_OTHER_SUFFIX"})
 _NAMED: Final = frozenset({"LINK_NAMES_BRAND", "LINK_LIKE_BRAND"})
 _MONEY: Final = frozenset({"payment", "gifts"})
 
@@ -49,6 +50,7 @@ def combined(view: View, found: frozenset[str]) -> Iterator[Finding]:
                 f'it {meaning}: "{says[group]}"',
                 "spam" if group == "threat" else "phishing",
             )
+    yield from _disguised(view)
     yield from _picture(view)
     claimed = _claimed(view, found)
     if claimed is not None:
@@ -64,6 +66,12 @@ def combined(view: View, found: frozenset[str]) -> Iterator[Finding]:
 
 def _finding(name: str, score: float, text: str, kind: str = "phishing") -> Finding:
     return Finding(name=name, score=score, text=plain(text, 300), kind=kind)
+
+
+def _disguised(view: View) -> Iterator[Finding]:
+    """Words in which one alphabet stands in for another, so that a filter does not read them."""
+    if len(view.mixed) > 2:
+        yield _finding("SAYS_MIXED", 2.0, f"words with letters of another alphabet among Latin ones: {view.mixed[0]}")
 
 
 def _picture(view: View) -> Iterator[Finding]:
@@ -92,24 +100,27 @@ def _claimed(view: View, found: frozenset[str]) -> Finding | None:
     says, wants = view.says, len(_WANTS & view.says.keys())
     claim = view.claim
     if claim is not None and claim.alone and wants:
-        target = _away(view, claim, own_too=True)
+        target = _away(view, claim, own_too=not view.is_partner)
         if target is not None:
             return _phishing(4.0 if wants > 1 or "credentials" in says else 3.0, claim, target)
     if view.is_reply and view.is_bulk:
         return None
-    weight = 0.4 if view.is_reply or view.is_bulk or view.proof is Proof.YES else 1.0
-    claim = claim or view.subject_claim
-    if claim is not None and wants > 1:
+    weight = 0.4 if view.is_reply or view.is_bulk else 1.0
+    claim = (claim or view.subject_claim) if wants > 1 else None
+    if claim is not None:
         sure = view.proof is Proof.NO and "credentials" in says
         target = _away(view, claim, own_too=sure)
         if target is not None:
-            score = (4.0 if sure else 2.5) + (1.0 if found & _NAMED else 0.0)
+            score = (4.0 if sure else 1.0 if view.proof is Proof.YES else 2.5) + (1.0 if found & _NAMED else 0.0)
+            if view.proof is Proof.YES and {"credentials", "urgency"} <= says.keys():
+                score += 2.0
             return _phishing(score * weight, claim, target)
-    claim = view.text_claim
-    if claim is not None and "credentials" in says and "urgency" in says:
+    claim = view.text_claim if says.keys() >= {"credentials", "urgency"} else None
+    if claim is not None:
         target = _away(view, claim, own_too=view.proof is Proof.NO)
         if target is not None:
-            return _phishing((3.5 if view.proof is Proof.NO else 2.0) * weight, claim, target)
+            score = {Proof.NO: 3.5, Proof.UNKNOWN: 2.0, Proof.YES: 0.8}[view.proof]
+            return _phishing(score * weight, claim, target)
     return None
 
 
@@ -120,28 +131,30 @@ def _phishing(score: float, claim: Claim, target: Target) -> Finding:
 
 def _account(view: View, found: frozenset[str]) -> Iterator[Finding]:
     """Somebody wants a password, and the page is nowhere near himself or the recipient."""
-    if (
-        "credentials" not in view.says
-        or view.is_reply
-        or (view.proof is Proof.YES and not found & {"FROM_NAMES_US", "FROM_LIKE_OURS"})
-    ):
+    if not view.says.keys() & {"credentials", "mailbox"} or view.is_reply or not view.hosts:
         return
-    risky = [name for name in _RISKY if name in found]
+    if view.proof is Proof.YES and (view.is_own or view.owner is not None):
+        return
     away = [host for host in view.hosts if view.is_foreign(host) and organisation(host) != view.organisation]
-    ours = view.is_own or bool(found & {"FROM_NAMES_US", "FROM_LIKE_OURS", "FROM_OTHER_SUFFIX"}) or _speaks_of_us(view)
-    pressing = "urgency" in view.says
-    score = 0.0
-    if ours and (away or (view.proof is Proof.NO and view.hosts)):
-        score = 3.5 if view.proof is not Proof.UNKNOWN or pressing else 2.0
-    elif risky:
-        score = 3.0 if pressing else 2.0
-    elif away and pressing and not view.is_bulk:
-        score = 2.5 if view.proof is Proof.NO else 1.0
-    elif pressing and view.hosts and view.proof is Proof.NO:
-        score = 1.0
-    if score and (view.hosts or away):
+    ours = view.is_own or bool(found & _AS_US) or _speaks_of_us(view)
+    score = _weight_of_account(view, ours=ours, away=bool(away), risky=any(name in found for name in _RISKY))
+    if score:
         host = away[0] if away else next(iter(view.hosts))
         yield _finding("ACCOUNT_PHISHING", score, f"it wants somebody to sign in, and leads to {shown(host)}")
+
+
+def _weight_of_account(view: View, *, ours: bool, away: bool, risky: bool) -> float:
+    pressing, mailbox = "urgency" in view.says, "mailbox" in view.says
+    if view.proof is Proof.YES:
+        # A service that proves who it is may say what it likes of its own accounts, on its own pages.
+        return (3.5 if mailbox else 2.5) if ours and away and (pressing or mailbox) else 0.0
+    if ours and (away or view.proof is Proof.NO):
+        return 3.5 if view.proof is Proof.NO or pressing or mailbox else 2.0
+    if risky:
+        return 3.0 if pressing else 2.0
+    if away and pressing and not view.is_bulk:
+        return 2.5 if view.proof is Proof.NO else 1.0
+    return 1.0 if pressing and view.proof is Proof.NO else 0.0
 
 
 def _speaks_of_us(view: View) -> bool:
@@ -188,18 +201,12 @@ def _money(view: View, found: frozenset[str]) -> Iterator[Finding]:
 
 def _called(view: View) -> Iterator[Finding]:
     """An invoice in a big house's name from a free address, with a number to call: no link, and nothing for a filter to see."""
-    claim = view.claim or view.subject_claim or view.text_claim
-    if (
-        claim is None
-        or not view.says.keys() >= {"invoice", "call"}
-        or (view.proof is Proof.YES and not view.is_freemail)
-    ):
+    if not view.says.keys() >= {"invoice", "call"} or view.is_reply:
         return
-    if (
-        (view.is_freemail or view.proof is Proof.NO)
-        and not view.is_reply
-        and _TELEPHONE.search(view.mail.reading.text[:5000])
-    ):
+    if not (view.is_freemail or view.proof is Proof.NO):
+        return
+    claim = view.claim or view.subject_claim or view.text_claim
+    if claim is not None and _TELEPHONE.search(view.mail.reading.text[:5000]):
         # A craftsman with a free address may say how to pay and where to call; he does not call himself PayPal.
         yield _finding(
             "CALL_WANTED",

@@ -14,7 +14,14 @@ from pipeline.mime import plain
 from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.lookalike import Likeness, decoded, mixes_scripts, shown
 from pipeline.scanning.builtin.tables import standing
-from pipeline.scanning.builtin.targets import Target, is_known_name, organisation, registered_label, target_of
+from pipeline.scanning.builtin.targets import (
+    INVISIBLE,
+    Target,
+    is_known_name,
+    organisation,
+    registered_label,
+    target_of,
+)
 from pipeline.scanning.builtin.view import Proof, View
 
 MAX_HOSTS: Final = 100
@@ -44,6 +51,8 @@ def shown_host(text: str) -> str:
     """The host that a link's text shows; empty when it shows none."""
     if "." not in text:
         return ""
+    if not text.isascii():
+        text = INVISIBLE.sub("", text)
     match = _SHOWN.search(text[:200])
     if match is None:
         return ""
@@ -212,6 +221,8 @@ def lookalike(view: View, host: str, place: str) -> Finding | None:
     like = view.brands.index.alike(label)
     if like is not None:
         owner = view.brands.labels[like.name]
+        if owner.has_member(host) and view.proof is not Proof.NO:
+            return None
         short = like.how == "letter" and len(like.name) < 6
         score = LIKE[like.how] * (0.5 if short else 1.0)
         # Partners and dealers have such names, and prove that they are theirs.

@@ -32,7 +32,9 @@ _GOES: Final = re.compile(
     r"\blocation(?:\.href)?\s*+=(?!=)|location\s*+\.\s*+(?:replace|assign)\s*+\(|window\s*+\.\s*+open\s*+\(|\[\s*+[\"']location[\"']\s*+\]",
     re.IGNORECASE,
 )
-_LONG: Final = re.compile(r"[A-Za-z0-9+/=]{1000}|(?:%[0-9a-fA-F]{2}){300}|(?:\\x[0-9a-fA-F]{2}){300}")
+_LONG: Final = re.compile(
+    r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{1000}|(?:%[0-9a-fA-F]{2}){300}|(?:\\x[0-9a-fA-F]{2}){300}"
+)
 _IDENTITY: Final = re.compile(r"pass|pwd|\bpin\b|card|iban|\btan\b|cvv|cvc|ssn|kennwort|konto", re.IGNORECASE)
 
 # Services that encrypt mail send such files, and prove that they are theirs.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import enum
 import functools
+import itertools
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,9 +14,9 @@ from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin import tables
-from pipeline.scanning.builtin.lookalike import Index
+from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
-from pipeline.scanning.builtin.targets import Target, organisation, registered_label, target_of
+from pipeline.scanning.builtin.targets import INVISIBLE, Target, organisation, registered_label, target_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.reading import Link
 
@@ -23,8 +25,12 @@ MAX_TARGETS: Final = 200
 MAX_SAID: Final = 16_000
 """Characters of the text that are searched for phrases: who wants something says so early."""
 _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
-_OPENING: Final = 60
-"""Words at the beginning of a text among which it names who writes."""
+# A run of letters that changes its alphabet; what is only Cyrillic is Russian.
+_MIXED: Final = re.compile(
+    "[A-Za-z]++[\u0400-\u04ff][A-Za-z\u0400-\u04ff]*+|[\u0400-\u04ff]++[A-Za-z][A-Za-z\u0400-\u04ff]*+"
+)
+_OPENING: Final = 500
+"""Characters at the beginning of a text among which it names who writes."""
 
 
 class Proof(enum.Enum):
@@ -124,9 +130,20 @@ class View:
         return self._foreign(self.brands.claimed(self.mail.header.subject))
 
     @functools.cached_property
+    def is_partner(self) -> bool:
+        """Its own domain is proven and holds the name of the brand it speaks of: its agency's, or one that our table lacks."""
+        return (
+            self.claim is not None
+            and self.proof is Proof.YES
+            and (like := self.brands.index.alike(registered_label(self.domain))) is not None
+            and like.how == "part"
+            and self.brands.labels[like.name] is self.claim.brand
+        )
+
+    @functools.cached_property
     def text_claim(self) -> Claim | None:
         """A brand that the beginning of the text names."""
-        return self._foreign(self.brands.claimed(" ".join(self.spoken[:_OPENING])))
+        return self._foreign(self.brands.claimed(self._text[:_OPENING]))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
         if claim is None or (self.is_own and self.proof is Proof.YES):
@@ -134,7 +151,8 @@ class View:
         if self.is_freemail:
             # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.
             return None if claim.brand.owns(self.domain) and not (claim.alone and claim.brand.has_own) else claim
-        if claim.brand.owns(self.domain) or self.is_report:
+        brand = claim.brand
+        if brand.lists(self.domain) or self.is_report or (self.proof is not Proof.NO and brand.has_member(self.domain)):
             return None
         # A house that is known itself and speaks of another, or its branch in a country that our table lacks.
         if self.owner is not None and self.proof is not Proof.NO:
@@ -176,9 +194,19 @@ class View:
         return {target.host: target for _, target in self.targets if target.host and not target.private}
 
     @functools.cached_property
+    def _text(self) -> str:
+        return self.mail.reading.text[:MAX_SAID]
+
+    @functools.cached_property
+    def mixed(self) -> Sequence[str]:
+        """Different words of the text with Latin and Cyrillic letters in them, at most ten."""
+        text = INVISIBLE.sub("", self._text) if not self._text.isascii() else ""
+        return list(dict.fromkeys(match[0] for match in itertools.islice(_MIXED.finditer(text), 100)))[:10]
+
+    @functools.cached_property
     def spoken(self) -> list[str]:
-        """Words of the text."""
-        return tables.words(self.mail.reading.text[:MAX_SAID])
+        """Words of the text; Latin letters in place of those that look like them, where they stand among Latin ones."""
+        return tables.words(latin(self._text) if self.mixed else self._text)
 
     @functools.cached_property
     def says(self) -> Mapping[str, str]:

@@ -234,6 +234,32 @@ def test_a_line_of_the_table_that_is_not_understood_is_named(text):
         Brands(f"# brands\n{text}\n")
 
 
+@pytest.mark.parametrize(
+    ("host", "owned"),
+    [
+        ("kasse.example", True), ("www.kasse-nord.example", True), ("kasse-bad-homburg.example", True), ("kasse-login.example", False),
+        ("kasse-kundenlogin.example", False), ("kasse-push-tan.example", False), ("kasse-nord.test", False), ("xkasse-nord.example", False),
+    ],
+)  # fmt: skip
+def test_members_of_a_federation_are_named_like_it(host, owned):
+    table = Brands("Kasse = kasse.example kasse-*.example")
+    claim = table.claimed("Kasse Service")
+    assert claim is not None
+    assert claim.brand.owns(host) is owned
+
+
+@pytest.mark.parametrize(
+    ("text", "brand"),
+    [
+        ("PayPal", "PayPal"), ("your PayPal account", "PayPal"), ("max@web.de", ""), ("see https://www.paypal.com/x", ""), ("version 1.1", ""),
+        ("WEB.DE Kundenservice", "Web.de"), ("Sparkasse Hannover", "Sparkasse"), ("Deutsche Bank AG", "Deutsche Bank"), ("the bank", ""), ("Anna Chase", ""),
+    ],
+)  # fmt: skip
+def test_the_brand_that_a_text_names(text, brand):
+    claim = brands().claimed(text)
+    assert (claim.brand.name if claim else "") == brand
+
+
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Phishing(str(tmp_path / "none.txt"))
@@ -270,3 +296,18 @@ def test_any_octets_give_findings_and_no_exception(pieces, auth):
     findings = LOOK(mail(b"".join(pieces), auth))
     assert len(findings) <= MAX_FINDINGS
     assert all(finding.text.isprintable() and finding.score > 0 and len(finding.text) <= 300 for finding in findings)
+
+
+def test_words_in_two_alphabets_are_read_and_found():
+    names = found("<p>V\u0435rify y\u043eur acc\u043eunt now</p>")
+    assert {"SAYS_MIXED", "SAYS_CREDENTIALS"} <= set(names)
+    assert (
+        found(
+            "<p>IP-\u0430\u0434\u0440\u0435\u0441, SMS-\u043a\u043e\u0434, Windows \u0438 USB, 10 k\u03a9, 5 \u03bcm</p>"
+        )
+        == {}
+    )
+
+
+def test_a_text_with_characters_that_are_not_seen_shows_its_host_all_the_same():
+    assert "LINK_MISMATCH" in found(link("https://evil.example/", "https://www.pay\u200bpal.com"))

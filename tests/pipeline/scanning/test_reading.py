@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pipeline.mime import Header, walk
-from pipeline.scanning.reading import Form, Link, Reading, read
+from pipeline.scanning.reading import DEEP, Form, Link, Reading, _shallow, read
 from tests.support.mail import HEAD, attachment, multipart, part
 
 
@@ -105,3 +105,21 @@ def test_pictures_for_screens_of_several_sizes_and_links_in_drawings():
     ).documents
     assert document.images == ("https://a.example/1.png",)
     assert document.links == (Link("https://s.example", "x"),)
+
+
+def test_a_page_behind_a_wall_of_what_nobody_sees_is_read():
+    for wall in ("<!-- " + "x" * 200_000 + " -->", " " * 200_000, "<!-- a -->" * 30_000):
+        found = page(wall + '<p>seen <a href="https://e.example">here</a></p>')
+        assert found.text == "seen here"
+        assert found.links == (Link("https://e.example", "here"),)
+    assert page("<p>a</p>" + "<!--" * 100_000).text == "a"
+
+
+def test_elements_deep_within_each_other_are_read_in_time_that_grows_with_the_page_alone():
+    """Doubling what stands between does not change what is kept, and nothing of the text or the links is lost."""
+    for piece in ("<div>", "<ul><li>", "<b></p>", "<i></q>", "<div></x>"):
+        source = _shallow(piece * 20_000 + '<a href="https://e.example">deep</a>')
+        assert len(source) < len(piece) * DEEP * 2 + 20_000 * len(piece.partition(">")[2]) + 60
+        assert source.endswith('<a href="https://e.example">deep</a>')
+    assert _shallow("<p>a<br>" * 5000) == "<p>a<br>" * 5000
+    assert _shallow("<div><b>x</b></div>" * 5000) == "<div><b>x</b></div>" * 5000
