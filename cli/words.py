@@ -189,7 +189,7 @@ def _scanned(event: Scanned | Postponed) -> Told:
     ]
     if event.missing:
         more.append(f"not scanned by {clean('; '.join(event.missing))}")
-    style = GOOD if event.verdict == "clean" else WARN
+    style = GOOD if event.verdict in ("clean", "bulk") else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))
 

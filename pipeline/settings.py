@@ -23,7 +23,7 @@ def _doc(text: str) -> msgspec.Meta:
 _ENDINGS: Final = (
     "ace ade adp apk app appinstaller application appref-ms appx appxbundle arj bat cab cdxml chm cmd com cpl deb desktop dex "
     "diagcab diagcfg diagpkg dll dmg ex ex_ exe fxp gadget grp hlp hpj hta img ins iso isp its jar jnlp js jse lib library-ms "
-    "lnk mad maf mag mam maq mar mas mat mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
+    "lnk mad maf mag mam maq mar mas mau mav maw mcf mda mde mdt mdw mdz mjs msc msh msh1 msh1xml msh2 msh2xml mshxml msi "
     "msix msixbundle msp mst msu nsh ops osd pcd pif pkg plg prg printerexport ps1 ps1xml ps2 ps2xml psc1 psc2 psd1 psdm1 psm1 "
     "rdp reg scf scr sct search-ms searchconnector-ms settingcontent-ms shb shs sys theme themepack udf vb vbe vbp vbs vhd vhdx "
     "vsmacros vsw vxd webpnp ws wsb wsc wsf wsh xbap xll xnk"
@@ -226,7 +226,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration, _doc("How long a message that waits for an engine does so until it is scanned again.")
     ] = Duration(60 * SECOND)
     engines_wait: Annotated[
-        Duration, _doc("How long a message waits for an engine in all; then it is kept in quarantine.")
+        Duration,
+        _doc(
+            "How long a message waits for an engine in all, or half of its queue_lifetime where that is less; then it is kept in quarantine."
+        ),
     ] = Duration(4 * 3600 * SECOND)
 
     scan_budget: Annotated[Duration, _doc("Time for all engines together to look at one message.")] = Duration(

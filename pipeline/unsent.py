@@ -21,7 +21,8 @@ MAX_HEADER: Final = 64 << 10
 
 TOO_MANY: Final = "too many bounces to that sender or domain in this hour"
 
-_CLEAN: Final = ("", "clean")
+_NOT_BAD: Final = ("", "clean", "bulk")
+"""What bulk mail is, its header says: a list or none."""
 _DAEMONS: Final = frozenset({"mailer-daemon", "listserv", "majordomo"})
 _LIST_SENDER: Final = re.compile(r"owner-.+|.+-(?:owner|request|bounces)(?:\+.*)?", re.DOTALL)
 """Whom lists send as: RFC 2142 6, RFC 3834 2, and Mailman's VERP."""
@@ -70,7 +71,7 @@ def _of_sender(message: Message) -> str:
 
 
 def _of_authentication(message: Message) -> str:
-    if message.verdict not in _CLEAN:
+    if message.verdict not in _NOT_BAD:
         return f"message was judged to be {message.verdict}"
     results = {found.method: found.result for found in message.auth if found.method in ("spf", "dmarc")}
     dmarc, spf = results.get("dmarc"), results.get("spf")

@@ -24,7 +24,11 @@ class Awaiting:
         """The step of a message that waits for an engine that is not asked just now: nothing else has to be looked at."""
         settings, now = self._wiring.settings, self._wiring.clock()
         rule = missing.policy_of(settings, self._wiring.directory.home(message.domain))
-        if not message.waits_since or rule != missing.WAIT or now >= message.waits_since + settings.engines_wait:
+        if (
+            not message.waits_since
+            or rule != missing.WAIT
+            or now >= message.waits_since + missing.longest(settings, message)
+        ):
             return None
         if all(guard.tally.may_ask(now) for guard in self._guards):
             return None
@@ -33,7 +37,7 @@ class Awaiting:
     def step(self, message: Message, unseen: Sequence[str], entry: Entry) -> Step:
         """It begins to wait, or goes on to."""
         settings, now = self._wiring.settings, self._wiring.clock()
-        until = (message.waits_since or now) + settings.engines_wait
+        until = (message.waits_since or now) + missing.longest(settings, message)
         events = missing.postponed(message, unseen, now=now, until=until) if unseen else ()
         done = acknowledged(entry.stream, keys.SCANNERS, entry.id)
         return waiting_step(message, events, now=now, again=min(now + settings.engines_retry, until), also=done)
@@ -42,4 +46,5 @@ class Awaiting:
         """As `missing.fate`: pass, wait or quarantine."""
         settings = self._wiring.settings
         rule = missing.policy_of(settings, domain)
-        return missing.fate(unseen, rule, message, kept, now=self._wiring.clock(), wait=int(settings.engines_wait))
+        wait = missing.longest(settings, message)
+        return missing.fate(unseen, rule, message, kept, now=self._wiring.clock(), wait=wait)

@@ -15,7 +15,7 @@ import msgspec
 from pipeline.authentication.together import Lookups, authenticate
 from pipeline.bodies import Buffer
 from pipeline.directory.model import Domain
-from pipeline.directory.policies import Views
+from pipeline.directory.policies import Views, unlisted
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
@@ -26,7 +26,7 @@ from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
 from pipeline.scanning.guard import Guard, Timed, room
 from pipeline.scanning.people import People
-from pipeline.scanning.policy import sender_of
+from pipeline.scanning.policy import WAVED_THROUGH, sender_of
 from pipeline.scanning.relays import true_client
 from pipeline.settings import Settings
 from pipeline.state import Message
@@ -119,6 +119,8 @@ async def examine(
 async def views_of(wiring: Wiring, mail: Mail, country: str) -> Views:
     """What holds for each recipient: their policy, and what lists say of this sender. Raises StoreAwayError."""
     message = mail.message
+    if message.origin in WAVED_THROUGH:
+        return unlisted(wiring.settings)
     name = mail.domain.name if mail.domain is not None else message.domain
     sender = sender_of(message, mail.header, mail.authentication, country)
     recipients = [recipient.address for recipient in message.recipients]

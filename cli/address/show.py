@@ -156,6 +156,7 @@ async def show(address: Annotated[str, Parameter(help="local@domain.")], /, *, c
             ("targets", clean(", ".join(row.targets))),
             ("source", row.source or "entered by hand"),
             ("ends", local(row.gone) if row.gone else ""),
+            ("policy", f"of their own; see `gatepost policy show --address {clean(address)}`" if row.policy else ""),
         ]
     screen.facts(facts)
     return 0 if accepted else 1

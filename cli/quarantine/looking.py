@@ -85,6 +85,7 @@ def _show(screen: Screen, found: Shown, now: int) -> None:
     _undeliverable(screen, message)
     _looks(screen, message)
     screen.say()
+    screen.say("Why it is here: gatepost policy explain ", (message.id, "bold"))
     screen.say("Read it: gatepost quarantine preview ", (message.id, "bold"))
     screen.say("Release it: gatepost quarantine release ", (message.id, "bold"))
 

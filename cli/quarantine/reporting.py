@@ -18,12 +18,19 @@ LARGEST: Final = 64 << 20
 
 
 async def report(
-    message: Annotated[str, Parameter(help="The id of a message, or a file with it, or - for standard input.")],
+    message: Annotated[
+        str,
+        Parameter(help="The id of a message, or a file with it, or - for standard input.", allow_leading_hyphen=True),
+    ],
     /,
     *,
     good: Annotated[bool, Parameter(help="It is good mail that was taken for bad; else it is bad mail.")] = False,
     file: Annotated[
-        Path | None, Parameter(help="With an id: a file with the message, for the classifier to learn from.")
+        Path | None,
+        Parameter(
+            help="With an id: a file with the message (or -), for the classifier to learn from.",
+            allow_leading_hyphen=True,
+        ),
     ] = None,
     domain: Annotated[str, Parameter(help="Whose mail it was, where the message does not tell.")] = "",
     list_sender: Annotated[

@@ -32,6 +32,11 @@ def policy_of(settings: Settings, domain: Domain | None) -> str:
     return (domain.engines_missing if domain is not None else "") or settings.engines_missing
 
 
+def longest(settings: Settings, message: Message) -> int:
+    """How long a message may wait for an engine (ns): half of its life is left for its delivery, or it would be returned untried."""
+    return max(0, min(int(settings.engines_wait), (message.expires - message.received_at) // 2))
+
+
 def fate(missing: Sequence[str], policy: str, message: Message, kept: Collection[str], *, now: int, wait: int) -> str:
     """pass, wait or quarantine. `kept`: whose copies the verdict delivers to nobody anyway; `wait`: ns that it may wait in all."""
     if not missing or message.origin in WAVED_THROUGH or policy not in (WAIT, QUARANTINE):

@@ -94,7 +94,8 @@ def opinion(engine: str, said: str, part: float, symbols: Sequence[Symbol], thre
         name=f"{engine.upper()}_SCORE",
         score=score,
         text=tidy(f"{said}: {named}" if named else said),
-        kind=carried_kind(symbols) if score > 0 else "spam",
+        # What it is not sure of is no more than suspicious, whatever it is about.
+        kind=carried_kind(symbols) if part >= 1 else "spam",
         engine=engine,
     )
     return carrier, *(

@@ -39,6 +39,7 @@ BUDGET: Final = 3_000
 SIFTED: Final = 12_000
 """Entries looked at in one call where the index can be asked for more than one value."""
 _AT_ONCE: Final = 1000
+_LEAST: Final = 16
 _NO_PLACE: Final = 1 << 32
 Value = tuple[str, str]
 """Kind and value, as projections.quarantine.values has them."""
@@ -388,17 +389,19 @@ class _Walk:
         empty = [stream for stream in self._streams if not stream.waiting and not stream.over]
         if not empty:
             return
+        # A share of what is wanted and as much again, as the streams are seldom alike.
+        share = max(_LEAST, 2 * count // len(self._streams))
         with faults():
             pipe = self._redis.pipeline(transaction=False)
             for stream in empty:
                 low, high = self._span.of(stream.value)
                 if stream.below is not None:
                     high = b"(" + stream.value + stream.below
-                pipe.zrevrangebylex(stream.key, high, low, start=0, num=count)
+                pipe.zrevrangebylex(stream.key, high, low, start=0, num=share)
             answers: Any = await pipe.execute()
         for stream, members in zip(empty, answers, strict=True):
             stream.waiting = [member[PREFIX:] for member in members]
-            stream.over = len(members) < count
+            stream.over = len(members) < share
             if members:
                 stream.below = stream.waiting[-1]
 

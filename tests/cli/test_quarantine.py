@@ -279,6 +279,15 @@ def test_bad_mail_is_reported_from_a_file_or_by_its_id(shop: Shop, tmp_path: Pat
     assert shop.run("quarantine", "report", str(tmp_path / "absent")).code == 2
 
 
+def test_a_message_is_reported_from_standard_input(shop: Shop, monkeypatch: pytest.MonkeyPatch):
+    shop.add("anna")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(PAGE)))
+    done = shop.run("quarantine", "report", "-", "--domain", DOMAIN)
+    assert done.out == f"recorded: a message for {DOMAIN} is bad mail\n  the classifier has learned from it\n"
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    assert shop.run("quarantine", "report", "-").code == 2
+
+
 # Retention
 
 

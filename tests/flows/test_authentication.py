@@ -63,7 +63,7 @@ def server() -> Iterator[Customer]:
 def running(server: Customer, key: Path) -> Iterator[Gateway]:
     seal = {"arc_domain": "gateway.test", "arc_selector": "arc", "arc_key": key}
     # What fails is to go through here, so that it can be seen.
-    with gateway(RECORDS, spam_threshold=100, **seal) as started:
+    with gateway(RECORDS, spam_threshold=100, phishing_threshold=100, **seal) as started:
         started.add(server.route)
         yield started
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipeline.events import Discarded, Looked, Received
+from pipeline.events import Discarded, Looked, Quarantined, Received
 from tests.flows.test_paths import virus
 from tests.support.customer import customer
 from tests.support.gateway import Gateway, gateway
@@ -126,12 +126,20 @@ def test_many_messages_are_released_by_a_filter_and_a_virus_is_not(running, serv
 
 def test_a_domain_s_own_retention_ends_what_it_keeps(running, domain):
     running.cli("domain", "set", domain, "--quarantine-retention", "2s")
-    message_id = running.send(spam(), f"anna@{domain}")
+
+    def short_lived() -> str:
+        """A message that came when all processes knew of the change."""
+        message_id = running.send(spam(), f"anna@{domain}")
+        quarantined = wait_until(lambda: running.message_events()[message_id][2:], what="a decision")[0]
+        assert isinstance(quarantined, Quarantined)
+        return message_id if quarantined.expires - quarantined.at == 2 * 10**9 else ""
+
+    message_id = wait_until(short_lived, within=30, what="the change to be known")
     running.wait_kinds(message_id, *BEGIN, "Discarded", within=30)
     last = running.message_events()[message_id][-1]
     assert isinstance(last, Discarded)
     assert last.reason == "retention"
-    wait_until(lambda: listed(running, "--domain", domain) == [], what="the list")
+    wait_until(lambda: message_id not in listed(running, "--domain", domain), what="the list")
 
 
 def test_a_message_that_was_delivered_is_reported_with_what_arrived(running, server, domain):

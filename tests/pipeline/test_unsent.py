@@ -116,6 +116,15 @@ def test_mail_that_was_not_judged_clean_and_was_released_is_not_bounced(verdict)
     assert unsent(message(verdict=verdict), recipient(), HEADER) == f"message was judged to be {verdict}"
 
 
+def test_bulk_mail_is_told_by_its_header_and_not_by_its_class():
+    assert unsent(message(verdict="bulk"), recipient(), HEADER) == ""
+    assert unsent(message(verdict="bulk"), recipient(), b"List-Id: <x>\r\n\r\n") == "message is from a list"
+
+
+def test_what_was_released_to_somebody_else_is_not_bounced():
+    assert unsent(message(origin="release"), recipient(), HEADER) == "it was released from the quarantine"
+
+
 def test_our_own_bounce_is_never_bounced_whatever_it_says():
     assert unsent(message(origin="bounce"), recipient(), HEADER) == "null sender"
 

@@ -27,6 +27,7 @@ PEOPLE: Final = {
 }
 BRANDS: Final = (
     "Musterbank = musterbank.example",
+    "Musterkasse = musterkasse.example musterkasse-*.example",
     "Musterpost, Muster Paketdienst = musterpost.example",
     "Signaturdienst = signaturdienst.example",
     "Beispielnetz, ~Netz = beispielnetz.example beispielnetz-mail.example",

@@ -1,4 +1,4 @@
-"""The engines that look at mail beside us, for real: clamd with one signature of our own, Rspamd without a network, spamd with its own rules.
+"""The engines that look at mail beside us, for real: clamd with signatures of our own, Rspamd without a network, spamd with its own rules.
 
 with clamd() as server:
     Settings(clamav=server.address)
@@ -7,6 +7,7 @@ with clamd() as server:
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import pwd
 import shutil
@@ -19,6 +20,7 @@ from pathlib import Path
 from tests.support.servers import Process, free_port, listens, missing, need
 
 SIGNATURE = "Test.EICAR.hdb"
+BAD_LETTER = b"Nobody but the clamd of our tests takes this letter for a virus.\r\n"
 CLAMD_TAKES = 1 << 20
 """Its StreamMaxLength."""
 MODULES = Path("/etc/rspamd/modules.d")
@@ -70,14 +72,15 @@ def _running(make: Callable[[Path], EngineServer]) -> Iterator[EngineServer]:
 
 
 def clamd() -> contextlib.AbstractContextManager[EngineServer]:
-    """Knows EICAR and nothing else. It listens on a unix socket in its directory as well: `directory / "socket"`."""
+    """Knows EICAR, our letter, and nothing else. It listens on a unix socket in its directory as well: `directory / "socket"`."""
     return _running(_clamd)
 
 
 def _clamd(directory: Path) -> EngineServer:
     program, port = need("clamd"), free_port()
     (directory / "db").mkdir()
-    (directory / "db" / "test.hdb").write_text(f"44d88612fea8a8f36de82e1278abb02f:68:{SIGNATURE}\n")
+    ours = f"{hashlib.md5(BAD_LETTER, usedforsecurity=False).hexdigest()}:{len(BAD_LETTER)}:Test.Letter"
+    (directory / "db" / "test.hdb").write_text(f"44d88612fea8a8f36de82e1278abb02f:68:{SIGNATURE}\n{ours}\n")
     lines = {
         "DatabaseDirectory": directory / "db", "TCPSocket": port, "TCPAddr": "127.0.0.1", "Foreground": "yes",
         "LocalSocket": directory / "socket", "StreamMaxLength": CLAMD_TAKES, "PidFile": directory / "pid",

@@ -179,6 +179,19 @@ async def test_after_the_longest_wait_it_is_kept_and_says_for_how_long_it_waited
     assert kept.reason == "not scanned by clamav (cannot be reached), waited for 1 h 0 min"
 
 
+async def test_half_of_a_message_s_life_is_left_for_its_delivery(desk):
+    one = await desk("wait", queue_lifetime="2h")
+    one.client.answer = AWAY
+    message_id = await one.wiring.accept()
+    await one.work()
+    event = last(await one.wiring.events(message_id), Postponed)
+    assert event.until - event.at == 3600 * SECOND
+    one.wiring.forward(3600)
+    await Rescans(one.wiring.store).put_back(one.wiring.clock())
+    await one.work()
+    assert (await one.wiring.kinds(message_id))[-1] == "Quarantined"
+
+
 async def test_a_domain_that_changes_its_mind_lets_what_waits_pass(desk):
     one = await desk("wait")
     one.client.answer = AWAY

@@ -100,14 +100,14 @@ def _claimed(view: View, found: frozenset[str]) -> Finding | None:
     says, wants = view.says, len(_WANTS & view.says.keys())
     claim = view.claim
     if claim is not None and claim.alone and wants:
-        target = _away(view, claim, own_too=True)
+        target = _away(view, claim, own_too=not view.is_partner)
         if target is not None:
             return _phishing(4.0 if wants > 1 or "credentials" in says else 3.0, claim, target)
     if view.is_reply and view.is_bulk:
         return None
     weight = 0.4 if view.is_reply or view.is_bulk else 1.0
-    claim = claim or view.subject_claim
-    if claim is not None and wants > 1:
+    claim = (claim or view.subject_claim) if wants > 1 else None
+    if claim is not None:
         sure = view.proof is Proof.NO and "credentials" in says
         target = _away(view, claim, own_too=sure)
         if target is not None:
@@ -115,8 +115,8 @@ def _claimed(view: View, found: frozenset[str]) -> Finding | None:
             if view.proof is Proof.YES and {"credentials", "urgency"} <= says.keys():
                 score += 2.0
             return _phishing(score * weight, claim, target)
-    claim = view.text_claim
-    if claim is not None and "credentials" in says and "urgency" in says:
+    claim = view.text_claim if says.keys() >= {"credentials", "urgency"} else None
+    if claim is not None:
         target = _away(view, claim, own_too=view.proof is Proof.NO)
         if target is not None:
             score = {Proof.NO: 3.5, Proof.UNKNOWN: 2.0, Proof.YES: 0.8}[view.proof]
@@ -201,18 +201,12 @@ def _money(view: View, found: frozenset[str]) -> Iterator[Finding]:
 
 def _called(view: View) -> Iterator[Finding]:
     """An invoice in a big house's name from a free address, with a number to call: no link, and nothing for a filter to see."""
-    claim = view.claim or view.subject_claim or view.text_claim
-    if (
-        claim is None
-        or not view.says.keys() >= {"invoice", "call"}
-        or (view.proof is Proof.YES and not view.is_freemail)
-    ):
+    if not view.says.keys() >= {"invoice", "call"} or view.is_reply:
         return
-    if (
-        (view.is_freemail or view.proof is Proof.NO)
-        and not view.is_reply
-        and _TELEPHONE.search(view.mail.reading.text[:5000])
-    ):
+    if not (view.is_freemail or view.proof is Proof.NO):
+        return
+    claim = view.claim or view.subject_claim or view.text_claim
+    if claim is not None and _TELEPHONE.search(view.mail.reading.text[:5000]):
         # A craftsman with a free address may say how to pay and where to call; he does not call himself PayPal.
         yield _finding(
             "CALL_WANTED",

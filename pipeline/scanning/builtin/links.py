@@ -221,6 +221,8 @@ def lookalike(view: View, host: str, place: str) -> Finding | None:
     like = view.brands.index.alike(label)
     if like is not None:
         owner = view.brands.labels[like.name]
+        if owner.has_member(host) and view.proof is not Proof.NO:
+            return None
         short = like.how == "letter" and len(like.name) < 6
         score = LIKE[like.how] * (0.5 if short else 1.0)
         # Partners and dealers have such names, and prove that they are theirs.

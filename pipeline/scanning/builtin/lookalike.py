@@ -35,13 +35,14 @@ REMEMBERED: Final = 4096
 SHORTEST: Final = 5
 """Letters of a name below which one more or less says nothing."""
 BAIT: Final = frozenset({
-    "access", "account", "accounts", "alert", "alerts", "anmelden", "anmeldung", "app", "auth", "authenticate", "bank", "banking", "bestaetigung",
+    "abgleich", "access", "account", "accounts", "alert", "alerts", "anmelden", "anmeldung", "app", "auth", "authenticate", "bank", "banking", "bestaetigung",
     "bestatigung", "billing", "center", "client", "confirm", "confirmation", "customer", "delivery", "desk", "docs", "document", "doc",
     "drive", "freigabe", "help", "helpdesk", "id", "info", "invoice", "konto", "kunde", "kunden", "kundenservice", "lieferung", "login", "logon",
     "mail", "mailbox", "message", "my", "notice", "notification", "office", "online", "package", "paket", "parcel", "password",
     "passwort", "pay", "payment", "portal", "rechnung", "recovery", "refund", "reset", "safe", "secure", "secured", "security", "service",
     "services", "sendung", "share", "sicher", "sicherheit", "signin", "sso", "support", "team", "track", "tracking", "unlock", "update", "updates",
-    "user", "validation", "verification", "verify", "verifizierung", "wallet", "web", "webmail", "zahlung", "zoll",
+    "user", "validation", "verification", "verify", "verifizierung", "wallet", "web", "webmail", "zahlung", "zoll", "aktualisierung", "dienst", "entsperren", "erneuern", "erneuerung", "freischaltung", "hilfe", "kundencenter",
+    "kundendienst", "phototan", "push", "pushtan", "registrierung", "securego", "sperre", "sperrung", "tan", "zugang",
 })  # fmt: skip
 """Words that are put beside a name to make another that seems to be of the same house."""
 
@@ -164,6 +165,11 @@ class Index:
             if len(name) >= SHORTEST and name not in self._exact:
                 return Likeness(name, "word")
         return None
+
+
+def baited(word: str) -> bool:
+    """It is a word of bait, or begins or ends with a long one."""
+    return word in BAIT or any(len(bait) >= 5 and (word.startswith(bait) or word.endswith(bait)) for bait in BAIT)
 
 
 def _affixes(text: str) -> list[str]:

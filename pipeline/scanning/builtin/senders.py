@@ -33,7 +33,8 @@ def _finding(name: str, score: float, text: str, kind: str = "phishing") -> Find
 def _brand(view: View) -> Iterator[Finding]:
     claim = view.claim
     if claim is not None and view.domain:
-        score = 0.5 if not claim.alone else 1.0 if claim.doubtful else 3.5 if view.is_freemail else 2.5
+        free = 3.5 if view.is_freemail else 1.5 if view.is_partner else 2.5
+        score = 0.5 if not claim.alone else 1.0 if claim.doubtful else free
         yield _finding(
             "FROM_BRAND", score, f"the sender calls himself {claim.brand.name} and writes from {shown(view.domain)}"
         )

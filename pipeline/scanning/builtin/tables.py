@@ -15,14 +15,17 @@ import msgspec
 
 from pipeline.authentication.names import a_labels
 from pipeline.faults import ConfigurationError
-from pipeline.scanning.builtin.lookalike import Index, latin
+from pipeline.scanning.builtin.lookalike import Index, baited, latin
 from pipeline.scanning.builtin.targets import INVISIBLE, organisation, registered_label
 
 MAX_BRANDS: Final = 5000
 LONGEST: Final = 1 << 20
 """Octets of a table of brands: fifty times ours."""
 
+_PLACES: Final = re.compile(r"[^\s@<>()]{0,100}+@\S{1,300}+|(?:https?://|\bwww\.)\S{1,2000}+", re.IGNORECASE)
 _WORD: Final = re.compile(r"[^\W_]+")
+_ASCII_WORD: Final = re.compile(r"[a-z0-9]+")
+_DIGITS: Final = re.compile(r"[0135$@]")
 _UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
 SERVICE: Final = frozenset({
     "365", "account", "accounts", "admin", "administrator", "alert", "alerts", "app", "at", "bank", "banking", "benachrichtigung", "billing", "by",
@@ -40,12 +43,13 @@ _AS_WRITTEN: Final = str.maketrans({"0": "o", "1": "l", "3": "e", "5": "s", "$":
 
 
 def words(text: str) -> list[str]:
-    """In lower case, umlauts as two letters, other marks left out, letters of other alphabets that look Latin as Latin ones."""
+    """In lower case, umlauts as two letters, other marks left out, and so is what is not seen."""
     text = text.lower()
-    if not text.isascii():
-        # What is not seen does not part a word.
-        text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
-        text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
+    if text.isascii():
+        return _ASCII_WORD.findall(text)
+    # What is not seen does not part a word.
+    text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
+    text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
     return _WORD.findall(text)
 
 
@@ -56,11 +60,23 @@ class Brand(msgspec.Struct, frozen=True, kw_only=True):
     """Whose mail and links are its own."""
     words: frozenset[str] = frozenset()
     """Of all its names."""
+    members: tuple[re.Pattern[str], ...] = ()
     has_own: bool = True
     """It has domains where not everybody can have an address."""
 
     def owns(self, host: str) -> bool:
+        return self.lists(host) or self.has_member(host)
+
+    def lists(self, host: str) -> bool:
         return organisation(host) in self.organisations or any(host.endswith("." + own) for own in self.organisations)
+
+    def has_member(self, host: str) -> bool:
+        """It is named as the members of the federation are, and not as a page for their customers' passwords would be."""
+        if not self.members:
+            return False
+        place = organisation(host)
+        found = next((match for pattern in self.members if (match := pattern.fullmatch(place))), None)
+        return found is not None and not any(baited(word) for word in found[1].split("-"))
 
 
 class Claim(msgspec.Struct, frozen=True):
@@ -107,12 +123,16 @@ class Brands:
                 f"line {number} of the table of brands is not understood",
                 remedy="Write: Name, other name = domain.example ...",
             )
-        hosts = {domain: a_labels(domain.strip("~").lower()) for domain in listed}
-        if not all("." in host for host in hosts.values()):
+        patterns = [domain for domain in listed if "*" in domain]
+        hosts = {domain: a_labels(domain.strip("~").lower()) for domain in listed if "*" not in domain}
+        if not hosts or not all("." in host for host in (*hosts.values(), *patterns)):
             raise ConfigurationError(f"line {number} of the table of brands has a domain that is none")
         brand = Brand(
             name=named[0].strip("~ "),
             organisations=frozenset(hosts.values()),
+            members=tuple(
+                [re.compile(re.escape(name.lower()).replace(r"\*", "([a-z0-9-]{2,50})", 1)) for name in patterns]
+            ),
             has_own=not freemail().issuperset(hosts.values()),
             words=frozenset(word for name in named for word in words(name)),
         )
@@ -136,13 +156,17 @@ class Brands:
 
     def claimed(self, text: str) -> Claim | None:
         """The brand that a display name or a subject names."""
+        # An address is not a name: of max@web.de nobody thinks that Web.de writes.
+        text = _PLACES.sub(" ", text) if "@" in text or "//" in text or "www." in text else text
         spoken = words(text)
         found = self._find(spoken)
         if found is None and not text.isascii():
             spoken = words(latin(text))
             found = self._find(spoken)
         # Letters that are written with digits: PayPa1, Micros0ft.
-        return found or self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
+        if found is None and _DIGITS.search(text):
+            found = self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
+        return found
 
     def _find(self, spoken: Sequence[str]) -> Claim | None:
         for at, word in enumerate(spoken):

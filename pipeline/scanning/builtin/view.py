@@ -29,8 +29,8 @@ _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
 _MIXED: Final = re.compile(
     "[A-Za-z]++[\u0400-\u04ff][A-Za-z\u0400-\u04ff]*+|[\u0400-\u04ff]++[A-Za-z][A-Za-z\u0400-\u04ff]*+"
 )
-_OPENING: Final = 60
-"""Words at the beginning of a text among which it names who writes."""
+_OPENING: Final = 500
+"""Characters at the beginning of a text among which it names who writes."""
 
 
 class Proof(enum.Enum):
@@ -130,9 +130,20 @@ class View:
         return self._foreign(self.brands.claimed(self.mail.header.subject))
 
     @functools.cached_property
+    def is_partner(self) -> bool:
+        """Its own domain is proven and holds the name of the brand it speaks of: its agency's, or one that our table lacks."""
+        return (
+            self.claim is not None
+            and self.proof is Proof.YES
+            and (like := self.brands.index.alike(registered_label(self.domain))) is not None
+            and like.how == "part"
+            and self.brands.labels[like.name] is self.claim.brand
+        )
+
+    @functools.cached_property
     def text_claim(self) -> Claim | None:
         """A brand that the beginning of the text names."""
-        return self._foreign(self.brands.claimed(" ".join(self.spoken[:_OPENING])))
+        return self._foreign(self.brands.claimed(self._text[:_OPENING]))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
         if claim is None or (self.is_own and self.proof is Proof.YES):
@@ -140,7 +151,8 @@ class View:
         if self.is_freemail:
             # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.
             return None if claim.brand.owns(self.domain) and not (claim.alone and claim.brand.has_own) else claim
-        if claim.brand.owns(self.domain) or self.is_report:
+        brand = claim.brand
+        if brand.lists(self.domain) or self.is_report or (self.proof is not Proof.NO and brand.has_member(self.domain)):
             return None
         # A house that is known itself and speaks of another, or its branch in a country that our table lacks.
         if self.owner is not None and self.proof is not Proof.NO:

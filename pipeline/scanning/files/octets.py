@@ -21,6 +21,9 @@ MAX_UNPACKED: Final = 16 << 20
 MAX_FILES: Final = 300
 """Files within files that are looked into."""
 HEAD: Final = 64 << 10
+_PIECE: Final = 1 << 20
+"""Octets that are searched at once: a few ms."""
+_LONGEST: Final = 4 << 10
 
 
 class Budget:
@@ -90,10 +93,20 @@ class Octets:
         return found - self.start if found >= 0 else -1
 
     def finditer(self, pattern: re.Pattern[bytes], end: int | None = None) -> Iterator[tuple[int, re.Match[bytes]]]:
-        """Each match with its offset."""
+        """Each match of at most 4 KiB with its offset.
+
+        Piece by piece, because nothing else runs while the octets are searched in one call: the event loop waits for it, too.
+        """
         limit = self.end if end is None else min(self.start + end, self.end)
-        for match in pattern.finditer(self.buffer, self.start, limit):
-            yield match.start() - self.start, match
+        begin = self.start
+        while begin < limit:
+            stop = min(begin + _PIECE, limit)
+            for match in pattern.finditer(self.buffer, begin, min(stop + _LONGEST, limit)):
+                if match.start() >= stop:
+                    break
+                yield match.start() - self.start, match
+                begin = match.end()
+            begin = max(begin, stop)
 
 
 def octets_of(part: Part) -> Octets:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import functools
 import gzip
 import inspect
 import lzma
+import random
 import re
 import tarfile
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from pipeline.scanning.builtin import inspection, office, papers
 from pipeline.scanning.builtin import names as names_module
 from pipeline.scanning.builtin.attachments import Attachments
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.files import octets
 from pipeline.scanning.files.kinds import kind_of, program_text
 from tests.support import files
 from tests.support.mail import (
@@ -513,3 +517,29 @@ def test_every_finding_is_explained_on_the_page_of_attachments():
     page = (Path(__file__).parents[3] / "docs" / "attachments.md").read_text()
     assert len(named) > 20
     assert [name for name in named if f"`{name}`" not in page] == []
+
+
+def large() -> bytes:
+    """6 MiB that do not pack, and the name that matters behind them."""
+    noise = {f"{number}.jpg": random.Random(number).randbytes(1 << 20) for number in range(6)}
+    return files.zipped({**noise, "invoice.exe": b"x"}, zipfile.ZIP_STORED)
+
+
+def test_a_large_attachment_is_looked_at_in_little_memory():
+    content = with_parts(attachment(large(), "a.zip"))
+    mail = Mail(message(), content)
+    tracemalloc.start()
+    try:
+        assert [one.name for one in Attachments(SETTINGS).look(mail)] == ["ARCHIVE_BLOCKED"]
+        assert tracemalloc.get_traced_memory()[1] < octets.IN_MEMORY + (3 << 20)
+    finally:
+        tracemalloc.stop()
+
+
+def test_without_room_on_the_disk_the_beginning_of_a_large_attachment_is_looked_at(monkeypatch):
+    def full(**_: object) -> object:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    data = files.zipped({"invoice.exe": b"x"}) + large()
+    monkeypatch.setattr(octets.tempfile, "TemporaryFile", full)
+    assert names(data, "a.zip") == ["ARCHIVE_BLOCKED"]

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import quopri
+import random
+import re
 from typing import NamedTuple
 
 import pytest
@@ -194,3 +196,14 @@ def test_a_bomb_costs_no_more_than_the_budget(what, monkeypatch):
     monkeypatch.setattr(Budget, "take", counting)
     checked(HEAD + part("application/octet-stream", encoded(BOMBS[what][0]()), "Content-Transfer-Encoding: base64"))
     assert sum(taken) <= 2 * octets_module.MAX_UNPACKED
+
+
+def test_a_search_piece_by_piece_finds_what_a_search_at_once_finds():
+    pattern = re.compile(rb"PK[a-z]{0,40}+!")
+    generator = random.Random(3)
+    pieces = [generator.randbytes(1000) + b"PK" + b"x" * generator.randint(0, 40) + b"!" for _ in range(2500)]
+    edge = b"".join(pieces)
+    for shift in range(-45, 5, 3):
+        content = edge[: (1 << 20) + shift] + b"PK" + b"y" * 40 + b"!" + edge
+        found = [(at, match[0]) for at, match in Octets(content, 7).finditer(pattern)]
+        assert found == [(match.start() - 7, match[0]) for match in pattern.finditer(content, 7)]

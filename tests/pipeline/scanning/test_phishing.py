@@ -234,6 +234,32 @@ def test_a_line_of_the_table_that_is_not_understood_is_named(text):
         Brands(f"# brands\n{text}\n")
 
 
+@pytest.mark.parametrize(
+    ("host", "owned"),
+    [
+        ("kasse.example", True), ("www.kasse-nord.example", True), ("kasse-bad-homburg.example", True), ("kasse-login.example", False),
+        ("kasse-kundenlogin.example", False), ("kasse-push-tan.example", False), ("kasse-nord.test", False), ("xkasse-nord.example", False),
+    ],
+)  # fmt: skip
+def test_members_of_a_federation_are_named_like_it(host, owned):
+    table = Brands("Kasse = kasse.example kasse-*.example")
+    claim = table.claimed("Kasse Service")
+    assert claim is not None
+    assert claim.brand.owns(host) is owned
+
+
+@pytest.mark.parametrize(
+    ("text", "brand"),
+    [
+        ("PayPal", "PayPal"), ("your PayPal account", "PayPal"), ("max@web.de", ""), ("see https://www.paypal.com/x", ""), ("version 1.1", ""),
+        ("WEB.DE Kundenservice", "Web.de"), ("Sparkasse Hannover", "Sparkasse"), ("Deutsche Bank AG", "Deutsche Bank"), ("the bank", ""), ("Anna Chase", ""),
+    ],
+)  # fmt: skip
+def test_the_brand_that_a_text_names(text, brand):
+    claim = brands().claimed(text)
+    assert (claim.brand.name if claim else "") == brand
+
+
 def test_a_table_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(ConfigurationError, match="cannot be read"):
         Phishing(str(tmp_path / "none.txt"))

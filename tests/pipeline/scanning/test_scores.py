@@ -76,6 +76,12 @@ def test_one_finding_carries_the_score_and_the_symbols_stand_beside_it_without()
     assert {(finding.score, finding.engine) for finding in rest} == {(0.0, "rspamd")}
 
 
+def test_phishing_is_what_an_engine_calls_so_and_is_sure_of():
+    symbols = [Symbol("PHISHING", 5.9)]
+    assert opinion("rspamd", "", 1.0, symbols, T)[0].kind == "phishing"
+    assert opinion("rspamd", "", 0.98, symbols, T)[0].kind == "spam"
+
+
 def test_what_an_engine_repeats_of_a_stranger_is_neutralised_and_short():
     carrier, symbol = opinion("x", "\x1b[2J", 0.1, [Symbol("A\x07" * 100, 1.0, "\u202egnp.exe\r\n" * 100)], T)
     for text in (carrier.text, symbol.name, symbol.text):
