@@ -6,6 +6,7 @@ may lag, and a message whose words nobody spoke of yet is judged by the other te
 
 from __future__ import annotations
 
+import operator
 import time
 from collections.abc import Sequence
 from typing import Any, Final
@@ -118,20 +119,15 @@ class StoredCounts:
 
 def combined(tables: Sequence[tuple[int, int, int, Sequence[Any]]]) -> Counted:
     """What several tables say of the same tokens: of each (spam, ham, its weight, a number or None for each token)."""
-    found: list[tuple[float, float]] = []
-    for counts in zip(*[counts for _, _, _, counts in tables], strict=True):
-        bad = good = 0
-        for count, (_, _, weight, _) in zip(counts, tables, strict=True):
-            if count is not None:
-                spam, ham = split(int(count))
-                bad += spam * weight
-                good += ham * weight
-        if bad or good:
-            found.append((bad, good))
+    numbers: list[int] = []
+    for _, _, weight, counts in tables:
+        # Both counts of a number are multiplied and added at once.
+        weighed = [int(count) * weight if count is not None else 0 for count in counts]
+        numbers = list(map(operator.add, numbers, weighed)) if numbers else weighed
     return Counted(
         spam=sum(spam * weight for spam, _, weight, _ in tables),
         ham=sum(ham * weight for _, ham, weight, _ in tables),
-        tokens=found,
+        tokens=[split(number) for number in numbers if number > 0],
         learnt=sum(spam + ham for spam, ham, _, _ in tables),
     )
 

@@ -21,6 +21,7 @@ from pipeline.events import (
     Received,
     RecipientSpec,
     Refused,
+    Reported,
     Retried,
     RouteDeferred,
     RouteOpened,
@@ -58,7 +59,7 @@ EVENTS = [
     *(
         one
         for one in examples.ONE_OF_EACH
-        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned)
+        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned | Reported)
     ),
 ]
 
