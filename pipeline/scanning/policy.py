@@ -119,11 +119,6 @@ def judge(report: Report, message: Message, settings: Settings, views: Views | N
     )
 
 
-def classify(findings: Sequence[Finding], spam_threshold: float, phishing_threshold: float = 4.0) -> str:
-    """What findings make of a message, whoever gets it."""
-    return classes(add_up(findings), spam_threshold, phishing_threshold)[0]
-
-
 def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Mapping[str, str]) -> Action:
     """What happens to the copies of whom `view` holds for. `told`: each class in a line, with what weighs most in it."""
     policy = view.policy
