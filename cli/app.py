@@ -57,7 +57,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("policy", "cli.policy:app", "What happens to bad mail, and who is allowed or blocked."),
             ("scan", "cli.scan:scan", "What would be found in a message in a file, and what would happen to it."),
             ("brands", "cli.brands:app", "Whose name a sender or a link uses, and the table of such names."),
-            ("quarantine", "cli.quarantine:app", "List, show, release and delete mail kept in quarantine."),
+            ("quarantine", "cli.quarantine:app", "Find, read, release, report and delete mail kept in quarantine."),
             ("learn", "cli.learn:app", "Teach the classifier what is spam and what is not."),
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),

@@ -251,7 +251,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = 50
     quarantine_retention: Annotated[
-        Duration, _doc("How long a quarantined message is kept before it is discarded.")
+        Duration, _doc("How long a quarantined message is kept before it is discarded, where its domain does not say.")
     ] = Duration(30 * 86400 * SECOND)
     blocked_extensions: Annotated[
         tuple[str, ...],

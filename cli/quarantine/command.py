@@ -24,7 +24,7 @@ For example:
 """,
 )
 app.command(list_, name="list")
-app.command(list_, name="search", help="The same as list.")
+app.command(list_, name="search")
 app.command(show)
 app.command(preview)
 app.command(download)

@@ -60,12 +60,14 @@ def _show(screen: Screen, found: Shown, now: int) -> None:
     from cli.forms import UNDELIVERABLE, kept_as
     from cli.render import clean, local, relative, size
     from cli.words import from_client, path, people
+    from pipeline.decide import VIRUS
 
     message, scanned = found.message, found.scanned
     reasons = list(dict.fromkeys(why for one in message.recipients if (why := kept_as(message, one))))
     kept = [message.reason if why != UNDELIVERABLE and message.reason else why for why in reasons]
     until = message.kept_until or message.expires
     country = f" ({scanned.country})" if scanned is not None and scanned.country else ""
+    knowing = " --virus" if message.verdict == VIRUS else ""
     screen.say((message.id, "bold"), "  ", (clean("; ".join(kept)), "yellow"))
     screen.facts([
         ("sender", path(message.sender)),
@@ -87,7 +89,7 @@ def _show(screen: Screen, found: Shown, now: int) -> None:
     screen.say()
     screen.say("Why it is here: gatepost policy explain ", (message.id, "bold"))
     screen.say("Read it: gatepost quarantine preview ", (message.id, "bold"))
-    screen.say("Release it: gatepost quarantine release ", (message.id, "bold"))
+    screen.say("Release it: gatepost quarantine release ", (message.id, "bold"), knowing)
 
 
 def _authentication(scanned: Scanned | None) -> str:

@@ -77,7 +77,7 @@ def test_options_of_every_command_may_stand_before_it(words, meant):
         ("replay queue --all", "name a view"),
         ("queue retry", "give a domain, an id, or --all"),
         ("parked retry", "give references, or --all"),
-        ("quarantine release", "no id given"),
+        ("quarantine release", "name messages, or say which with filters"),
         ("address add", "no address given"),
         ("domain add exa_mple..com --route a:25", "exa_mple..com"),
         ("domain add example.com --route mail.example.com", "HOST:PORT"),
