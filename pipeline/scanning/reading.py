@@ -213,6 +213,8 @@ def _shallow(text: str) -> str:
 
 def _written(text: str) -> Iterator[Link]:
     """Addresses that stand in plain text: mail programs make links of them."""
+    if "://" not in text and "www." not in text.lower():  # most text: the pattern would stop at every word
+        return
     for number, match in enumerate(_URL.finditer(text[:MAX_TEXT])):
         if number == MAX_LINKS:
             return
