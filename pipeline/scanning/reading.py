@@ -50,7 +50,7 @@ _LOOKS_LIKE_HTML: Final = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|form|svg)\b", re.IGNORECASE
 )
 _SPACE: Final = re.compile(r"\s+")
-_RUN: Final = re.compile(r"([^<>]{4000})[^<>]++")
+_RUN: Final = re.compile(r"(?<![^<>])([^<>]{4000})[^<>]++")
 _WIDE: Final = re.compile(r"\s{64,}+")
 _URL: Final = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\u00a0]{1,2000}|\bwww\.[^\s<>\"'\u00a0]{4,2000}", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?)]}>'\"…"
@@ -161,7 +161,7 @@ def read(parts: Sequence[Part]) -> Reading:
         is_html = _is_html(part)
         if is_html or part.content_type.startswith("text/"):
             documents.append(_document(part, is_html=is_html))
-            left -= len(part.head)
+            left -= max(len(part.head), min(part.end - part.start, MAX_PAGE))
             if left <= 0 or len(documents) == MAX_DOCUMENTS:
                 break
     return Reading(tuple(documents))

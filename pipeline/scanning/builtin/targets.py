@@ -19,6 +19,7 @@ from publicsuffixlist import PublicSuffixList
 from pipeline.authentication.names import DOTS, a_labels
 
 MAX_HOST: Final = 253
+MAX_LABELS: Final = 8
 REMEMBERED: Final = 8192
 """Hosts whose parts are kept; the same ones come again and again."""
 
@@ -173,7 +174,12 @@ def organisation(host: str) -> str:
     """The name below a public suffix: who has it answers for all below it. An address is its own; of a suffix, the suffix."""
     if not host or ":" in host or host[-1].isdigit():
         return host
-    return suffixes().privatesuffix(host) or host
+    return suffixes().privatesuffix(_end(host)) or host
+
+
+def _end(host: str) -> str:
+    """Its last labels: no public suffix has more than five, and a host of a hundred would take a while."""
+    return host if host.count(".") < MAX_LABELS else ".".join(host.rsplit(".", MAX_LABELS)[1:])
 
 
 @functools.lru_cache(REMEMBERED)
