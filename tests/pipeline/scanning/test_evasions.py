@@ -272,3 +272,23 @@ def test_an_answer_may_repeat_what_was_said(more):
         for finding in LOOK(mail(octets, "spf=pass kunde.example; dmarc=pass"))
         if finding.name.startswith("SAYS")
     ]
+
+
+@pytest.mark.parametrize("name", ["a.eml", "a.MHT", "a.mhtml", "a.eml. ", "=?utf-8?b?YS5lbWw=?="])
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "application/x-mimearchive"])
+@pytest.mark.parametrize("encoding", ["base64", "7bit"])
+def test_a_message_that_is_a_file_is_read_whatever_its_type_says(name, kind, encoding):
+    inner = f"From: x@y.example\r\nContent-Type: multipart/related; boundary=yy\r\n\r\n--yy\r\nContent-Type: text/html\r\n\r\n{BAIT}\r\n--yy--\r\n"
+    body = base64.encodebytes(inner.encode()).decode() if encoding == "base64" else inner
+    piece = f'Content-Type: {kind}; name="{name}"\r\nContent-Transfer-Encoding: {encoding}\r\nContent-Disposition: attachment\r\n\r\n{body}'
+    octets = parts("Content-Type: text/plain\r\n\r\nsee the file\r\n", piece, kind="mixed")
+    assert {"SAYS_CREDENTIALS", "BRAND_PHISHING"} <= names(octets)
+    assert not mail(octets).flaws
+
+
+def test_messages_in_files_in_messages_are_read_as_far_as_parts_go():
+    inner = b"From: x@y.example\r\n\r\nhello\r\n"
+    for _ in range(150):
+        inner = b'Content-Type: text/plain; name="a.eml"\r\n\r\n' + inner
+    looked_at = mail(inner)
+    assert 100 <= len(looked_at.parts) <= 105
