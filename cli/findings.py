@@ -156,7 +156,7 @@ async def about_engines(settings: Settings) -> list[Finding]:
     """Whether the programs that are to look at mail answer."""
     import asyncio
 
-    from pipeline.scanning import outside
+    from pipeline.scanning.engines import outside
     from pipeline.scanning.faults import EngineFault
     from workers.wiring import hostname
 

@@ -19,12 +19,12 @@ from pipeline.directory.policies import Views, unlisted
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
-from pipeline.scanning import outside
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
-from pipeline.scanning.guard import Guard, Timed, room
+from pipeline.scanning.engines import outside
+from pipeline.scanning.engines.guard import Guard, Timed, room
 from pipeline.scanning.people import People
 from pipeline.scanning.policy import WAVED_THROUGH, sender_of
 from pipeline.scanning.relays import true_client

@@ -7,11 +7,11 @@ import socket
 
 import pytest
 
-from pipeline.scanning import connections
-from pipeline.scanning.connections import CHUNK, HELD, Connection, Connections
+from pipeline.scanning.engines import connections
+from pipeline.scanning.engines.connections import CHUNK, HELD, Connection, Connections
 from pipeline.scanning.faults import Broken, EngineFault, NotUnderstood
 from pipeline.units import EngineAddress
-from tests.pipeline.scanning.peers import Peer, endless, hanging_up, saying, silent
+from tests.pipeline.scanning.engines.peers import Peer, endless, hanging_up, saying, silent
 from tests.support.servers import free_port
 
 

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.directory.change import CHUNK, Change
-from pipeline.directory.listing import (
+from pipeline.directory.lists.entries import (
     EMPTY,
     MAX_ENTRIES,
     MAX_OF_PERSON,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.directory.list_file import MAX_LINE, moment, read, write
-from pipeline.directory.listing import ALLOW, BLOCK, parse
+from pipeline.directory.lists.entries import ALLOW, BLOCK, parse
+from pipeline.directory.lists.file import MAX_LINE, moment, read, write
 from pipeline.faults import ConfigurationError
 from pipeline.units import SECOND
 

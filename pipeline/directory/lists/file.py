@@ -14,7 +14,7 @@ import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
-from pipeline.directory.listing import ALLOW, BLOCK, Form, Rule, parse
+from pipeline.directory.lists.entries import ALLOW, BLOCK, Form, Rule, parse
 from pipeline.faults import ConfigurationError
 from pipeline.units import SECOND
 

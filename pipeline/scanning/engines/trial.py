@@ -14,9 +14,9 @@ from pipeline.events import Client, Finding
 from pipeline.ids import new_id
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.guard import Guard
+from pipeline.scanning.engines.outside import guards
 from pipeline.scanning.faults import EngineFault
-from pipeline.scanning.guard import Guard
-from pipeline.scanning.outside import guards
 from pipeline.settings import Settings
 from pipeline.state import Message, Recipient, Stage
 from pipeline.trace import date

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.actions import Action
 from pipeline.directory.model import Domain
-from pipeline.scanning import missing
+from pipeline.scanning.engines import missing
 from pipeline.settings import Settings
 from pipeline.units import SECOND
 from tests.support.mail import message

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Final
 
-from pipeline.scanning.guard import Client, Clock, Guard
+from pipeline.scanning.engines.guard import Client, Clock, Guard
 from pipeline.settings import Settings
 from pipeline.units import Duration, EngineAddress
 
@@ -20,14 +20,14 @@ def addresses(settings: Settings) -> dict[str, EngineAddress]:
 def client(name: str, settings: Settings, hostname: str) -> Client:
     """Raises ConfigurationError. Loads what speaks to this engine only."""
     if name == "clamav":
-        from pipeline.scanning.clamav import ClamAV  # noqa: PLC0415 - most gateways have one engine or none
+        from pipeline.scanning.engines.clamav import ClamAV  # noqa: PLC0415 - most gateways have one engine or none
 
         return ClamAV(settings)
     if name == "rspamd":
-        from pipeline.scanning.rspamd import Rspamd  # noqa: PLC0415 - as above
+        from pipeline.scanning.engines.rspamd import Rspamd  # noqa: PLC0415 - as above
 
         return Rspamd(settings, hostname)
-    from pipeline.scanning.spamassassin import SpamAssassin  # noqa: PLC0415 - as above
+    from pipeline.scanning.engines.spamassassin import SpamAssassin  # noqa: PLC0415 - as above
 
     return SpamAssassin(settings, hostname)
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple
 
 from pipeline.events import Finding
-from pipeline.scanning.connections import Connection, Connections
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.connections import Connection, Connections
+from pipeline.scanning.engines.scores import Symbol, opinion, tidy
 from pipeline.scanning.faults import NotUnderstood, Unable
-from pipeline.scanning.scores import Symbol, opinion, tidy
 from pipeline.settings import Settings
 from pipeline.state import Message
 from pipeline.trace import received_line

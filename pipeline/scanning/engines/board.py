@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline import keys
-from pipeline.scanning.health import Health
+from pipeline.scanning.engines.health import Health
 from pipeline.steps import MS
 from pipeline.store import Store, faults
 

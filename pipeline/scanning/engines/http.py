@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from pipeline.bodies import Buffer
-from pipeline.scanning.connections import Connection
+from pipeline.scanning.engines.connections import Connection
 from pipeline.scanning.faults import NotUnderstood
 
 MAX_HEAD: Final = 16 << 10

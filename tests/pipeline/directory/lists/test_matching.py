@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.directory.listing import ALLOW, BLOCK, EMPTY, Rule, parse
-from pipeline.directory.matching import DOMAIN, OPERATOR, PERSON, Asked, Match, Patterns, Sender, ruling
+from pipeline.directory.lists.entries import ALLOW, BLOCK, EMPTY, Rule, parse
+from pipeline.directory.lists.matching import DOMAIN, OPERATOR, PERSON, Asked, Match, Patterns, Sender, ruling
 
 SENDER = Sender(
     envelope="bounce-17@news.shop.example",

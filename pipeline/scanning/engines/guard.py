@@ -12,8 +12,8 @@ import structlog
 
 from pipeline.events import Finding
 from pipeline.scanning.engine import LocalEngine, Mail
+from pipeline.scanning.engines.health import Health, Tally
 from pipeline.scanning.faults import EngineFault, EngineSkipped, Unable
-from pipeline.scanning.health import Health, Tally
 from pipeline.units import Duration
 
 LATE: Final = "did not answer in time"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scanning.scores import (
+from pipeline.scanning.engines.scores import (
     MAX_SYMBOLS,
     Symbol,
     carried_kind,

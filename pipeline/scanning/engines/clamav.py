@@ -13,10 +13,10 @@ from typing import Final
 
 from pipeline.bodies import Buffer
 from pipeline.events import Finding
-from pipeline.scanning.connections import CHUNK, Connection, Connections
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.connections import CHUNK, Connection, Connections
+from pipeline.scanning.engines.scores import clamav_finding, tidy
 from pipeline.scanning.faults import NotUnderstood, Unable
-from pipeline.scanning.scores import clamav_finding, tidy
 from pipeline.settings import Settings
 
 MAX_REPLY: Final = 2000

@@ -12,10 +12,10 @@ from pipeline.configuration import load
 from pipeline.events import Client
 from pipeline.faults import ConfigurationError
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.rspamd import Rspamd
 from pipeline.scanning.faults import Broken, EngineFault, NotUnderstood, Unable
-from pipeline.scanning.rspamd import Rspamd
 from pipeline.state import Recipient, Stage
-from tests.pipeline.scanning.peers import Peer, saying
+from tests.pipeline.scanning.engines.peers import Peer, saying
 from tests.support import engines
 from tests.support.dns import names_in_a_thread
 from tests.support.mail import GTUBE, HEAD, message

@@ -514,7 +514,7 @@ def test_kinds_need_only_octets():
 def test_every_finding_is_explained_on_the_page_of_attachments():
     modules = (inspection, names_module, office, papers)
     named = {name for one in modules for name in re.findall(r"\"([A-Z]+_[A-Z_]+)\"", inspect.getsource(one))}
-    page = (Path(__file__).parents[3] / "docs" / "attachments.md").read_text()
+    page = (Path(__file__).parents[4] / "docs" / "attachments.md").read_text()
     assert len(named) > 20
     assert [name for name in named if f"`{name}`" not in page] == []
 

@@ -11,10 +11,10 @@ import zipfile
 import pytest
 
 from pipeline.configuration import load
-from pipeline.scanning.clamav import ClamAV
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.clamav import ClamAV
 from pipeline.scanning.faults import Broken, EngineFault, NotUnderstood, Unable
-from tests.pipeline.scanning.peers import Peer, endless, hanging_up, saying, silent
+from tests.pipeline.scanning.engines.peers import Peer, endless, hanging_up, saying, silent
 from tests.support import engines
 from tests.support.mail import EICAR, HEAD, attachment, mapped, message, noise, with_parts
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.directory.listing import ALLOW, BLOCK, EMPTY, Form, Rule, fits, parse, read
+from pipeline.directory.lists.entries import ALLOW, BLOCK, EMPTY, Form, Rule, fits, parse, read
 from pipeline.faults import ConfigurationError
 
 ENTRIES = [

@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scanning import http
-from pipeline.scanning.connections import Connection, Connections
+from pipeline.scanning.engines import http
+from pipeline.scanning.engines.connections import Connection, Connections
+from pipeline.scanning.engines.http import MAX_BODY, MAX_HEAD, Answer, ask, request
 from pipeline.scanning.faults import Broken, EngineFault, NotUnderstood
-from pipeline.scanning.http import MAX_BODY, MAX_HEAD, Answer, ask, request
-from tests.pipeline.scanning.peers import Peer, saying
+from tests.pipeline.scanning.engines.peers import Peer, saying
 
 HEAD = request("POST", "/checkv2", "engine.test", [("From", "a@b.example")], 2)
 OK = b"HTTP/1.1 200 OK\r\n"

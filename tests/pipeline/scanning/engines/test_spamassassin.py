@@ -8,9 +8,9 @@ import pytest
 from pipeline.configuration import load
 from pipeline.events import Client
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.spamassassin import SpamAssassin
 from pipeline.scanning.faults import Broken, NotUnderstood, Unable
-from pipeline.scanning.spamassassin import SpamAssassin
-from tests.pipeline.scanning.peers import Peer, saying
+from tests.pipeline.scanning.engines.peers import Peer, saying
 from tests.support import engines
 from tests.support.mail import GTUBE, HEAD, message
 

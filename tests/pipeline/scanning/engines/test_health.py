@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.scanning.health import AFTER, LONGEST_PAUSE, SAMPLES, Health, Tally, quantile, state_of, together
+from pipeline.scanning.engines.health import AFTER, LONGEST_PAUSE, SAMPLES, Health, Tally, quantile, state_of, together
 from pipeline.units import SECOND
 
 NOW = 1_795_000_000 * SECOND

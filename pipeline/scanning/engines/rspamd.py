@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from pipeline.events import Finding
-from pipeline.scanning.connections import Connection, Connections
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.connections import Connection, Connections
+from pipeline.scanning.engines.http import Answer, ask, request
+from pipeline.scanning.engines.scores import Symbol, opinion, rspamd_part, tidy
 from pipeline.scanning.faults import EngineFault, NotUnderstood, Unable
-from pipeline.scanning.http import Answer, ask, request
-from pipeline.scanning.scores import Symbol, opinion, rspamd_part, tidy
 from pipeline.settings import Settings
 from pipeline.sources import secrets
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from pipeline.address import Address, local_key
-from pipeline.directory.listing import ALLOW, BLOCK, Form, Rule, Summary, fits, owned
+from pipeline.directory.lists.entries import ALLOW, BLOCK, Form, Rule, Summary, fits, owned
 
 MAX_AUTHORS: Final = 10
 MAX_LABELS: Final = 20

@@ -23,7 +23,7 @@ from pipeline.scanning.files import octets as octets_module
 from pipeline.scanning.files.kinds import kind_of
 from pipeline.scanning.files.octets import Budget, Octets
 from pipeline.scanning.files.unpacking import unpacked
-from tests.pipeline.scanning.test_files import ARCHIVES, BOMBS, LOCKED, RUNNING
+from tests.pipeline.scanning.files.test_files import ARCHIVES, BOMBS, LOCKED, RUNNING
 from tests.support import files
 from tests.support.mail import EICAR, HEAD, OURS, PROGRAM, SETTINGS, crlf, encoded, message, multipart, part
 from tests.support.malformed import REFUSED, SIMPLE
