@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.scanning.builtin.targets import organisation, target_of
+from pipeline.scanning.builtin.targets import target_of
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_the_parts_of_an_address():
 
 
 @pytest.mark.parametrize(
-    ("host", "expected"),
+    ("url", "host"),
     [
-        ("www.a.co.uk", "a.co.uk"), ("a.example", "a.example"), ("x.y.a.example", "a.example"), ("me.github.io", "me.github.io"),
-        ("192.0.2.1", "192.0.2.1"), ("com", "com"), ("2001:db8::1", "2001:db8::1"), ("", ""),
+        ("https://a.example/x", "a.example"), ("HTTP:/\\u:p@A.example.:80", "a.example"), ("//a.example", "a.example"),
+        ("www.a.example/x", "www.a.example"), ("mailto:a@b.example", ""), ("#x", ""), ("/x", ""), ("javascript:alert()", ""), ("", ""),
     ],
 )  # fmt: skip
-def test_who_answers_for_a_name(host, expected):
-    assert organisation(host) == expected
+def test_the_host_of_a_link(url, host):
+    assert target_of(url).host == host
 
 
 @pytest.mark.parametrize(
