@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from cli.findings import GOOD, WARNING, Finding
+from cli.check.finding import GOOD, WARNING, Finding
 
 if TYPE_CHECKING:
     from pipeline.resolver import Resolver

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cli.dns_lists import about_lists
+from cli.check.lists import about_lists
 from pipeline.dnslist import DnsList
 from pipeline.settings import Settings
 from tests.support.dns import Names

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
-    from cli.findings import Finding
+    from cli.check.finding import Finding
 
 _STYLES: Final = {"fatal": "red", "warning": "yellow", "good": "green"}
 
@@ -25,7 +25,7 @@ async def check(*, common: Common = DEFAULT) -> int:
       gatepost check
       gatepost check --json
     """
-    from cli.findings import examine
+    from cli.check.examinations import examine
     from cli.render import Screen, document
 
     findings = await examine(common)
