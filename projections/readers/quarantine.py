@@ -147,18 +147,6 @@ async def read_kept(
     return Page(messages=tuple(found), after=_written(last), looked=looked, candidates=candidates)
 
 
-async def read_one(redis: Client, partitions: int, message_id: str, query: Query) -> Kept | None:
-    """A message by its id, if it is kept and matches."""
-    partition = partition_for(query.domain, partitions) if query.domain else None
-    for prefix in (await live_prefixes(redis, range(partitions) if partition is None else [partition], NAME)).values():
-        with faults():
-            data: Any = await redis.hget(prefix + LIVE, message_id)
-        row = decoded(decode_row, data, NAME) if data else None
-        if row is not None and row.kept and all(check(row) for check in _plan(query)[1]):
-            return _kept(message_id, row, query)
-    return None
-
-
 async def read_stats(redis: Client, partitions: int, domain: str | None = None) -> tuple[Stats, ...]:
     """Of one domain, or of all where something is kept."""
     found = []
