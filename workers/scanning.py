@@ -51,7 +51,9 @@ def engines(wiring: Wiring, names: Resolver, *, stored: bool = True) -> list[Eng
     `stored`: there is a store; without one those are left out that ask it.
     """
     settings = wiring.settings
-    looking: list[Engine | LocalEngine] = [Timed(BuiltIn(settings, wiring.hostname), wiring.clock)]
+    built_in = BuiltIn(settings, wiring.hostname)
+    built_in.rehearse()
+    looking: list[Engine | LocalEngine] = [Timed(built_in, wiring.clock)]
     if stored:
         looking += [People(wiring.directory.rows), classifier(wiring)]
     if settings.address_lists or settings.domain_lists:

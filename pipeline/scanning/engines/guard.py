@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from pipeline.events import Finding
-from pipeline.scanning.engine import LocalEngine, Mail
+from pipeline.scanning.engine import ENGINE_ERROR, LocalEngine, Mail
 from pipeline.scanning.engines.health import Health, Tally
 from pipeline.scanning.faults import EngineFault, EngineSkipped, Unable
 from pipeline.units import Duration
@@ -128,6 +128,10 @@ class Timed:
             self.tally.unable(self._clock(), f"failed: {type(error).__name__}")
             raise
         self.tally.answered(self._clock(), time.monotonic_ns() - started)
+        failed = next((finding for finding in found if finding.name == ENGINE_ERROR), None)
+        if failed is not None:
+            # One of its tests: the others answered, and somebody has to see it all the same.
+            self.tally.unable(self._clock(), failed.text)
         return found
 
     def health(self) -> Health:
