@@ -305,6 +305,12 @@ class Undeliverable(Event, frozen=True, kw_only=True, tag="undeliverable"):
     expires: int
     """When it is discarded."""
     attempt: Attempt | None = None
+    subject: str = ""
+    score: float = 0.0
+    client: str = ""
+    """Address of who brought it."""
+    received: int = 0
+    """When it came. It is here with subject, score and client because the view of the quarantine keeps nothing of mail that only passes."""
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):

@@ -22,6 +22,7 @@ from pipeline.scanning.bayes.words import words
 from pipeline.scanning.engine import LARGE, Mail
 from pipeline.state import Message
 from pipeline.store import Client, faults
+from workers.steering import PATIENCE
 
 if TYPE_CHECKING:
     from workers.wiring import Wiring
@@ -90,8 +91,10 @@ class Learning:
             partitions = self._wiring.store.partitions
             now = self._wiring.clock()
             try:
-                await self._wiring.log.commit(
-                    lesson_step(said, known, tokens=tokens, before=before, now=now, partitions=partitions)
+                # Lessons take memory and move no mail on: a full Redis takes none, as it takes no new mail.
+                await self._wiring.intake_log.commit(
+                    lesson_step(said, known, tokens=tokens, before=before, now=now, partitions=partitions),
+                    patience=PATIENCE,
                 )
             except ConflictError:
                 continue

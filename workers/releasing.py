@@ -61,10 +61,10 @@ class Following:
             if how.learn:
                 learning = Learning(self._wiring, by=self._by)
                 await learning.learn(message.domain, content, spam=False, message_id=message.id, how="released")
-        except StoreError:
-            raise
         except GatepostError as error:
-            raise RefusedError(f"{message.id} {done.words}, but: {error}", remedy=error.remedy) from error
+            # Also when the store is full or away: that it was released must not go unsaid.
+            fault = type(error) if isinstance(error, StoreError) else RefusedError
+            raise fault(f"{message.id} {done.words}, but: {error}", remedy=error.remedy) from error
         return msgspec.structs.replace(done, allowed=sender, learned=how.learn)
 
     async def _allow(self, message: Message, sender: str) -> None:

@@ -63,7 +63,9 @@ class Scanner:
         step = await self._step(entry, head, hot)
         try:
             if step is not None:
-                await self._wiring.log.submit(step)
+                body_is_cold = await self._wiring.log.submit(step)
+                if body_is_cold and not step.state:
+                    await self._wiring.bodies.drop_cold(step.subject)
                 return
         except ConflictError:
             pass

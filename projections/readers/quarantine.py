@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
+from pipeline.address import mailbox_key
 from pipeline.ids import PACKED, is_id, packed, partition_for, unpacked
 from pipeline.store import Client, faults
 from projections.builds import live_prefixes
@@ -124,8 +125,10 @@ async def read_kept(
     prefixes = list((await live_prefixes(redis, wanted, NAME)).values())
     sources, checks = _plan(query)
     span = _span(query, _cursor(after) if after else None)
-    chosen, candidates = await _rarest(redis, prefixes, sources, span)
-    others = [source for source in sources if source is not chosen and source[0] != _ALL]
+    # Who may see some copies walks these and no others: how many there are, and where a page ends, is said.
+    walked = sources if query.recipients is None else [_copies_of(query.recipients)]
+    chosen, candidates = await _rarest(redis, prefixes, walked, span)
+    others = [source for source in sources if source not in (chosen, [_ALL])]
     walk = _Walk(redis, [_Stream(prefix, value) for prefix in prefixes for value in chosen], span)
     budget = budget or (SIFTED if others else BUDGET)
     found: list[Kept] = []
@@ -220,10 +223,10 @@ def _of_sender(query: Query, sources: list[list[Value]], checks: list[Check]) ->
 
 def _of_recipient(query: Query, sources: list[list[Value]], checks: list[Check]) -> None:
     wanted = folded(query.recipient.strip())
-    seen = None if query.recipients is None else frozenset(folded(one) for one in query.recipients)
+    seen = _seen(query)
 
     def visible(row: Row) -> list[str]:
-        return [folded(one) for one in row.kept if seen is None or folded(one) in seen]
+        return [folded(one) for one in row.kept if seen is None or mailbox_key(one) in seen]
 
     local, _, domain = wanted.rpartition("@")
     if local and domain:
@@ -231,9 +234,18 @@ def _of_recipient(query: Query, sources: list[list[Value]], checks: list[Check])
         checks.append(lambda row: wanted in visible(row))
     elif wanted:
         checks.append(lambda row: any(wanted in one for one in visible(row)))
-    if seen is not None:
-        sources.append([("r", one) for one in sorted(seen)])
+    if query.recipients is not None:
+        sources.append(_copies_of(query.recipients))
         checks.append(lambda row: bool(visible(row)))
+
+
+def _copies_of(recipients: frozenset[str]) -> list[Value]:
+    return [("r", one) for one in sorted({folded(address) for address in recipients})]
+
+
+def _seen(query: Query) -> frozenset[str] | None:
+    """The mailboxes whose copies may be seen; None: all."""
+    return None if query.recipients is None else frozenset(map(mailbox_key, query.recipients))
 
 
 def _of_subject(query: Query, sources: list[list[Value]], checks: list[Check]) -> None:
@@ -256,10 +268,10 @@ def _has_word(word: str) -> Check:
 def _of_rest(query: Query, sources: list[list[Value]], checks: list[Check]) -> None:
     if query.class_:
         sources.append([("c", query.class_)])
-        seen = None if query.recipients is None else frozenset(folded(one) for one in query.recipients)
+        seen = _seen(query)
         checks.append(
             lambda row: any(
-                name == query.class_ for one, name in row.kept.items() if seen is None or folded(one) in seen
+                name == query.class_ for one, name in row.kept.items() if seen is None or mailbox_key(one) in seen
             )
         )
     if query.country:
@@ -280,8 +292,8 @@ def _of_time(query: Query, sources: list[list[Value]], checks: list[Check]) -> N
 
 
 def _kept(message_id: str, row: Row, query: Query) -> Kept:
-    seen = None if query.recipients is None else frozenset(folded(one) for one in query.recipients)
-    kept = {one: name for one, name in row.kept.items() if seen is None or folded(one) in seen}
+    seen = _seen(query)
+    kept = {one: name for one, name in row.kept.items() if seen is None or mailbox_key(one) in seen}
     return Kept(
         id=message_id, domain=row.domain, sender=row.sender, header_from=row.header_from, recipients=tuple(kept),
         classes=tuple(dict.fromkeys(kept.values())), subject=row.subject, score=row.score, country=row.country,

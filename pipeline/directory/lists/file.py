@@ -11,6 +11,7 @@ import contextlib
 import csv
 import datetime as dt
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -92,7 +93,7 @@ def _row(text: str, separator: str) -> Sequence[str]:
 
 
 def _rule(row: Sequence[str], columns: Mapping[str, int], action: str, person: str) -> Rule:
-    fields = {name: row[at].strip() if at < len(row) else "" for name, at in columns.items()}
+    fields = {name: _bare(row[at].strip()) if at < len(row) else "" for name, at in columns.items()}
     said = fields.get("action", "").lower() or action
     if not said:
         raise ConfigurationError("neither allow nor block")
@@ -151,8 +152,16 @@ _PLAIN: Final = str.maketrans(".-_+", "aaaa")
 
 def _line(row: Sequence[str]) -> str:
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerow(row)
+    csv.writer(out, lineterminator="\n").writerow([f"'{cell}" if _FORMULA.match(cell) else cell for cell in row])
     return out.getvalue()
+
+
+_FORMULA: Final = re.compile(r"'*+[=+@-]")
+"""A local part is written by a stranger, and a spreadsheet computes what begins so; an apostrophe before it says that it is text."""
+
+
+def _bare(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def _day(at: int) -> str:

@@ -9,13 +9,14 @@ Person over domain over operator. Within one level the more specific entry holds
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 import msgspec
 
-from pipeline.address import Address, local_key
+from pipeline.address import Address, AddressError, domain_name, local_key
 from pipeline.directory.lists.entries import ALLOW, BLOCK, Form, Rule, Summary, fits, owned
 
 MAX_AUTHORS: Final = 10
@@ -148,6 +149,8 @@ class Asked:
             return Match(rule, level, whose, f"the client {self.sender.client}")
         if rule.form is Form.COUNTRY:
             return Match(rule, level, whose, f"the client's country {self.sender.country}")
+        if not names:
+            return Match(rule, level, whose, "nobody", "it is stored under the name of another")
         if rule.action == ALLOW:
             vouched = [name for name in names if self.sender.vouched(name.domain)]
             if not vouched:
@@ -161,6 +164,15 @@ def ruling(matches: Iterable[Match]) -> Match | None:
     return max((match for match in matches if not match.problem), key=Match.order, default=None)
 
 
+def compared(domain: str) -> str:
+    """A domain as entries and authenticated domains have it: lower case and A-labels, however an author wrote it."""
+    name = domain.rstrip(".")
+    if not name.isascii():
+        with contextlib.suppress(AddressError):
+            return domain_name(name)
+    return name.lower()
+
+
 def _names(sender: Sender) -> tuple[Named, ...]:
     """The envelope's sender and the authors; one that is both is named once."""
     found: dict[tuple[str, str], Named] = {}
@@ -168,7 +180,7 @@ def _names(sender: Sender) -> tuple[Named, ...]:
     for who, text in (("the sender", sender.envelope), *authors):
         local, _, domain = text.rpartition("@")
         if local and domain:
-            name = Named(local_key(Address(local, domain).plain), domain.lower().rstrip("."), f"{who} {text}")
+            name = Named(local_key(Address(local, domain).plain), compared(domain), f"{who} {text}")
             found.setdefault((name.local, name.domain), name)
     return tuple(found.values())
 

@@ -61,7 +61,7 @@ def combined(view: View, found: frozenset[str]) -> Iterator[Finding]:
     yield from _scanned(view)
     yield from _money(view, found)
     yield from _called(view)
-    if "threat" in says and _BITCOIN.search(view.mail.reading.text[:20_000]):
+    if "threat" in says and _BITCOIN.search(view.text):
         yield _finding("EXTORTION", 4.5, "it threatens, and names an address for bitcoins", "spam")
 
 
@@ -160,7 +160,7 @@ def _weight_of_account(view: View, *, ours: bool, away: bool, risky: bool) -> fl
 
 def _speaks_of_us(view: View) -> bool:
     """The subject or the beginning of the text names the recipient's own domain, as reports of a mail system do."""
-    said = f"{view.mail.header.subject} {view.mail.reading.text[:1500]}".lower()
+    said = f"{view.mail.header.subject} {view.text[:1500]}".lower()
     people = [recipient.address.lower() for recipient in view.mail.message.recipients[:3]]
     return any(person in said for person in people) or any(
         len(registered_label(own)) >= 4 and own in said for own in view.own
@@ -207,7 +207,7 @@ def _called(view: View) -> Iterator[Finding]:
     if not (view.is_freemail or view.proof is Proof.NO):
         return
     claim = view.claim or view.subject_claim or view.text_claim
-    if claim is not None and _TELEPHONE.search(view.mail.reading.text[:5000]):
+    if claim is not None and _TELEPHONE.search(view.text):
         # A craftsman with a free address may say how to pay and where to call; he does not call himself PayPal.
         yield _finding(
             "CALL_WANTED",

@@ -245,13 +245,17 @@ def _below(view: View, host: str) -> Finding | None:
         return None
     labels = above.split(".")
     deep = len(labels) > 1 or "-" in place
-    if deep and place not in view.own_organisations and place != view.organisation:
+    home = place == view.organisation and view.proof is Proof.YES
+    if deep and place not in view.own_organisations:
         begins = _begins(view, [*labels, place.partition(".")[0]])
         if begins:
+            # The proxies of libraries have such names, and prove that they are theirs.
             return _finding(
-                "LINK_BEGINS_LIKE", 4.0, f"a link whose host begins like {begins} and belongs to {shown(place)}"
+                "LINK_BEGINS_LIKE",
+                1.5 if home else 4.0,
+                f"a link whose host begins like {begins} and belongs to {shown(place)}",
             )
-    if place == view.organisation and view.proof is Proof.YES:
+    if home:
         return None
     for label in labels[-6:]:
         brand = view.brands.labels.get(label)

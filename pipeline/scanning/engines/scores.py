@@ -39,6 +39,9 @@ _KINDS: Final = (("phishing", _PHISHING), ("virus", _VIRUS), ("spoof", _SPOOF), 
 _CARRIED: Final = ("phishing", "spoof", "spam")
 """What a score may be of: it adds up with others, so it is never a virus, which is decided by itself, and bulk is no harm."""
 
+_ANTIVIRUS: Final = re.compile(r"[A-Z0-9]+_VIRUS", re.IGNORECASE)
+"""What Rspamd's antivirus module says of a scanner behind it: CLAM_VIRUS, SOPHOS_VIRUS. That it failed, or met a limit, has another end."""
+
 _CLAM_LIMITS: Final = re.compile(r"Heuristics\.(?:Limits\.Exceeded|Broken)", re.IGNORECASE)
 _CLAM_CONTENT: Final = re.compile(r"(?:Heuristics\.(?:Encrypted|OLE2|Structured)|PUA)\.", re.IGNORECASE)
 
@@ -98,10 +101,16 @@ def opinion(engine: str, said: str, part: float, symbols: Sequence[Symbol], thre
         kind=carried_kind(symbols) if part >= 1 else "spam",
         engine=engine,
     )
-    return carrier, *(
-        Finding(name=tidy(one.name, MAX_NAME), text=tidy(one.text), kind=kind_of(one.name), engine=engine)
-        for one in heavy
-    )
+    return carrier, *(_detail(engine, one) for one in heavy)
+
+
+def _detail(engine: str, symbol: Symbol) -> Finding:
+    """Beside the score it has none of its own; but a virus is one whoever lets the sender pass."""
+    virus = symbol.weight > 0 and _ANTIVIRUS.fullmatch(symbol.name) is not None
+    return Finding(
+        name=tidy(symbol.name, MAX_NAME), text=tidy(symbol.text), kind="virus" if virus else kind_of(symbol.name),
+        engine=engine, score=VIRUS if virus else 0.0,
+    )  # fmt: skip
 
 
 def rspamd_part(score: float, tag_at: float, action: str) -> float:

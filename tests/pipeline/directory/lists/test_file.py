@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +96,16 @@ def test_what_is_written_is_read_as_the_same(entry, action, note, expires):
     rule = parse(word, action, note=note, expires=expires * SECOND)
     (line,) = read([line.encode() for line in write([rule])])
     assert line.rule == rule
+
+
+@pytest.mark.parametrize("begin", ["=", "+", "-", "'=", "''-"])
+def test_no_cell_of_a_list_is_a_formula_to_a_spreadsheet(begin):
+    """Who sends mail chooses the local part that a postmaster allows, exports and opens."""
+    rule = parse(f"{begin}cmd/c@x.example", ALLOW, note="=1+1")
+    _, line = write([rule])
+    assert not [cell for cell in next(csv.reader([line])) if cell[:1] in ("=", "+", "-", "@")]
+    (found,) = read([each.encode() for each in write([rule])])
+    assert found.rule == rule
 
 
 @given(st.lists(st.binary(max_size=60)))

@@ -96,6 +96,19 @@ def test_the_domain_that_is_authenticated_has_to_be_that_of_the_address_that_the
     assert match.problem
 
 
+@pytest.mark.parametrize(
+    "written", ["max@b\u00fccher.example", "max@B\u00dcCHER.EXAMPLE.", "max@xn--bcher-kva.example"]
+)
+@pytest.mark.parametrize("entry", ["b\u00fccher.example", "max@b\u00fccher.example", "*@*.xn--bcher-kva.example"])
+def test_an_author_s_domain_is_the_same_in_unicode_and_in_a_labels(written, entry):
+    """An author in Unicode is no way around a block, and is authenticated as the domain that the DNS has."""
+    name = written.replace("@", "@x.") if "*" in entry else written
+    sender = Sender(authors=(name,), authenticated=frozenset({"xn--bcher-kva.example"}))
+    for action in (BLOCK, ALLOW):
+        (match,) = asked([parse(entry, action)], sender)
+        assert not match.problem
+
+
 def test_an_entry_that_is_over_does_not_count():
     assert asked([parse("shop.example", BLOCK, expires=10)], now=10) == ()
     assert len(asked([parse("shop.example", BLOCK, expires=11)], now=10)) == 1

@@ -14,6 +14,7 @@ from pipeline.faults import ConfigurationError
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.engines.rspamd import Rspamd
 from pipeline.scanning.faults import Broken, EngineFault, NotUnderstood, Unable
+from pipeline.scanning.verdict import add_up
 from pipeline.state import Recipient, Stage
 from tests.pipeline.scanning.engines.peers import Peer, saying
 from tests.support import engines
@@ -36,6 +37,19 @@ async def answered(content: bytes | dict, **settings: object):
     body = content if isinstance(content, bytes) else http(json.dumps(content).encode())
     async with Peer(saying(body, after=b"hello")) as peer:
         return await client(peer.address, **settings).scan(Mail(message(), HARMLESS))
+
+
+@pytest.mark.parametrize(
+    ("symbol", "weight", "virus"),
+    [
+        ("CLAM_VIRUS", 4.0, True), ("SOPHOS_VIRUS", 1.0, True), ("CLAM_VIRUS_FAIL", 1.0, False), ("CLAM_VIRUS", -1.0, False),
+        ("DBL_MALWARE", 7.5, False),
+    ],
+)  # fmt: skip
+async def test_what_a_scanner_behind_it_calls_a_virus_is_one_whoever_is_allowed(symbol, weight, virus):
+    symbols = {symbol: {"name": symbol, "score": weight, "options": ["Eicar"]}}
+    found = await answered({**REPLY, "score": 20.0, "action": "reject", "symbols": symbols})
+    assert add_up(found).virus is virus
 
 
 @pytest.fixture(scope="module")
