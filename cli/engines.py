@@ -12,8 +12,8 @@ from cli.options import DEFAULT, Common
 if TYPE_CHECKING:
     from cli.render import Screen
     from pipeline.rescan import Waiting
-    from pipeline.scanning.health import Together
-    from pipeline.scanning.trial import Trial
+    from pipeline.scanning.engines.health import Together
+    from pipeline.scanning.engines.trial import Trial
 
 BUILT_IN: Final = "builtin"
 _STYLES: Final = {"ok": "green", "slow": "yellow", "away": "red", "unknown": "dim"}
@@ -43,9 +43,9 @@ async def engines(
     from cli.render import Screen, document, rfc3339
     from cli.session import session
     from pipeline.rescan import Rescans
-    from pipeline.scanning.board import Board
-    from pipeline.scanning.health import AWAY, together
-    from pipeline.scanning.outside import addresses
+    from pipeline.scanning.engines.board import Board
+    from pipeline.scanning.engines.health import AWAY, together
+    from pipeline.scanning.engines.outside import addresses
 
     async with session(common) as opened:
         settings, now = opened.wiring.settings, opened.now()
@@ -76,7 +76,7 @@ async def engines(
 
 
 async def _trials(settings: Any, hostname: str) -> list[Trial]:
-    from pipeline.scanning.trial import tried
+    from pipeline.scanning.engines.trial import tried
 
     return await tried(settings, hostname)
 

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.bodies import Buffer
-from pipeline.directory.listing import ALLOW, parse
+from pipeline.directory.lists.entries import ALLOW, parse
 from pipeline.faults import ConfigurationError, GatepostError, RefusedError, StoreError
 from pipeline.mime import Header
 from pipeline.state import Message

@@ -17,9 +17,10 @@ from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.pause import end
-from pipeline.scanning import missing, policy
+from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
-from pipeline.scanning.guard import Guard, Timed
+from pipeline.scanning.engines import missing
+from pipeline.scanning.engines.guard import Guard, Timed
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step

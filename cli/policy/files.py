@@ -16,8 +16,8 @@ from cli.policy.scope import EVERYBODY, Scope, Whose
 if TYPE_CHECKING:
     from cli.progress import Progress
     from cli.session import Session
-    from pipeline.directory.list_changes import Listed
-    from pipeline.directory.listing import Rule
+    from pipeline.directory.lists.changes import Listed
+    from pipeline.directory.lists.entries import Rule
 
 STEP = 1000
 SHOWN = 50
@@ -98,7 +98,7 @@ def _say(common: Common, scope: Scope, expected: Listed) -> None:
 
 def _read(stream: BinaryIO, bar: Progress, action: str, person: str) -> tuple[dict[str, Rule], dict[int, str]]:
     """Entries by key, of which the last mention counts; and bad lines by number."""
-    from pipeline.directory.list_file import MAX_LINE, read
+    from pipeline.directory.lists.file import MAX_LINE, read
 
     def lines() -> Iterable[bytes]:
         # One without an end comes in pieces, each too long, so nothing grows.
@@ -121,7 +121,7 @@ def _read(stream: BinaryIO, bar: Progress, action: str, person: str) -> tuple[di
 
 async def _compared(opened: Session, scope: Scope, rules: dict[str, Rule], *, replace: bool) -> Listed:
     """What an import would do."""
-    from pipeline.directory.list_changes import Listed, Lists
+    from pipeline.directory.lists.changes import Listed, Lists
 
     lists = Lists(opened.wiring.store, scope.domain)
     there = await lists.all_rules(scope.person) if replace else await lists.rules(list(rules))
@@ -175,8 +175,8 @@ async def export(*, whose: Whose = EVERYBODY, common: Common = DEFAULT) -> int:
     from cli.policy.entries import rule_form
     from cli.render import clean, document
     from cli.session import session
-    from pipeline.directory.list_changes import Lists
-    from pipeline.directory.list_file import ordered, write
+    from pipeline.directory.lists.changes import Lists
+    from pipeline.directory.lists.file import ordered, write
 
     scope = whose.scope()
     async with session(common) as opened:

@@ -20,9 +20,10 @@ from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.senders import is_protected
 from pipeline.scanning.builtin.tables import SERVICE, among, words
-from pipeline.scanning.builtin.targets import organisation, target_of
+from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, proof_of
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.organisation import organisation
 from pipeline.units import SECOND, Duration
 
 MOST: Final = 80

@@ -16,8 +16,8 @@ import msgspec
 
 from pipeline.actions import Action, tagged
 from pipeline.authentication.together import Authentication
-from pipeline.directory.listing import ALLOW, Form
-from pipeline.directory.matching import Match, Sender, compared, ruling
+from pipeline.directory.lists.entries import ALLOW, Form
+from pipeline.directory.lists.matching import Match, Sender, compared, ruling
 from pipeline.directory.policies import View, Views, unlisted
 from pipeline.directory.policy import CLEAN, SAID, STRICTNESS, Act, Resolved
 from pipeline.events import Decision, Finding

@@ -13,7 +13,7 @@ import pytest
 import trustme
 
 from cli import main as entry
-from cli.findings import about_certificate, about_port
+from cli.check.machine import about_certificate, about_port
 from pipeline import parked
 from pipeline.configuration import load
 from pipeline.directory import Domain

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.scanning.board import Board
-from pipeline.scanning.health import AFTER, Health
+from pipeline.scanning.engines.board import Board
+from pipeline.scanning.engines.health import AFTER, Health
 from tests.cli.conftest import DOMAIN
 from tests.support.servers import free_port
 

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from pipeline import keys
 from pipeline.configuration import load
-from pipeline.directory.list_changes import Lists
-from pipeline.directory.listing import ALLOW, BLOCK
+from pipeline.directory.lists.changes import Lists
+from pipeline.directory.lists.entries import ALLOW, BLOCK
 from pipeline.events import (
     Attempt,
     Deferred,
