@@ -237,3 +237,38 @@ def test_an_honest_script_of_an_attached_report_is_none():
         "HTML_SMUGGLING",
         "HTML_LOADS",
     }
+
+
+QUOTA = "<p>Your mailbox is full and will be suspended: <a href='https://evil.example/x'>verify your account within 24 hours</a></p>"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "In-Reply-To: <1@evil.example>\r\n",
+        "References: <a@b> <c@d>\r\n",
+        "In-Reply-To: x\r\n",
+        "References: <1@mueller-bau.test>\r\n",
+    ],
+)
+def test_a_field_that_anybody_can_write_makes_no_answer(more):
+    assert {"SAYS_CREDENTIALS", "ACCOUNT_PHISHING"} <= names(
+        content(QUOTA, "mueller-bau.test Support <x@evil.example>", more=more)
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "In-Reply-To: <1@mueller-bau.test>\r\n",
+        "References: <a@b> <CA+x@mail.gmail.com>\r\n",
+        "In-Reply-To: <a@b>\r\nList-Id: <x.y.example>\r\n",
+    ],
+)
+def test_an_answer_may_repeat_what_was_said(more):
+    octets = content(QUOTA, "Eva <eva@kunde.example>", more=more)
+    assert not [
+        finding
+        for finding in LOOK(mail(octets, "spf=pass kunde.example; dmarc=pass"))
+        if finding.name.startswith("SAYS")
+    ]
