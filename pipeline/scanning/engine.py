@@ -23,6 +23,7 @@ import structlog
 from pipeline.authentication.together import Authentication
 from pipeline.directory.model import Domain
 from pipeline.events import Finding
+from pipeline.faults import StoreAwayError
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
 from pipeline.scanning.faults import EngineFault, EngineSkipped
 from pipeline.scanning.reading import Reading, read
@@ -137,7 +138,10 @@ class _Answer(NamedTuple):
 
 
 async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Duration) -> Report:
-    """What all engines found, in their order; those that wait for others get `budget` at most. Raises nothing of theirs."""
+    """What all engines found, in their order; those that wait for others get `budget` at most. Raises nothing of theirs.
+
+    Raises StoreAwayError: our own store is no engine. A message is not judged without what is in there, but once it is back.
+    """
     started = time.monotonic_ns()
     # Those that wait begin first, so that their answers travel while the others compute.
     tasks = {
@@ -156,6 +160,9 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
     finally:
         for task in tasks.values():
             task.cancel()
+    ours = [task.exception() for task in tasks.values() if task.done() and not task.cancelled()]
+    if away := next(filter(None, ours), None):
+        raise away
     findings: list[Finding] = []
     names: list[str] = []
     missing: list[str] = []
@@ -194,6 +201,8 @@ async def _ask(engine: Engine, mail: Mail, limit: Duration | int) -> _Answer:
             return _Answer(tuple(found[:MAX_FINDINGS]), complete=True)
     except EngineFault as fault:
         return _did_not(engine.name, fault)
+    except StoreAwayError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
         return _late(engine.name, limit) if timer.expired() else _failed(engine.name, mail, error)
 

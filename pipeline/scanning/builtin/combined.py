@@ -14,8 +14,9 @@ from pipeline.events import Finding
 from pipeline.mime import plain
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.tables import Claim
-from pipeline.scanning.builtin.targets import Target, organisation, registered_label
+from pipeline.scanning.builtin.targets import Target
 from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.organisation import organisation, registered_label
 
 LITTLE: Final = 60
 """Characters: a picture with less text beside it says all that is said."""

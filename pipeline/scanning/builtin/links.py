@@ -14,15 +14,9 @@ from pipeline.mime import plain
 from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.lookalike import Likeness, decoded, mixes_scripts, shown
 from pipeline.scanning.builtin.tables import standing
-from pipeline.scanning.builtin.targets import (
-    INVISIBLE,
-    Target,
-    is_known_name,
-    organisation,
-    registered_label,
-    target_of,
-)
+from pipeline.scanning.builtin.targets import INVISIBLE, Target, target_of
 from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.organisation import is_known_name, organisation, registered_label
 
 MAX_HOSTS: Final = 100
 """Different hosts of a message that are compared with other names."""

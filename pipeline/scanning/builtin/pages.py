@@ -9,8 +9,9 @@ from typing import Final
 from pipeline.events import Finding
 from pipeline.mime import plain
 from pipeline.scanning.builtin.lookalike import shown
-from pipeline.scanning.builtin.targets import organisation, target_of
+from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.organisation import organisation
 from pipeline.scanning.reading import Document
 
 SHORT: Final = 600

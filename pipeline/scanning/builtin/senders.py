@@ -11,9 +11,10 @@ from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.links import lookalike
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
-from pipeline.scanning.builtin.targets import organisation, registered_label, target_of
+from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import Proof, View, names_of
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.organisation import organisation, registered_label
 
 _LISTS: Final = (b"list-id", b"list-post")
 

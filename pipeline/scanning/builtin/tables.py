@@ -16,7 +16,8 @@ import msgspec
 from pipeline.authentication.names import a_labels
 from pipeline.faults import ConfigurationError
 from pipeline.scanning.builtin.lookalike import SHORTEST, Index, baited, latin
-from pipeline.scanning.builtin.targets import INVISIBLE, organisation, registered_label
+from pipeline.scanning.builtin.targets import INVISIBLE
+from pipeline.scanning.organisation import organisation, registered_label
 
 MAX_BRANDS: Final = 5000
 MAX_JOINED: Final = 30
