@@ -313,13 +313,9 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 @pytest.mark.parametrize(
     "octets",
-    [
-        packed({"invoice.html": LOGIN}),
-        packed({"a": LOGIN}),
-        packed({"a.zip": packed({"b.htm": LOGIN})}),
-        gzip.compress(LOGIN),
-    ],
-)
+    [packed({"invoice.html": LOGIN}), packed({"a": LOGIN}), packed({"a.zip": packed({"b.htm": LOGIN})}), gzip.compress(LOGIN)],
+    ids=["named", "unnamed", "twice", "gzip"],
+)  # fmt: skip
 def test_a_page_within_an_archive_that_asks_for_a_password_is_found(octets):
     found = BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
     assert [(one.score, one.kind) for one in found if one.name == "HTML_PASSWORD"] == [(3.5, "phishing")]
