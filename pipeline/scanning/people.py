@@ -21,7 +21,7 @@ from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.senders import is_protected
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import target_of
-from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, proof_of
+from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, names_of, proof_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation
 from pipeline.units import SECOND, Duration
@@ -55,7 +55,9 @@ class People:
         own = {organisation(home.name), organisation(mail.message.domain)}
         if not domain or organisation(domain) in own:
             return ()
-        wanted = list(itertools.islice(candidates(author.display), MOST))
+        # A second author may be the one whom a program shows.
+        names = itertools.chain.from_iterable(map(candidates, names_of(mail)))
+        wanted = list(itertools.islice(dict.fromkeys(names), MOST))
         if not wanted:
             return ()
         rows = await self._rows(home.name, wanted)

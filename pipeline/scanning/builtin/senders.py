@@ -9,7 +9,7 @@ from pipeline.events import Finding
 from pipeline.mime import plain
 from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.links import lookalike
-from pipeline.scanning.builtin.lookalike import shown
+from pipeline.scanning.builtin.lookalike import latin, shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import Proof, View, names_of
@@ -120,7 +120,9 @@ def is_protected(mail: Mail) -> str:
     names = mail.domain.protected_names if mail.domain is not None else ()
     if not names:
         return ""
-    spoken = [words(display) for display in names_of(mail)]
+    # Also with letters of other alphabets for Latin ones.
+    said = names_of(mail)
+    spoken = [words(form) for name in said for form in ((name,) if name.isascii() else (name, latin(name)))]
     return next(
         (name for name in names if (wanted := words(name)) and any(_contains(said, wanted) for said in spoken)), ""
     )

@@ -122,3 +122,15 @@ async def test_a_store_that_is_away_is_no_answer():
 def test_any_name_gives_few_and_short_questions(display):
     found = list(candidates(display))
     assert len(found) == len(set(found)) <= 3 * MOST
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [
+        "Eva Lind <x@friend.example>, Jonas Weber <x@evil.example>",
+        "Eva Lind <x@friend.example>\r\nFrom: Jonas Weber <x@evil.example>",
+        "Jo\u200bnas We\u2060ber <x@evil.example>",
+    ],
+)
+async def test_a_person_who_is_named_second_or_in_pieces_is_found(sender):
+    assert [name for name, _ in await scan(sender)] == ["FROM_PERSON"]

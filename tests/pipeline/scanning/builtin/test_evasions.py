@@ -330,3 +330,11 @@ def test_of_the_pages_within_an_archive_some_are_read(monkeypatch):
         one.name for one in BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
     }
     assert len(read) == MAX_PAGES
+
+
+@pytest.mark.parametrize(
+    "sender",
+    ["Th\u043em\u0430s M\u00fcller <x@evil.example>", "Thomas\u200b M\u00fc\u2060ller <x@evil.example>", "Eva <x@friend.example>, Thomas M\u00fcller <x@evil.example>", "\u0422homas Mu\u0308ller <x@evil.example>"],
+)  # fmt: skip
+def test_a_protected_name_is_read_however_it_is_written(sender):
+    assert "FROM_PROTECTED_NAME" in names(content("<p>x</p>", sender))
