@@ -42,7 +42,8 @@ async def import_(
 
       gatepost policy import partners.txt --as allow --domain example.com
       gatepost policy import lists.csv --replace --preview
-      gatepost policy export --domain a.example | gatepost policy import - --domain b.example
+      gatepost policy import lists.csv --domain example.com --replace
+      gatepost policy import - --domain b.example < a.csv
     """
     from cli.files import opened as open_file
     from cli.files import refuse_bad
