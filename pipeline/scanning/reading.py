@@ -23,6 +23,7 @@ MAX_DOCUMENTS: Final = 300
 """Parts of text that are read."""
 MAX_READ: Final = 2 << 20
 """Octets of them all together: many small ones are a digest, or hide one that is not."""
+MAX_WITHIN: Final = 3
 MAX_SHEETS: Final = 30
 """Style sheets, scripts and frames of a page."""
 MAX_LINKS: Final = 1000
@@ -49,6 +50,7 @@ _LOOKS_LIKE_HTML: Final = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|form|svg)\b", re.IGNORECASE
 )
 _SPACE: Final = re.compile(r"\s+")
+_RUN: Final = re.compile(r"([^<>]{4000})[^<>]++")
 _WIDE: Final = re.compile(r"\s{64,}+")
 _URL: Final = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\u00a0]{1,2000}|\bwww\.[^\s<>\"'\u00a0]{4,2000}", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?)]}>'\"…"
@@ -196,7 +198,7 @@ def _source(part: Part) -> str:
 
 
 def _condensed(text: str) -> str:
-    """Without comments, but for those that Outlook shows, and without long runs of white space."""
+    """Without comments, but for those that Outlook shows, without long runs of white space, and of all else between tags the beginning."""
     pieces: list[str] = []
     at = 0
     while (start := text.find("<!--", at)) >= 0 and (stop := text.find("-->", start + 4)) >= 0:
@@ -204,7 +206,7 @@ def _condensed(text: str) -> str:
         pieces.append(text[at:kept])
         at = stop + 3
     pieces.append(text[at:])
-    return _WIDE.sub(" ", "".join(pieces))
+    return _WIDE.sub(" ", _RUN.sub(r"\1", "".join(pieces)))
 
 
 def _shallow(text: str) -> str:
@@ -262,6 +264,8 @@ class _Page:
         self.scripts: list[str] = []
         self.handlers: list[str] = []
         self.frames: list[str] = []
+        self.within: list[str] = []
+        """Pages that stand in an attribute (<iframe srcdoc>)."""
         self.base = ""
         self.refresh = ""
         self.hiding: frozenset[str] = frozenset()
@@ -278,6 +282,10 @@ def _page(part: Part, text: str, *, attached: bool) -> Document:
             page.hiding = _hiding([node.text(deep=True) for node in parser.css("style")[:MAX_SHEETS]])
         _around(root, page)
         _walk(root, page)
+    for within in page.within[:MAX_WITHIN]:
+        inner = LexborHTMLParser(_shallow(within)).root
+        if inner is not None:
+            _walk(inner, page)
     seen = _lines("".join(page.seen))
     page.links += _unlinked(seen, page.links)
     return Document(
@@ -325,13 +333,11 @@ def _neighbours(node: LexborNode, way: str) -> Iterator[LexborNode]:
 def _walk(root: LexborNode, page: _Page) -> None:
     """Depth first, without recursion: pages are nested as deeply as somebody likes."""
     stack: list[tuple[LexborNode, bool, str]] = [(root, False, "")]
-    while stack and page.size < MAX_TEXT:
+    while stack:
         node, hidden, ground = stack.pop()
         tag = node.tag or ""
         if tag == "-text":
-            words = _SPACE.sub(" ", node.text_content or "")
-            (page.hidden if hidden else page.seen).append(words)
-            page.size += len(words)
+            _said(node, page, hidden=hidden)
             continue
         if tag == "script":
             _script(node, page)
@@ -353,6 +359,13 @@ def _walk(root: LexborNode, page: _Page) -> None:
             while child is not None:
                 stack.append((child, hidden, ground))
                 child = child.prev
+
+
+def _said(node: LexborNode, page: _Page, *, hidden: bool) -> None:
+    if page.size < MAX_TEXT:
+        words = _SPACE.sub(" ", node.text_content or "")
+        (page.hidden if hidden else page.seen).append(words)
+        page.size += len(words)
 
 
 _Attributes = dict[str, str | None]
@@ -453,6 +466,9 @@ def _leads(target: str | None, page: _Page) -> None:
 
 
 def _frame(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+    within = attributes.get("srcdoc")
+    if within and len(page.within) < MAX_WITHIN:
+        page.within.append(within[:MAX_PAGE])
     source = (attributes.get("src") or attributes.get("data") or "").strip()
     if source and len(page.frames) < MAX_SHEETS:
         page.frames.append(source[:MAX_URL])

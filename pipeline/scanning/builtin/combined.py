@@ -136,6 +136,10 @@ def _account(view: View, found: frozenset[str]) -> Iterator[Finding]:
         return
     if view.proof is Proof.YES and (view.is_own or view.owner is not None):
         return
+    owner = view.owner
+    if owner is not None and all(owner.owns(host) and not view.is_foreign(host, owner) for host in view.hosts):
+        # Nobody can take anything there but the house itself.
+        return
     away = [host for host in view.hosts if view.is_foreign(host) and organisation(host) != view.organisation]
     ours = view.is_own or bool(found & _AS_US) or _speaks_of_us(view)
     score = _weight_of_account(view, ours=ours, away=bool(away), risky=any(name in found for name in _RISKY))
@@ -149,6 +153,8 @@ def _weight_of_account(view: View, *, ours: bool, away: bool, risky: bool) -> fl
     if view.proof is Proof.YES:
         # A service that proves who it is may say what it likes of its own accounts, on its own pages.
         return (3.5 if mailbox else 2.5) if ours and away and (pressing or mailbox) else 0.0
+    if view.is_own and view.proof is Proof.UNKNOWN and not mailbox:
+        return 1.5 if away and pressing else 0.0
     if ours and (away or view.proof is Proof.NO):
         return 3.5 if view.proof is Proof.NO or pressing or mailbox else 2.0
     if risky:

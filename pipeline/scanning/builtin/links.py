@@ -99,7 +99,9 @@ def _mismatch(view: View, host: str, target: Target) -> float:
         score = {Proof.YES: 0.3, Proof.UNKNOWN: 0.5, Proof.NO: 2.0}[view.proof]
     elif precious:
         # A colleague passes on what somebody's counter has rewritten.
-        score = {Proof.YES: 0.5 if view.is_own else 1.5, Proof.UNKNOWN: 2.5, Proof.NO: 3.5}[view.proof]
+        score = {Proof.YES: 0.5 if view.is_own else 1.5, Proof.UNKNOWN: 1.0 if view.is_own else 2.5, Proof.NO: 3.5}[
+            view.proof
+        ]
     else:
         score = {Proof.YES: 0.5, Proof.UNKNOWN: 0.7, Proof.NO: 1.5}[view.proof]
     return round(score * (0.4 if _is_counter(view, target.host) else 1.0), 2)

@@ -14,6 +14,7 @@ from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin import tables
+from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
 from pipeline.scanning.builtin.targets import INVISIBLE, Target, target_of
@@ -34,6 +35,22 @@ _MIXED: Final = re.compile(
     "[A-Za-z]++[\u0370-\u04ff][A-Za-z\u0370-\u04ff]*+|[\u0370-\u04ff]++[A-Za-z][A-Za-z\u0370-\u04ff]*+"
 )
 _GREEK: Final = re.compile("[\u0370-\u03ff]")
+_MAX_IDS: Final = 4000
+_ID: Final = re.compile(rb"@([A-Za-z0-9.-]{1,253}+)>")
+_ID_HOUSES: Final = frozenset(
+    {
+        "gmail.com",
+        "outlook.com",
+        "exchangelabs.com",
+        "icloud.com",
+        "apple.com",
+        "gmx.net",
+        "web.de",
+        "yahoo.com",
+        "phx.gbl",
+    }
+)
+"""Whose programs write Message-IDs in their own name, whatever domain somebody writes from."""
 UNIT: Final = 4
 """Letters of the longest unit with a Greek letter in it."""
 _OPENING: Final = 500
@@ -112,7 +129,19 @@ class View:
         self.is_bulk = any(name in index for name in _BULK)
         self.is_report = not mail.message.sender and mail.structure.parts[0].content_type == "multipart/report"
         """A bounce or a receipt: Exchange writes those in Microsoft's name, wherever it runs."""
-        self.is_reply = b"in-reply-to" in index or b"references" in index
+        self.is_reply = (b"in-reply-to" in index or b"references" in index) and self._answers()
+        """It answers something that came from here, or that went over a list, as far as anybody can say."""
+
+    def _answers(self) -> bool:
+        """Anybody can write In-Reply-To. An id of ours has our domain in it or a big provider's, and who forges his sender answers nobody."""
+        header = self.mail.header
+        if is_list(header):
+            return True
+        if self.proof is Proof.NO:
+            return False
+        known = self.own_organisations | _ID_HOUSES
+        ids = header.value(b"in-reply-to")[:_MAX_IDS] + b" " + header.value(b"references")[-_MAX_IDS:]
+        return any(organisation(match[1].decode("ascii", "replace").lower()) in known for match in _ID.finditer(ids))
 
     @functools.cached_property
     def is_own(self) -> bool:
@@ -162,7 +191,8 @@ class View:
         return self._foreign(self.brands.claimed(self.text[:_OPENING]))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
-        if claim is None or (self.is_own and self.proof is Proof.YES):
+        # Of one of our own nothing is held against him because the DNS did not answer.
+        if claim is None or (self.is_own and self.proof is not Proof.NO):
             return None
         if self.is_freemail:
             # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.

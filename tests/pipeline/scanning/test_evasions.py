@@ -171,6 +171,8 @@ def test_a_message_that_is_nothing_but_a_file_says_what_the_file_says(more):
         ("<body onload=\"location='https://evil.example/'\">Loading</body>", "HTML_REDIRECT"), ("<iframe src=https://evil.example/></iframe>", "HTML_FRAME"),
         ("<object data=https://evil.example/></object>", "HTML_FRAME"), ("<embed src='data:text/html,x'>", "HTML_FRAME"), ("<frameset><frame src=//evil.example/></frameset>", "HTML_FRAME"),
         ("<img src=x onerror='window.open(\"https://evil.example\")'>", "HTML_REDIRECT"), ("<form><input type=password></form>", "HTML_PASSWORD"),
+        ("<iframe srcdoc=\"<form><input type='password'></form>\"></iframe>", "HTML_PASSWORD"), ("<p>" + "x " * 400_000 + "</p><form><input type=password></form>", "HTML_PASSWORD"),
+        ("<script>" + "var a=1;" * 60_000 + "</script><form><input type=password></form>", "HTML_PASSWORD"), ("<style>" + "a{b:c} " * 60_000 + "</style><form><input type=password></form>", "HTML_PASSWORD"),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("name", ["a.html", "a.HTM", "a.shtml", "a.xht", "a.html. .", "a.html\u200b"])
@@ -212,3 +214,61 @@ def test_a_threat_behind_a_long_harmless_text_is_read():
         f"Content-Type: text/html\r\n\r\n<p>{threat}</p>",
     )
     assert "EXTORTION" in names(octets)
+
+
+@pytest.mark.parametrize(
+    ("script", "finding"),
+    [
+        ("var f=window['at'+'ob'];f('x')", "HTML_SMUGGLING"), ("document[\"wri\" + \"te\"]('x')", "HTML_SMUGGLING"), ("self['\\x6c\\x6f\\x63\\x61']='x'", "HTML_SMUGGLING"),
+        ("var l='loca'+'tion';window[l]='https://evil.example'", "HTML_SMUGGLING"), ("document.write('<inp'+'ut type=pass'+'word>')", "HTML_SMUGGLING"),
+        ("</script><script src=https://evil.example/x.js>", "HTML_LOADS"), ("</script><script src=//evil.example/x.js>", "HTML_LOADS"),
+    ],
+)  # fmt: skip
+def test_a_script_of_an_attached_page_that_hides_what_it_does_is_found(script, finding):
+    page = f"<html><script>{script}</script></html>"
+    piece = f"Content-Type: text/html; name=a.html\r\nContent-Disposition: attachment\r\n\r\n{page}"
+    assert finding in names(parts("Content-Type: text/plain\r\n\r\nsee the file\r\n", piece, kind="mixed"))
+
+
+def test_an_honest_script_of_an_attached_report_is_none():
+    script = "var rows = [['a', 'b'], ['c' , 'd']]; var title = 'Sales' + ' of ' + year; el['data'] = rows; document.title = 'Report' + '!';"
+    piece = f"Content-Type: text/html; name=a.html\r\nContent-Disposition: attachment\r\n\r\n<html><script>{script}</script><p>Sales</p></html>"
+    assert not names(parts("Content-Type: text/plain\r\n\r\nsee the file\r\n", piece, kind="mixed")) & {
+        "HTML_SMUGGLING",
+        "HTML_LOADS",
+    }
+
+
+QUOTA = "<p>Your mailbox is full and will be suspended: <a href='https://evil.example/x'>verify your account within 24 hours</a></p>"
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "In-Reply-To: <1@evil.example>\r\n",
+        "References: <a@b> <c@d>\r\n",
+        "In-Reply-To: x\r\n",
+        "References: <1@mueller-bau.test>\r\n",
+    ],
+)
+def test_a_field_that_anybody_can_write_makes_no_answer(more):
+    assert {"SAYS_CREDENTIALS", "ACCOUNT_PHISHING"} <= names(
+        content(QUOTA, "mueller-bau.test Support <x@evil.example>", more=more)
+    )
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "In-Reply-To: <1@mueller-bau.test>\r\n",
+        "References: <a@b> <CA+x@mail.gmail.com>\r\n",
+        "In-Reply-To: <a@b>\r\nList-Id: <x.y.example>\r\n",
+    ],
+)
+def test_an_answer_may_repeat_what_was_said(more):
+    octets = content(QUOTA, "Eva <eva@kunde.example>", more=more)
+    assert not [
+        finding
+        for finding in LOOK(mail(octets, "spf=pass kunde.example; dmarc=pass"))
+        if finding.name.startswith("SAYS")
+    ]
