@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pipeline.events import Client
-from pipeline.scanning.organisation import is_private, organisation
+from pipeline.scanning.organisation import is_private, registrable
 
 SHAPE: Final = 30
 """Characters of the shape of a name."""
@@ -30,5 +30,5 @@ def network_words(client: Client | None) -> Iterator[str]:
     for prefix in _PREFIXES[address.version]:
         yield f"client:{ipaddress.ip_network((int(address), prefix), strict=False)}"
     helo = client.helo.lower()[:255]
-    yield "helo:" + (organisation(helo) or "none")
+    yield "helo:" + (registrable(helo) or "none")
     yield "helo:shape:" + _LETTERS.sub("a", _DIGITS.sub("0", helo))[:SHAPE]
