@@ -25,7 +25,7 @@ MAX_LINES: Final = 300_000
 HEAD: Final = 64 << 10
 """Decoded octets at the start of a part that tests look at."""
 MAX_UNPACKED: Final = 4 << 20
-"""Octets of encoded messages within the message (which RFC 2046 5.2.1 forbids) that are decoded to be walked."""
+"""Octets of messages within the message that are encoded (which RFC 2046 5.2.1 forbids) or files, and are decoded to be walked."""
 _MAX_BOUNDARY: Final = 1000
 """RFC 2046 5.1.1 has 70; nobody checks."""
 
@@ -35,6 +35,8 @@ _COMMENT: Final = re.compile(rb"\([^()]*+\)")
 _ENCODING: Final = re.compile(rb"[\s\"']*+([A-Za-z0-9-]{1,40})")
 _MESSAGES: Final = frozenset({"message/rfc822", "message/global", "message/news"})
 _ENCODED: Final = frozenset({"base64", "quoted-printable"})
+_SAVED: Final = re.compile(r"\.(?:eml|mht|mhtml)[\s.]*+\Z", re.IGNORECASE)
+"""Names of files that are messages, whatever their type says: mail programs and browsers open them as such."""
 
 
 class Flaw(enum.StrEnum):
@@ -87,6 +89,11 @@ class Part:
     def is_compound(self) -> bool:
         """By its type, it holds other parts."""
         return self.content_type.startswith("multipart/") or self.content_type in _MESSAGES
+
+    @property
+    def saved(self) -> bool:
+        """It is a file with a message in it, by its name and not by its type."""
+        return not self.is_compound and any(_SAVED.search(name) for name in self.names)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -304,13 +311,13 @@ class _Walk:
 def walk(content: Buffer, header: Header) -> Structure:
     """The parts of the message with this header, in order; an encoded message's after all others."""
     top = Part(content, header, 0, "text/plain")
-    if not top.is_compound and not top.ambiguous:
+    if not top.is_compound and not top.ambiguous and not top.saved:
         top.end = len(content)
         return Structure((top,), frozenset())
     parts: list[Part] = []
     flaws: set[Flaw] = set()
     _Walk(content, parts, flaws).run(top)
-    if Flaw.ENCODED in flaws:
+    if Flaw.ENCODED in flaws or any(part.saved for part in parts):
         _unpack(parts, flaws)
     return Structure(tuple(parts), frozenset(flaws))
 
@@ -318,7 +325,8 @@ def walk(content: Buffer, header: Header) -> Structure:
 def _unpack(parts: list[Part], flaws: set[Flaw]) -> None:
     left = MAX_UNPACKED
     for part in parts:  # grows while it is walked: messages within messages
-        if part.content_type not in _MESSAGES or part.encoding not in _ENCODED or part.depth >= MAX_DEPTH:
+        encoded = part.content_type in _MESSAGES and part.encoding in _ENCODED
+        if not (encoded or part.saved) or part.depth >= MAX_DEPTH:
             continue
         if left == 0 or len(parts) >= MAX_PARTS:
             flaws.add(Flaw.MANY)

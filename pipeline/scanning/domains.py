@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import registrable
+
+MAX_AUTHORS: Final = 5
 
 
 def domains(mail: Mail) -> Iterator[tuple[str, str]]:
@@ -20,7 +23,7 @@ def domains(mail: Mail) -> Iterator[tuple[str, str]]:
 
 
 def _names(mail: Mail) -> Iterable[tuple[str, str]]:
-    for author in mail.header.authors:
+    for author in mail.header.authors[:MAX_AUTHORS]:
         yield author.address.rpartition("@")[2], "the sender's domain"
     yield mail.message.sender.rpartition("@")[2], "the envelope sender's domain"
     if mail.message.client is not None:
@@ -29,7 +32,8 @@ def _names(mail: Mail) -> Iterable[tuple[str, str]]:
         if signature.result == "pass":
             yield signature.domain, "the signer's domain"
     for document in mail.reading.documents:
-        for link in document.links:
+        # What shows nothing comes last: empty links may be there to be asked about in place of others.
+        for link in sorted(document.links, key=lambda link: not link.text) if document.is_html else document.links:
             yield target_of(link.target).host, "a link's domain"
         for form in document.forms:
             yield target_of(form.action).host, "a form's domain"

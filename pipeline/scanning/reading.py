@@ -15,9 +15,10 @@ from typing import Final
 import msgspec
 from selectolax.lexbor import LexborHTMLParser, LexborNode
 
-from pipeline.mime import Part, plain
+from pipeline.mime import Header, Part, plain
 from pipeline.mime.structure import HEAD
 from pipeline.mime.words import text_of
+from pipeline.scanning.styles import Attributes, ground_of, hiding, is_hidden
 
 MAX_DOCUMENTS: Final = 300
 """Parts of text that are read."""
@@ -50,26 +51,10 @@ _LOOKS_LIKE_HTML: Final = re.compile(
     rb"\s*(?:\xef\xbb\xbf)?\s*<(?:!doctype\s+html|html|head|body|script|form|svg)\b", re.IGNORECASE
 )
 _SPACE: Final = re.compile(r"\s+")
-_RUN: Final = re.compile(r"([^<>]{4000})[^<>]++")
+_RUN: Final = re.compile(r"(?<![^<>])([^<>]{4000})[^<>]++")
 _WIDE: Final = re.compile(r"\s{64,}+")
 _URL: Final = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\u00a0]{1,2000}|\bwww\.[^\s<>\"'\u00a0]{4,2000}", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?)]}>'\"…"
-_HIDDEN: Final = re.compile(
-    r"display\s*+:\s*+none|visibility\s*+:\s*+(?:hidden|collapse)|font-size\s*+:\s*+(?:0*+1?(?:\.0*+)?|0*+\.\d++)(?:px|pt|em|%)?\s*+(?:;|!|\Z)"
-    r"|(?:max-)?(?:height|width)\s*+:\s*+0(?:px)?\s*+(?:;|!|\Z)|opacity\s*+:\s*+(?:0*+\.0\d*+|0++)%?\s*+(?:;|!|\Z)|mso-hide\s*+:\s*+all"
-    r"|(?:left|top|right|text-indent)\s*+:\s*+-\d{3}|clip\s*+:\s*+rect\(\s*+[01](?:px)?[\s,]|clip-path\s*+:\s*+inset\(\s*+(?:50|100)%",
-    re.IGNORECASE,
-)  # fmt: skip
-_CSS_HIDES: Final = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|\\([0-9a-f]{1,6})\s?|\\(.)", re.IGNORECASE)
-"""Comments and escapes (CSS Syntax 4.3)."""
-_MEDIA: Final = re.compile(r"@[a-z-]++[^{};@]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}", re.IGNORECASE)
-"""Rules that hold for some screens only: what a narrow one hides is not hidden."""
-_CLASS_RULE: Final = re.compile(r"\.([A-Za-z_][\w-]{0,63}+)\s*+\{([^{}]{0,2000}+)\}")
-_COLOUR: Final = re.compile(
-    r"(?<![\w-])(background(?:-color)?|color)\s*+:\s*+([#\w]++(?:\([\d\s,.%]*+\))?)", re.IGNORECASE
-)
-_SHORT_COLOUR: Final = re.compile(r"#([0-9a-f])([0-9a-f])([0-9a-f])")
-_NAMED_COLOURS: Final = {"white": "#ffffff", "black": "#000000", "rgb(255,255,255)": "#ffffff", "rgb(0,0,0)": "#000000"}
 _REFRESH: Final = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?[\"']?\s*+([^\"'\s]++)", re.IGNORECASE)
 # Outlook shows what stands in <!--[if mso]> ... <![endif]-->; its targets are links as well.
 _CONDITIONAL: Final = re.compile(r"\s*+\[if\b[^\]]{0,100}+\]>", re.IGNORECASE)
@@ -161,10 +146,15 @@ def read(parts: Sequence[Part]) -> Reading:
         is_html = _is_html(part)
         if is_html or part.content_type.startswith("text/"):
             documents.append(_document(part, is_html=is_html))
-            left -= len(part.head)
+            left -= max(len(part.head), min(part.end - part.start, MAX_PAGE))
             if left <= 0 or len(documents) == MAX_DOCUMENTS:
                 break
     return Reading(tuple(documents))
+
+
+def page_of(octets: bytes) -> Document:
+    """Of a page that is no part of a message: one within an archive."""
+    return _page(Part(b"", Header(b""), 0, "text/html"), text_of(octets), attached=True)
 
 
 def _is_html(part: Part) -> bool:
@@ -279,7 +269,7 @@ def _page(part: Part, text: str, *, attached: bool) -> Document:
     root = parser.root
     if root is not None:
         if "<style" in text or "<STYLE" in text:
-            page.hiding = _hiding([node.text(deep=True) for node in parser.css("style")[:MAX_SHEETS]])
+            page.hiding = hiding([node.text(deep=True) for node in parser.css("style")[:MAX_SHEETS]])
         _around(root, page)
         _walk(root, page)
     for within in page.within[:MAX_WITHIN]:
@@ -302,15 +292,6 @@ def _page(part: Part, text: str, *, attached: bool) -> Document:
         scripts=tuple(page.scripts),
         handlers=tuple(page.handlers),
         hidden=plain(_SPACE.sub(" ", "".join(page.hidden)).strip(), MAX_TEXT),
-    )
-
-
-def _hiding(sheets: Sequence[str]) -> frozenset[str]:
-    return frozenset(
-        rule[1]
-        for sheet in sheets
-        for rule in _CLASS_RULE.finditer(_MEDIA.sub("", sheet[:MAX_TEXT]))
-        if _hides(rule[2])
     )
 
 
@@ -346,8 +327,8 @@ def _walk(root: LexborNode, page: _Page) -> None:
         if tag not in _UNSEEN:
             attributes = node.attributes
             if attributes:
-                ground, covered = _ground(attributes, ground)
-                hidden = hidden or covered or _is_hidden(attributes, page.hiding)
+                ground, covered = ground_of(attributes, ground)
+                hidden = hidden or covered or is_hidden(attributes, page.hiding)
                 _handlers(attributes, page)
             hidden = hidden or tag in ("head", "noscript")
             if tag in _BLOCKS:
@@ -368,54 +349,7 @@ def _said(node: LexborNode, page: _Page, *, hidden: bool) -> None:
         page.size += len(words)
 
 
-_Attributes = dict[str, str | None]
-
-
-def _is_hidden(attributes: _Attributes, hiding: frozenset[str]) -> bool:
-    style = attributes.get("style")
-    if "hidden" in attributes or (style and _hides(style)):
-        return True
-    return bool(hiding) and not hiding.isdisjoint((attributes.get("class") or "").split())
-
-
-def _hides(style: str) -> bool:
-    style = style[:MAX_URL]
-    if "\\" in style or "/*" in style:
-        style = _CSS_HIDES.sub(_unescaped, style)
-    return _HIDDEN.search(style) is not None
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    number = int(match[1], 16) if match[1] else 0
-    return chr(number) if 0 < number < 0x110000 else match[2] or ""
-
-
-def _ground(attributes: _Attributes, ground: str) -> tuple[str, bool]:
-    """The colour behind what is in an element, and whether the letters have the same. Empty: not known."""
-    style = attributes.get("style") or ""
-    behind, letters = attributes.get("bgcolor") or "", attributes.get("color") or ""
-    if "olor" in style or "ackground" in style:
-        for name, value in _COLOUR.findall(style[:MAX_URL]):
-            if name.lower() == "color":
-                letters = value
-            else:
-                behind = value
-    if behind:
-        ground = _colour(behind)
-    elif "class" in attributes or "background" in attributes:
-        # Its style is elsewhere, or a picture.
-        ground = ""
-    return ground, bool(letters and ground) and _colour(letters) == ground
-
-
-def _colour(text: str) -> str:
-    text = text.lower().replace(" ", "")
-    text = _NAMED_COLOURS.get(text, text)
-    short = _SHORT_COLOUR.fullmatch(text)
-    return f"#{short[1] * 2}{short[2] * 2}{short[3] * 2}" if short else text
-
-
-def _link(node: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _link(node: LexborNode, attributes: Attributes, page: _Page) -> None:
     target = (attributes.get("href") or attributes.get("xlink:href") or "").strip()
     if target and len(page.links) < MAX_LINKS:
         shown = _SPACE.sub(" ", _text_in(node)).strip()
@@ -452,7 +386,7 @@ def _conditional(node: LexborNode, page: _Page) -> None:
         page.hidden.append(unescape(_ANY_TAG.sub(" ", text)))
 
 
-def _form(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _form(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     if len(page.forms) < MAX_LINKS:
         page.forms.append(((attributes.get("action") or "").strip()[:MAX_URL], []))
         _leads(attributes.get("action"), page)
@@ -465,7 +399,7 @@ def _leads(target: str | None, page: _Page) -> None:
         page.links.append(Link(target[:MAX_URL], ""))
 
 
-def _frame(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _frame(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     within = attributes.get("srcdoc")
     if within and len(page.within) < MAX_WITHIN:
         page.within.append(within[:MAX_PAGE])
@@ -474,14 +408,14 @@ def _frame(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
         page.frames.append(source[:MAX_URL])
 
 
-def _handlers(attributes: _Attributes, page: _Page) -> None:
+def _handlers(attributes: Attributes, page: _Page) -> None:
     """Scripts in onload, onclick and so on."""
     for name, script in attributes.items():
         if name[:2] == "on" and script and len(page.handlers) < MAX_SHEETS:
             page.handlers.append(script[:20_000])
 
 
-def _field(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _field(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     if not page.forms:
         page.forms.append(("", []))
     _leads(attributes.get("formaction"), page)
@@ -491,17 +425,17 @@ def _field(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
         fields.append(f"{kind[:20]}:{name[:80]}".lower())
 
 
-def _image(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _image(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     if len(page.images) < MAX_LINKS:
         source = attributes.get("src") or (attributes.get("srcset") or "").strip().split(" ", 1)[0].rstrip(",")
         page.images.append(source.strip()[:MAX_URL])
 
 
-def _base(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _base(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     page.base = page.base or (attributes.get("href") or "").strip()[:MAX_URL]
 
 
-def _meta(_: LexborNode, attributes: _Attributes, page: _Page) -> None:
+def _meta(_: LexborNode, attributes: Attributes, page: _Page) -> None:
     if (attributes.get("http-equiv") or "").strip().lower() == "refresh":
         match = _REFRESH.match((attributes.get("content") or "")[:MAX_URL])
         page.refresh = page.refresh or (match[1] if match else "")

@@ -19,6 +19,7 @@ JUDGES: Final[Mapping[str, Judge]] = {
     "pdf": papers.pdf,
     "onenote": papers.onenote,
     "svg": papers.svg,
+    "html": papers.page,
     "url": papers.link,
 }
 is_package = office.is_package

