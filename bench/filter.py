@@ -26,14 +26,14 @@ from bench.corpus import KINDS, Sample, fetch, few, halves, samples
 from bench.filtered import Result, document, table, told
 from bench.report import machine
 from bench.systems import BenchError
-from pipeline.scanning import outside
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.bayes.evidence import teaches
 from pipeline.scanning.bayes.tokens import Tokeniser
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.builtin import BuiltIn
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, run
-from pipeline.scanning.guard import Guard
+from pipeline.scanning.engines import outside
+from pipeline.scanning.engines.guard import Guard
 from pipeline.scanning.verdict import add_up, classes
 from pipeline.settings import Settings
 from pipeline.units import SECOND, Duration, EngineAddress

@@ -88,7 +88,8 @@ def _table(path: Path | None, common: Common) -> Brands:
 
 
 def _about(text: str, table: Brands) -> dict[str, Any]:
-    from pipeline.scanning.builtin.targets import is_known_name, organisation, registered_label, target_of
+    from pipeline.scanning.builtin.targets import target_of
+    from pipeline.scanning.organisation import is_known_name, organisation, registered_label
 
     found: dict[str, Any] = {"text": text, "brand": "", "how": "", "name": ""}
     host = target_of(text if "://" in text else f"//{text.rpartition('@')[2]}").host

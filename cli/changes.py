@@ -27,7 +27,7 @@ from pipeline.events import (
 
 if TYPE_CHECKING:
     from pipeline.directory import Address, Domain
-    from pipeline.directory.listing import Rule
+    from pipeline.directory.lists.entries import Rule
     from pipeline.directory.policy import Policy
 
 NAMED: Final = 5
@@ -86,8 +86,8 @@ def _server(event: ServerHeld | ServerResumed) -> tuple[str, tuple[str, ...]]:
 
 
 def _rules(event: RulesSet | RulesRemoved) -> tuple[str, tuple[str, ...]]:
-    from pipeline.directory.list_changes import decoded
-    from pipeline.directory.list_file import written
+    from pipeline.directory.lists.changes import decoded
+    from pipeline.directory.lists.file import written
 
     after = event.after if isinstance(event, RulesSet) else (b"",) * len(event.rules)
     pairs = [(decoded(old), decoded(new)) for old, new in zip(event.before, after, strict=False)]

@@ -12,10 +12,11 @@ from cli.options import DEFAULT, Common
 if TYPE_CHECKING:
     from cli.render import Screen
     from pipeline.rescan import Waiting
-    from pipeline.scanning.health import Together
-    from pipeline.scanning.trial import Trial
+    from pipeline.scanning.engines.health import Together
+    from pipeline.scanning.engines.trial import Trial
+    from pipeline.settings import Settings
 
-BUILT_IN: Final = "builtin"
+OURS: Final = ("builtin", "people", "classifier")
 _STYLES: Final = {"ok": "green", "slow": "yellow", "away": "red", "unknown": "dim"}
 
 
@@ -27,6 +28,9 @@ async def engines(
     common: Common = DEFAULT,
 ) -> int:
     """How ClamAV, Rspamd, SpamAssassin and our own tests are, over all scanners.
+
+    Our own are `builtin` (it only computes), `people` (names of those who are
+    listed), `classifier` and, where lists are set, `dnslists`.
 
     Shows of each one its version, whether it answers, how long it took for the
     last messages, and what went wrong last. An engine that failed three times in
@@ -43,14 +47,14 @@ async def engines(
     from cli.render import Screen, document, rfc3339
     from cli.session import session
     from pipeline.rescan import Rescans
-    from pipeline.scanning.board import Board
-    from pipeline.scanning.health import AWAY, together
-    from pipeline.scanning.outside import addresses
+    from pipeline.scanning.engines.board import Board
+    from pipeline.scanning.engines.health import AWAY, together
+    from pipeline.scanning.engines.outside import addresses
 
     async with session(common) as opened:
         settings, now = opened.wiring.settings, opened.now()
         found = addresses(settings)
-        rows = together(await Board(opened.wiring.store).read(), (BUILT_IN, *found))
+        rows = together(await Board(opened.wiring.store).read(), (*_ours(settings), *found))
         waiting = await Rescans(opened.wiring.store).waiting()
         trials = await _trials(opened.wiring.settings, opened.wiring.hostname) if test else []
         offline = opened.offline
@@ -75,8 +79,13 @@ async def engines(
     return int(bad)
 
 
+def _ours(settings: Settings) -> tuple[str, ...]:
+    """Parts of the built-in tests: these are in this process, what they ask is the store and the DNS."""
+    return (*OURS, *(["dnslists"] if settings.address_lists or settings.domain_lists else []))
+
+
 async def _trials(settings: Any, hostname: str) -> list[Trial]:
-    from pipeline.scanning.trial import tried
+    from pipeline.scanning.engines.trial import tried
 
     return await tried(settings, hostname)
 

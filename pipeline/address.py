@@ -85,6 +85,12 @@ def local_key(plain: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFD", plain).casefold())
 
 
+def mailbox_key(address: str) -> str:
+    """The same for all ways to write the address of one mailbox, and for no two mailboxes."""
+    local, _, domain = address.rpartition("@")
+    return f"{Address(local, domain).key}@{domain.lower()}"
+
+
 def domain_name(text: str) -> str:
     """A host name in lower case and A-labels (RFC 5890), Unicode ones mapped by UTS 46. Raises AddressError."""
     name = text.lower() if text.isascii() else _a_labels(text)

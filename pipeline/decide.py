@@ -132,7 +132,10 @@ def _given_up(
         return Failed(**common, reason=reason, bounce=bounce)
     if message.origin == "bounce":
         return Failed(**common, reason=reason, unsent=why)
-    return Undeliverable(**common, reason=reason, unsent=why, expires=kept_until)
+    return Undeliverable(
+        **common, reason=reason, unsent=why, expires=kept_until, subject=message.subject, score=message.score,
+        client=message.client.address if message.client is not None else "", received=message.received_at,
+    )  # fmt: skip
 
 
 def expired(

@@ -305,6 +305,12 @@ class Undeliverable(Event, frozen=True, kw_only=True, tag="undeliverable"):
     expires: int
     """When it is discarded."""
     attempt: Attempt | None = None
+    subject: str = ""
+    score: float = 0.0
+    client: str = ""
+    """Address of who brought it."""
+    received: int = 0
+    """When it came. It is here with subject, score and client because the view of the quarantine keeps nothing of mail that only passes."""
 
 
 class Warned(Event, frozen=True, kw_only=True, tag="warned"):
@@ -513,9 +519,9 @@ class RulesSet(Event, frozen=True, kw_only=True, tag="rules_set"):
 
     by: str
     rules: tuple[str, ...]
-    """Their keys, as directory/listing.py makes them: what each names, and whose it is."""
+    """Their keys, as directory/lists/entries.py makes them: what each names, and whose it is."""
     before: tuple[bytes, ...] = ()
-    """Parallel to `rules`: MessagePack of `directory.listing.Rule`, empty for a new one."""
+    """Parallel to `rules`: MessagePack of `directory.lists.entries.Rule`, empty for a new one."""
     after: tuple[bytes, ...] = ()
     change: int = 0
     note: str = ""

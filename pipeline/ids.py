@@ -19,6 +19,7 @@ ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
 LENGTH: Final = 22
 MAX_PARTITIONS: Final = 1024
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
+_LETTERS: Final = frozenset(ALPHABET)
 _RANDOM_BITS: Final = 55
 PACKED: Final = 14
 _PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
@@ -51,7 +52,7 @@ def derived_id(at: int, partition: int, cause: str) -> str:
 
 
 def is_id(text: str) -> bool:
-    return len(text) == LENGTH and all(character in _VALUE for character in text)
+    return len(text) == LENGTH and _LETTERS.issuperset(text)
 
 
 def packed(message_id: str) -> bytes:

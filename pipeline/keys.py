@@ -42,7 +42,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{directory}:addresses:<d>    hash  local part, as address.local_key has it -> Address (MessagePack)
     gp:{directory}:servers hash   host:port -> Hold (MessagePack) of each server that somebody holds
     gp:{directory}:rules:<d>  hash  entries of the allow and block lists of a domain and its people, `*` for the operator's: key of the
-                                    entry (see directory/listing.py) -> Rule (MessagePack)
+                                    entry (see directory/lists/entries.py) -> Rule (MessagePack)
     gp:{directory}:lists:<d>  hash  person, empty for the domain's own -> Summary (MessagePack) of that list; `*` as above
     gp:{directory}:syncs   hash   name -> Sync (MessagePack)
     gp:{directory}:sync:<name>:state   string  what is known of its runs: State (MessagePack)

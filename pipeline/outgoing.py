@@ -14,7 +14,7 @@ from pipeline.actions import tag_parts
 from pipeline.authentication.results import chain_status, render
 from pipeline.bodies import Buffer
 from pipeline.mime import Header
-from pipeline.scanning.missing import field
+from pipeline.scanning.engines.missing import field
 from pipeline.state import Message
 from pipeline.trace import received_line
 

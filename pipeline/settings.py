@@ -452,6 +452,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("macros", self.macros, "pass", "score", "auto", "block")
         for group in self.blocked_types:
             _choice("blocked_types", group, "program", "script", "shortcut", "help", "disk")
+        for name in (
+            "spam_threshold",
+            "phishing_threshold",
+        ):  # of which no message may come below, and none reach them, by a slip
+            _range(name, getattr(self, name), 0.5, 1000)
         _range("learning_minimum", self.learning_minimum, 1, 1_000_000)
         for name in ("clamav", "rspamd", "spamassassin"):
             _range(f"{name}_deadline", getattr(self, f"{name}_deadline").seconds, 0.05, 600)

@@ -99,7 +99,9 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
         effects.append(("DROP", keys.body(partition, after.id)))
     if Stage.QUEUED in stages:
         waits_until = max(now, after.next_try)
-        if not was_queued or waits_until > now:
+        # What changes nothing of when it is tried leaves its place alone, which may be the lease of who has it in hand.
+        put_off = before is None or after.next_try != before.next_try
+        if not was_queued or (put_off and waits_until > now):
             effects.append(("ZADD", queue, waits_until // MS, after.id))
             hint = keys.hint(partition) if waits_until == now else ""
             effects.append(

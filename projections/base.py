@@ -47,7 +47,8 @@ DAMAGED_KEPT: Final = 1000
 MAX_COUNT: Final = 1 << 53
 """What an event may add to a counter: far above any size, far below where Redis's integers end."""
 ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Postponed, Queued, Warned}
-"""Events of a message for which a row may be needed."""
+"""Events of a message for which a row of mail under way may be needed."""
+NO_ROWS: Final[frozenset[type[Event]]] = frozenset()
 
 _fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))
 
@@ -63,6 +64,10 @@ class Projection(Protocol):
     @property
     def rows(self) -> str:
         """The hash (message id -> row) whose fields `fold` wants to see; empty for none."""
+
+    @property
+    def row_events(self) -> frozenset[type[Event]]:
+        """Events of a message for which it wants to see its row."""
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         """The writes that bring the view from before `batch` to after it. `rows`: those that exist for its messages.
@@ -209,11 +214,14 @@ async def _rows(
     pipe = redis.pipeline(transaction=False)
     asked: list[list[str]] = []
     for portion, batch in zip(portions, batches, strict=True):
-        ids = list({recorded.subject: None for recorded in batch if type(recorded.event) in ROW_EVENTS})
+        found: dict[frozenset[type[Event]], list[str]] = {NO_ROWS: []}
         for view in portion.views:
-            asked.append(ids if view.projection.rows else [])
+            kinds = view.projection.row_events
+            if kinds not in found:
+                found[kinds] = list({recorded.subject: None for recorded in batch if type(recorded.event) in kinds})
+            asked.append(found[kinds])
             if asked[-1]:
-                pipe.hmget(view.prefix + view.projection.rows, ids)
+                pipe.hmget(view.prefix + view.projection.rows, asked[-1])
     with faults():
         answers: Any = iter(await pipe.execute())
     return [

@@ -30,7 +30,7 @@ from pipeline.events import (
     Released,
     Undeliverable,
 )
-from projections.base import Command, Counters, Word, Writes, bounded, bulk
+from projections.base import ROW_EVENTS, Command, Counters, Word, Writes, bounded, bulk
 
 NAME: Final = "books"
 LIVE: Final = "live"
@@ -60,6 +60,7 @@ class Books:
     name = NAME
     version = "2"
     rows = LIVE
+    row_events = ROW_EVENTS
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.events import Learned, Recorded
 from pipeline.scanning.bayes.tokens import unpacked
-from projections.base import Writes, bulk
+from projections.base import NO_ROWS, Writes, bulk
 
 NAME: Final = "classifier"
 BITS: Final = 20
@@ -51,6 +51,7 @@ class Classifier:
     name = NAME
     version = "1"
     rows = ""
+    row_events = NO_ROWS
 
     def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
         tables: dict[str, _Table] = {}

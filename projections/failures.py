@@ -16,7 +16,7 @@ import msgspec
 from pipeline.decide import RETURNED
 from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred, Undeliverable
 from pipeline.steering import ON_HOLD
-from projections.base import Writes, bulk
+from projections.base import NO_ROWS, Writes, bulk
 
 NAME: Final = "failures"
 RECIPIENTS_NAMED: Final = 100
@@ -69,6 +69,7 @@ decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 class Failures:
     name = NAME
     rows = ""
+    row_events = NO_ROWS
 
     def __init__(self, kept: int = 50) -> None:
         self.kept = kept

@@ -1,14 +1,16 @@
 """What is kept in quarantine, so that a million messages can be listed and searched: a row per message, and one index of exact values.
 
-A message is kept while at least one of its copies is, since the moment the first of them came; its row is there from its arrival to
-its last outcome, because what it says is known before anybody knows that it will be kept. Only kept messages are in the index.
+A message is kept while at least one of its copies is, since the moment the first of them came. Its row is there from its arrival,
+because what it says is known before anybody knows that it will be kept, until none of its copies is kept or still to be judged: mail that
+only passes comes and goes within a batch and is never written, and mail that waits takes no memory here. What could not be delivered
+comes back as its event describes it. Only kept messages are in the index.
 
 The index holds *entries* of 22 octets: which value (4), since when in seconds (4), which message (14), so the entries of one value
 sort by time. Values are spread over many small sorted sets, which Redis keeps as flat lists of some 26 octets an entry; only the
 values that very many messages share, such as a class, make a set large. A value is known by 46 bits of its hash: who reads checks the
 row, and so another value of the same hash does no harm. Keys of the view (`d` a domain, `n` a number in hexadecimal):
 
-    live    hash    message id -> Row (MessagePack) of every live message
+    live    hash    message id -> Row (MessagePack) of every message that is kept, or not judged yet
     x<n>    zset    entries (see `entry`), all with score 0
     d:<d>   hash    messages, bytes: kept now; class:<class>, country:<country>: messages of each; odd: recipients named by events
                     that cannot be
@@ -26,11 +28,10 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from pipeline.events import (
-    Delivered,
     Discarded,
     Event,
-    Failed,
     Quarantined,
+    Queued,
     Received,
     Recorded,
     Redirected,
@@ -65,14 +66,14 @@ _ADDRESS: Final = re.compile(r"[^\s<>@,;:\"'()]{1,64}@[^\s<>@,;:\"'()]{1,255}")
 
 
 class Row(msgspec.Struct, array_like=True):
-    """A live message."""
+    """A message that is kept, or not judged yet."""
 
     domain: str
     sender: str
     size: int
     received: int
     open: dict[str, None]
-    """The recipients whose last outcome is to come, but those that are kept."""
+    """The recipients of whom it was not decided yet what happens to their copy."""
     client: str = ""
     verdict: str = ""
     score: float = 0.0
@@ -154,16 +155,41 @@ def place(since: int, message_id: str) -> bytes:
 
 class Quarantine:
     name = NAME
-    version = "1"
+    version = "2"
     rows = LIVE
+    row_events: frozenset[type[Event]] = frozenset({
+        Received, Scanned, Quarantined, Queued, Undeliverable, Released, Discarded, Redirected,
+    })  # fmt: skip
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)
+        passed = _passed(batch, rows)
         for recorded in batch:
             handle = _HANDLERS.get(type(recorded.event))
-            if handle is not None:
+            if handle is not None and recorded.subject not in passed:
                 handle(work, recorded.subject, recorded.event)
         return work.writes()
+
+
+def _passed(batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> set[str]:
+    """The messages that come in a batch and are queued for all their recipients, which is most mail: they leave nothing here, and so
+    cost next to nothing.
+    """
+    came: dict[str, list[str]] = {}
+    passed: set[str] = set()
+    others: set[str] = set()
+    for recorded in batch:
+        subject, event = recorded.subject, recorded.event
+        if isinstance(event, Received):
+            if subject in came or subject in rows or not is_id(subject):
+                others.add(subject)
+            came[subject] = [spec.address for spec in event.recipients]
+        elif isinstance(event, Queued):
+            if came.get(subject) == list(event.recipients):
+                passed.add(subject)
+        elif type(event) in _MOVING:
+            others.add(subject)
+    return passed - others
 
 
 class _Standing(NamedTuple):
@@ -303,34 +329,57 @@ def _scanned(work: _Work, subject: str, event: Scanned) -> None:
     }
 
 
-def _kept(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None:
+def _kept(work: _Work, subject: str, event: Quarantined) -> None:
     row = work.row(subject)
     known = [address for address in dict.fromkeys(event.recipients) if row is not None and address in row.open]
     if len(known) < len(event.recipients):
         work.odd(event, len(event.recipients) - len(known))
     if row is None or not known:
         return
+    row.reason = event.reason[:MAX_TEXT]
+    _keep(row, event, {address: row.own.get(address, row.verdict) for address in known})
+
+
+def _undeliverable(work: _Work, subject: str, event: Undeliverable) -> None:
+    row = work.row(subject)
+    new = [address for address in dict.fromkeys(event.recipients) if row is None or address not in row.kept]
+    if len(new) < len(event.recipients) or not is_id(subject):
+        work.odd(event, len(event.recipients) - len(new) if is_id(subject) else len(event.recipients))
+    if not new or not is_id(subject):
+        return
+    if row is None:
+        row = work.live[subject] = Row(
+            domain=event.domain,
+            sender=event.sender[:MAX_ADDRESS],
+            size=bounded(event.size),
+            received=event.received,
+            open={},
+            client=event.client,
+            score=event.score,
+            subject=event.subject[:MAX_TEXT],
+        )
+    _keep(row, event, dict.fromkeys(new, UNDELIVERABLE))
+
+
+def _keep(row: Row, event: Quarantined | Undeliverable, classes: Mapping[str, str]) -> None:
     if not row.kept:
         row.since = event.at
     row.expires = event.expires
-    if isinstance(event, Quarantined):
-        row.reason = event.reason[:MAX_TEXT]
-    for address in known:
-        del row.open[address]
-        undeliverable = isinstance(event, Undeliverable)
-        row.kept[address] = UNDELIVERABLE if undeliverable else row.own.get(address, row.verdict)
+    for address, name in classes.items():
+        row.open.pop(address, None)
+        row.kept[address] = name
 
 
 def _released(work: _Work, subject: str, event: Released) -> None:
     row = work.row(subject)
-    left = [address for address in event.recipients if row is not None and row.kept.pop(address, None) is not None]
-    if row is not None:
-        row.open |= dict.fromkeys(left)
-    if len(left) < len(event.recipients):
-        work.odd(event, len(event.recipients) - len(left))
+    known = [address for address in dict.fromkeys(event.recipients) if row is not None and address in row.kept]
+    if len(known) < len(event.recipients):
+        work.odd(event, len(event.recipients) - len(known))
+    _gone(work, subject, event)
 
 
-def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded | Redirected) -> None:
+def _gone(work: _Work, subject: str, event: Queued | Released | Discarded | Redirected) -> None:
+    """These copies are not here, or not any more."""
     row = work.row(subject)
     if row is None:
         return
@@ -345,15 +394,15 @@ def _reported(work: _Work, subject: str, event: Reported) -> None:
     work.reports.setdefault(event.domain, []).append(Report(id=subject, event=event))
 
 
+_MOVING: Final = frozenset({Quarantined, Undeliverable, Released, Discarded, Redirected})
 _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Received: _received,
     Scanned: _scanned,
     Quarantined: _kept,
-    Undeliverable: _kept,
+    Queued: _gone,
+    Undeliverable: _undeliverable,
     Released: _released,
-    Delivered: _ended,
-    Failed: _ended,
-    Discarded: _ended,
-    Redirected: _ended,
+    Discarded: _gone,
+    Redirected: _gone,
     Reported: _reported,
 }

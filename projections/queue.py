@@ -38,7 +38,7 @@ from pipeline.events import (
     RouteOpened,
     Undeliverable,
 )
-from projections.base import Command, Counters, Word, Writes, bounded, bulk
+from projections.base import ROW_EVENTS, Command, Counters, Word, Writes, bounded, bulk
 
 NAME: Final = "queue"
 LIVE: Final = "live"
@@ -84,6 +84,7 @@ class Queue:
     name = NAME
     version = "2"
     rows = LIVE
+    row_events = ROW_EVENTS
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from pipeline.events import Recorded, Refused
-from projections.base import Writes, bounded, bulk
+from projections.base import NO_ROWS, Writes, bounded, bulk
 
 NAME: Final = "refusals"
 UNKNOWN: Final = "no_such_user"
@@ -48,6 +48,7 @@ class Refusals:
     name = NAME
     version = "1"
     rows = ""
+    row_events = NO_ROWS
 
     def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
         refused: dict[str, list[Refusal]] = {}

@@ -1,4 +1,4 @@
-"""Messages that wait for an engine that should look at them and is away: when they begin to, and until when (see missing.py)."""
+"""Messages that wait for an engine that should look at them and is away: when they begin to, and until when (see scanning/engines/missing.py)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Sequence
 from pipeline import keys
 from pipeline.directory.model import Domain
 from pipeline.rescan import waiting_step
-from pipeline.scanning import missing
-from pipeline.scanning.guard import Guard
+from pipeline.scanning.engines import missing
+from pipeline.scanning.engines.guard import Guard
 from pipeline.state import Message
 from pipeline.steps import Step, acknowledged
 from workers.consume import Entry

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from pipeline.faults import StoreAwayError, StoreError
+from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.parked import park_entry
 from pipeline.pause import pause
 from pipeline.store import BLOCK_MS, Client, explain, faults
@@ -182,7 +182,10 @@ class Consumer:
     ) -> None:
         for entry in entries:
             error = failed.get(entry.id)
-            if error is None or isinstance(error, StoreAwayError):
+            if error is None:
+                continue
+            if isinstance(error, StoreAwayError | StoreFullError):
+                await self._forgive(entry)
                 continue
             count = (tries or {}).get(entry.id, 1)
             reason = f"{type(error).__name__}: {error}"
@@ -192,6 +195,13 @@ class Consumer:
                 log.error(
                     "work failed, will be tried again", role=self._kind, entry=entry.id, reason=reason, tries=count
                 )
+
+    async def _forgive(self, entry: Entry) -> None:
+        """Trouble of the store is no message's fault, and does not count among its tries. Ours still, it comes again after a lease."""
+        with contextlib.suppress(RedisError, OSError):
+            await self._wiring.store.redis.xclaim(
+                entry.stream, self._group, self._name, 0, [entry.id], retrycount=0, justid=True
+            )
 
     async def _park(self, entry: Entry, reason: str, tries: int) -> None:
         await park_entry(

@@ -12,9 +12,9 @@ import structlog
 from pipeline.faults import StoreError
 from pipeline.pause import pause
 from pipeline.rescan import Rescans
-from pipeline.scanning.board import Board
-from pipeline.scanning.guard import Guard
-from pipeline.scanning.health import Health
+from pipeline.scanning.engines.board import Board
+from pipeline.scanning.engines.guard import Guard
+from pipeline.scanning.engines.health import Health
 from pipeline.units import SECOND
 from workers.consume import consumer_name
 from workers.wiring import Wiring

@@ -24,6 +24,7 @@ from pipeline.scanning.relays import taken_from, true_client
 from pipeline.state import Message
 from pipeline.store import Client as Redis
 from pipeline.store import faults
+from workers.steering import PATIENCE
 
 if TYPE_CHECKING:
     from workers.wiring import Wiring
@@ -110,8 +111,10 @@ class Learning:
             partitions = self._wiring.store.partitions
             now = self._wiring.clock()
             try:
-                await self._wiring.log.commit(
-                    lesson_step(said, known, tokens=tokens, before=before, now=now, partitions=partitions)
+                # Lessons take memory and move no mail on: a full Redis takes none, as it takes no new mail.
+                await self._wiring.intake_log.commit(
+                    lesson_step(said, known, tokens=tokens, before=before, now=now, partitions=partitions),
+                    patience=PATIENCE,
                 )
             except ConflictError:
                 continue

@@ -14,13 +14,14 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from pipeline import decide, steering
+from pipeline.address import mailbox_key
 from pipeline.bodies import Buffer
-from pipeline.events import Discarded, MessageEvent, Redirected, Released, Scanned
+from pipeline.events import Discarded, Looked, MessageEvent, Received, Redirected, Released, Scanned
 from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
 from pipeline.ids import partition_for
 from pipeline.preview import Preview, preview
 from pipeline.scanning.engine import LARGE, Mail
-from pipeline.state import Message, Stage
+from pipeline.state import LOOKS, Look, Message, Stage
 from projections.readers.quarantine import Page, Query, Stats, read_kept, read_stats
 from workers.releasing import AS_IT_IS, Done, Following, Release, author_of
 from workers.steering import commit_decided, hand_over, live_or_refuse
@@ -59,6 +60,7 @@ class Quarantine:
         self._wiring = wiring
         self._by = by
         self._recipients = recipients
+        self._seen = None if recipients is None else frozenset(map(mailbox_key, recipients))
         self._following = Following(wiring, by=by)
 
     # Finding
@@ -80,7 +82,10 @@ class Quarantine:
 
     async def show(self, message_id: str) -> Shown:
         message = await self._look(message_id, SHOW)
-        return Shown(message=message, recipients=self._copies(message), scanned=await self._scan_of(message))
+        scanned, looks = await self._history_of(message)
+        if self._seen is not None:
+            message = msgspec.structs.replace(message, looks=looks)
+        return Shown(message=message, recipients=self._copies(message), scanned=scanned)
 
     async def preview(self, message_id: str) -> tuple[Message, Preview]:
         message = await self._look(message_id, PREVIEW)
@@ -104,13 +109,38 @@ class Quarantine:
             return decide.looked(message, by=self._by, how=how, now=now, recipients=copies)
 
         await self._decide(message_id, decided)
-        return await self._live(message_id)
+        return self._for_their_eyes(await self._live(message_id))
 
-    async def _scan_of(self, message: Message) -> Scanned | None:
+    def _for_their_eyes(self, message: Message) -> Message:
+        """Without the other recipients, of whom nobody may learn who got a blind copy."""
+        if self._seen is None:
+            return message
+        own = tuple([one for one in message.recipients if self._mine(one.address)])
+        return msgspec.structs.replace(message, recipients=own, looks=())
+
+    async def _history_of(self, message: Message) -> tuple[Scanned | None, tuple[Look, ...]]:
+        """How it was judged, and who looked, as far as it is about copies that may be seen."""
+        scanned: Scanned | None = None
+        looks: list[Look] = []
         async for entry in self._wiring.log.history(message.id, message.version):
-            if entry.subject == message.id and isinstance(entry.event, Scanned):
-                return entry.event
-        return None
+            event = entry.event
+            if entry.subject != message.id:
+                continue
+            if isinstance(event, Scanned):
+                decisions = [
+                    msgspec.structs.replace(one, recipients=own)
+                    for one in event.decisions
+                    if (own := tuple(filter(self._mine, one.recipients)))
+                ]
+                scanned = msgspec.structs.replace(event, decisions=tuple(decisions))
+                if self._seen is None:
+                    break
+            elif isinstance(event, Looked) and any(map(self._mine, event.recipients)):
+                looks.append(Look(event.at, event.by, event.how))
+        return scanned, tuple(looks[-LOOKS:])
+
+    def _mine(self, address: str) -> bool:
+        return self._seen is None or mailbox_key(address) in self._seen
 
     # Acting
 
@@ -189,15 +219,11 @@ class Quarantine:
     def _copies(self, message: Message) -> tuple[str, ...]:
         """Whose copies are kept, of those that may be seen."""
         kept = message.addresses(Stage.QUARANTINED)
-        return kept if self._recipients is None else tuple([one for one in kept if one in self._recipients])
+        return tuple(filter(self._mine, kept))
 
     def _named(self, message: Message, recipients: Sequence[str]) -> Collection[str]:
         """Those of the message's recipients that are meant. Raises NotFoundError for one that is not among them."""
-        there = {
-            one.address.casefold(): one.address
-            for one in message.recipients
-            if self._recipients is None or one.address in self._recipients
-        }
+        there = {one.address.casefold(): one.address for one in message.recipients if self._mine(one.address)}
         strangers = [one for one in recipients if one.casefold() not in there]
         if strangers:
             raise NotFoundError(f"{message.id} is not for {', '.join(strangers[:NAMED])}")
@@ -207,11 +233,21 @@ class Quarantine:
 
     async def _live(self, message_id: str) -> Message:
         """Raises NotFoundError, also for what is for others than who asks, and RefusedError."""
-        message = await live_or_refuse(self._wiring, message_id)
-        seen = self._recipients
-        if seen is not None and seen.isdisjoint([one.address for one in message.recipients]):
+        try:
+            message = await live_or_refuse(self._wiring, message_id)
+        except RefusedError:
+            if self._seen is None or await self._was_for_them(message_id):
+                raise
+            raise NotFoundError(f"no message {message_id}") from None
+        if not any(self._mine(one.address) for one in message.recipients):
             raise NotFoundError(f"no message {message_id}")
         return message
+
+    async def _was_for_them(self, message_id: str) -> bool:
+        async for entry in self._wiring.log.history(message_id, version=1):
+            if isinstance(entry.event, Received):
+                return any(self._mine(one.address) for one in entry.event.recipients)
+        return False
 
     async def _kept(self, message_id: str, meant: Collection[str] = ()) -> Message | None:
         """The message while a copy that is meant (any when empty) is kept."""

@@ -8,7 +8,7 @@ from typing import Final
 import msgspec
 
 from pipeline.bodies import Buffer
-from pipeline.directory.listing import ALLOW, parse
+from pipeline.directory.lists.entries import ALLOW, parse
 from pipeline.faults import ConfigurationError, GatepostError, RefusedError, StoreError
 from pipeline.mime import Header
 from pipeline.state import Message
@@ -63,10 +63,10 @@ class Following:
                 await learning.learn(
                     message.domain, content, spam=False, client=message.client, message_id=message.id, how="released"
                 )
-        except StoreError:
-            raise
         except GatepostError as error:
-            raise RefusedError(f"{message.id} {done.words}, but: {error}", remedy=error.remedy) from error
+            # Also when the store is full or away: that it was released must not go unsaid.
+            fault = type(error) if isinstance(error, StoreError) else RefusedError
+            raise fault(f"{message.id} {done.words}, but: {error}", remedy=error.remedy) from error
         return msgspec.structs.replace(done, allowed=sender, learned=how.learn)
 
     async def _allow(self, message: Message, sender: str) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.bodies import Buffer
-from pipeline.directory.listing import ALLOW, BLOCK, parse
+from pipeline.directory.lists.entries import ALLOW, BLOCK, parse
 from pipeline.events import Client, Received, Reported, Scanned, encode
 from pipeline.faults import ConfigurationError, CorruptError, NotFoundError
 from pipeline.ids import is_id, new_id, partition_for, partition_of

@@ -17,9 +17,10 @@ from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.pause import end
-from pipeline.scanning import missing, policy
+from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
-from pipeline.scanning.guard import Guard, Timed
+from pipeline.scanning.engines import missing
+from pipeline.scanning.engines.guard import Awaited, Guard, Timed
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
@@ -62,7 +63,9 @@ class Scanner:
         step = await self._step(entry, head, hot)
         try:
             if step is not None:
-                await self._wiring.log.submit(step)
+                body_is_cold = await self._wiring.log.submit(step)
+                if body_is_cold and not step.state:
+                    await self._wiring.bodies.drop_cold(step.subject)
                 return
         except ConflictError:
             pass
@@ -154,7 +157,9 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     names = resolver(wiring.settings)
     looking = engines(wiring, names)
     scanner = Scanner(wiring, looking, names)
-    watch = asyncio.create_task(Watch(wiring, [one for one in looking if isinstance(one, Timed | Guard)]).run(stop))
+    watch = asyncio.create_task(
+        Watch(wiring, [one for one in looking if isinstance(one, Timed | Awaited | Guard)]).run(stop)
+    )
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
     try:

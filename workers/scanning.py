@@ -19,12 +19,12 @@ from pipeline.directory.policies import Views, unlisted
 from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.resolver import Resolver
-from pipeline.scanning import outside
 from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
-from pipeline.scanning.guard import Guard, Timed, room
+from pipeline.scanning.engines import outside
+from pipeline.scanning.engines.guard import Awaited, Guard, Timed, room
 from pipeline.scanning.people import People
 from pipeline.scanning.policy import WAVED_THROUGH, sender_of
 from pipeline.scanning.relays import true_client
@@ -51,11 +51,13 @@ def engines(wiring: Wiring, names: Resolver, *, stored: bool = True) -> list[Eng
     `stored`: there is a store; without one those are left out that ask it.
     """
     settings = wiring.settings
-    looking: list[Engine | LocalEngine] = [Timed(BuiltIn(settings, wiring.hostname), wiring.clock)]
+    built_in = BuiltIn(settings, wiring.hostname)
+    built_in.rehearse()
+    looking: list[Engine | LocalEngine] = [Timed(built_in, wiring.clock)]
     if stored:
-        looking += [People(wiring.directory.rows), classifier(wiring)]
+        looking += [Awaited(one, wiring.clock) for one in (People(wiring.directory.rows), classifier(wiring))]
     if settings.address_lists or settings.domain_lists:
-        looking.append(DnsLists(settings, names))
+        looking.append(Awaited(DnsLists(settings, names), wiring.clock))
     return [*looking, *outside.guards(settings, wiring.hostname, wiring.clock)]
 
 

@@ -40,7 +40,7 @@ async def merge(
     from cli.render import Screen, count, document
     from cli.session import actor, session
     from pipeline.directory.change import Change
-    from pipeline.directory.list_changes import move
+    from pipeline.directory.lists.changes import move
     from pipeline.directory.merging import carry_out
 
     names = domain_of(source), domain_of(target)

@@ -11,8 +11,8 @@ from cli.options import DEFAULT, Common
 from cli.policy.scope import EVERYBODY, Whose
 
 if TYPE_CHECKING:
-    from pipeline.directory.list_changes import Listed
-    from pipeline.directory.listing import Rule
+    from pipeline.directory.lists.changes import Listed
+    from pipeline.directory.lists.entries import Rule
 
 ENTRY = Parameter(
     help="An address, a domain (with all below it), a pattern such as bounce-*@example.org, a network, or country:DE."
@@ -69,8 +69,8 @@ async def _set(
 ) -> int:
     from cli.render import Screen, document
     from cli.session import actor, session
-    from pipeline.directory.list_file import moment
-    from pipeline.directory.listing import parse
+    from pipeline.directory.lists.entries import parse
+    from pipeline.directory.lists.file import moment
     from pipeline.faults import ConfigurationError
 
     scope = whose.scope()
@@ -107,7 +107,7 @@ async def remove(*entries: Annotated[str, ENTRY], whose: Whose = EVERYBODY, comm
     """
     from cli.render import Screen, document
     from cli.session import actor, session
-    from pipeline.directory.listing import ALLOW, parse
+    from pipeline.directory.lists.entries import ALLOW, parse
     from pipeline.faults import ConfigurationError
 
     scope = whose.scope()
@@ -147,8 +147,8 @@ async def list_(
     """
     from cli.render import Screen, count, document
     from cli.session import session
-    from pipeline.directory.list_changes import Lists
-    from pipeline.directory.list_file import ordered
+    from pipeline.directory.lists.changes import Lists
+    from pipeline.directory.lists.file import ordered
     from pipeline.faults import ConfigurationError
 
     if action not in ("", "allow", "block"):
@@ -186,7 +186,7 @@ def _chosen(rule: Rule, match: str, action: str) -> bool:
 
 def _row(rule: Rule, now: int, *, people: bool) -> list[Any]:
     from cli.render import clean, local
-    from pipeline.directory.list_file import written
+    from pipeline.directory.lists.file import written
 
     until = local(rule.expires) if rule.expires else ""
     return [
@@ -202,7 +202,7 @@ def _row(rule: Rule, now: int, *, people: bool) -> list[Any]:
 
 def rule_form(rule: Rule, now: int) -> dict[str, Any]:
     from cli.render import rfc3339
-    from pipeline.directory.list_file import written
+    from pipeline.directory.lists.file import written
 
     return {
         "entry": written(rule),

@@ -25,7 +25,7 @@ async def show(*, whose: Whose = EVERYBODY, common: Common = DEFAULT) -> int:
     """
     from cli.render import Screen, document
     from cli.session import session
-    from pipeline.directory.list_changes import Lists
+    from pipeline.directory.lists.changes import Lists
 
     scope = whose.scope()
     async with session(common) as opened:

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from pipeline import keys
 from pipeline.address import local_key
-from pipeline.directory.listing import Summary
+from pipeline.directory.lists.entries import Summary
 from pipeline.directory.model import Address, Domain, Hold, encode
 from pipeline.events import (
     AddressesRemoved,

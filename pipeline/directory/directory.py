@@ -14,11 +14,12 @@ import msgspec
 
 from pipeline import keys
 from pipeline.address import local_key
-from pipeline.directory import list_changes, rules
+from pipeline.directory import rules
 from pipeline.directory.change import Change
 from pipeline.directory.inherit import home
-from pipeline.directory.list_changes import Listed, Lists
-from pipeline.directory.listing import Rule
+from pipeline.directory.lists import changes as list_changes
+from pipeline.directory.lists.changes import Listed, Lists
+from pipeline.directory.lists.entries import Rule
 from pipeline.directory.model import Address, Domain, Hold
 from pipeline.directory.policy import NOTHING, Policy, check
 from pipeline.directory.reading import Reading

@@ -13,11 +13,12 @@ import msgspec
 
 from pipeline import keys
 from pipeline.address import local_key
-from pipeline.directory import list_changes, listing
 from pipeline.directory.change import Change
 from pipeline.directory.directory import Directory
-from pipeline.directory.list_changes import Lists
-from pipeline.directory.listing import decode_rule
+from pipeline.directory.lists import changes as list_changes
+from pipeline.directory.lists import entries
+from pipeline.directory.lists.changes import Lists
+from pipeline.directory.lists.entries import decode_rule
 from pipeline.directory.model import Address, decode_address, decode_domain, decode_hold
 from pipeline.events import (
     AddressesRemoved,
@@ -196,7 +197,7 @@ async def _undo_rules(store: Store, change: Change, event: RulesSet | RulesRemov
     for key, old, new in zip(event.rules, event.before, after, strict=True):
         left = decode_rule(new) if new else None
         if there.get(key) != left:
-            raise RefusedError(f"{listing.named_by(key)} was changed again since", remedy=LATER)
+            raise RefusedError(f"{entries.named_by(key)} was changed again since", remedy=LATER)
         if old:
             restored.append(decode_rule(old))
         elif left is not None:

@@ -16,8 +16,8 @@ import structlog
 from pipeline import keys
 from pipeline.address import Address as Envelope
 from pipeline.directory.inherit import above
-from pipeline.directory.listing import EMPTY, Rule, Summary, decode_rule, decode_summary
-from pipeline.directory.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
+from pipeline.directory.lists.entries import EMPTY, Rule, Summary, decode_rule, decode_summary
+from pipeline.directory.lists.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
 from pipeline.directory.model import Domain, decode_address
 from pipeline.directory.policy import Policy, Resolved, resolve
 from pipeline.directory.reading import Reading

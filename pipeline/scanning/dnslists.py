@@ -28,7 +28,7 @@ from pipeline.mime import plain
 from pipeline.resolver import LookupFailed
 from pipeline.scanning.domains import domains, proved
 from pipeline.scanning.engine import LARGE, Mail
-from pipeline.scanning.organization import is_private, organization
+from pipeline.scanning.organisation import is_private, registrable
 from pipeline.settings import Settings
 from pipeline.text import printable
 from pipeline.units import Duration
@@ -138,7 +138,7 @@ class DnsLists:
         self._clock = clock
         self._for_addresses = tuple([_Zone(one, "1.0.0.127") for one in settings.address_lists])
         self._for_domains = tuple([_Zone(one, "invalid") for one in settings.domain_lists])
-        organization("example.com")  # the table takes 0.1 s to load, which no message has
+        registrable("example.com")  # the table takes 0.1 s to load, which no message has
 
     async def scan(self, mail: Mail) -> Sequence[Finding]:
         now = self._clock()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.engine import Mail
-from pipeline.scanning.organization import host_of, organization
+from pipeline.scanning.organisation import registrable
 
 
 def domains(mail: Mail) -> Iterator[tuple[str, str]]:
     """(domain, where it stands), each once: of the sender first, then of links, in the order in which they stand."""
-    seen = {organization(mail.message.domain), ""}
+    seen = {registrable(mail.message.domain), ""}
     for name, where in _names(mail):
-        domain = organization(name)
+        domain = registrable(name)
         if domain not in seen:
             seen.add(domain)
             yield domain, where
@@ -29,9 +30,9 @@ def _names(mail: Mail) -> Iterable[tuple[str, str]]:
             yield signature.domain, "the signer's domain"
     for document in mail.reading.documents:
         for link in document.links:
-            yield host_of(link.target), "a link's domain"
+            yield target_of(link.target).host, "a link's domain"
         for form in document.forms:
-            yield host_of(form.action), "a form's domain"
+            yield target_of(form.action).host, "a form's domain"
 
 
 def proved(mail: Mail) -> frozenset[str]:
@@ -40,4 +41,4 @@ def proved(mail: Mail) -> frozenset[str]:
     names = [one.domain for one in found.dkim if one.result == "pass" and not one.testing]
     if found.spf is not None and found.spf.result == "pass":
         names.append(found.spf.domain)
-    return frozenset(map(organization, names))
+    return frozenset(map(registrable, names))

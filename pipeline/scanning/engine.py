@@ -1,7 +1,8 @@
 """Engines: what looks at a message, all of them at once, each within its time.
 
 An engine reports findings and decides nothing. One that is late or fails costs its findings and never the message: in their
-place stands ENGINE_TIMEOUT or ENGINE_ERROR with its name and no score, and what that means is policy.
+place stands ENGINE_TIMEOUT or ENGINE_ERROR with its name and no score, and what that means is policy. Of the built-in engine it is
+the same for each of its tests.
 
 There are two kinds. An `Engine` waits for something (a socket, DNS) and runs as a task with a deadline. A `LocalEngine` only
 computes; it is bounded in work rather than in time, so it has no deadline, and on a small message it costs neither a task nor a
@@ -22,6 +23,7 @@ import structlog
 from pipeline.authentication.together import Authentication
 from pipeline.directory.model import Domain
 from pipeline.events import Finding
+from pipeline.faults import StoreAwayError
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
 from pipeline.scanning.faults import EngineFault, EngineSkipped
 from pipeline.scanning.reading import Reading, read
@@ -32,6 +34,8 @@ LARGE: Final = 256 << 10
 """Octets above which computing over a message may take more than some milliseconds."""
 MAX_FINDINGS: Final = 100
 """Kept of one engine: findings are stored with the message and shown to people."""
+
+ENGINE_ERROR: Final = "ENGINE_ERROR"
 
 NOTHING_KNOWN: Final = Authentication()
 
@@ -134,7 +138,10 @@ class _Answer(NamedTuple):
 
 
 async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Duration) -> Report:
-    """What all engines found, in their order; those that wait for others get `budget` at most. Raises nothing of theirs."""
+    """What all engines found, in their order; those that wait for others get `budget` at most. Raises nothing of theirs.
+
+    Raises StoreAwayError: our own store is no engine. A message is not judged without what is in there, but once it is back.
+    """
     started = time.monotonic_ns()
     # Those that wait begin first, so that their answers travel while the others compute.
     tasks = {
@@ -153,6 +160,9 @@ async def run(engines: Sequence[Engine | LocalEngine], mail: Mail, budget: Durat
     finally:
         for task in tasks.values():
             task.cancel()
+    ours = [task.exception() for task in tasks.values() if task.done() and not task.cancelled()]
+    if away := next(filter(None, ours), None):
+        raise away
     findings: list[Finding] = []
     names: list[str] = []
     missing: list[str] = []
@@ -191,6 +201,8 @@ async def _ask(engine: Engine, mail: Mail, limit: Duration | int) -> _Answer:
             return _Answer(tuple(found[:MAX_FINDINGS]), complete=True)
     except EngineFault as fault:
         return _did_not(engine.name, fault)
+    except StoreAwayError:
+        raise
     except Exception as error:  # noqa: BLE001 - whatever an engine does, the message goes on
         return _late(engine.name, limit) if timer.expired() else _failed(engine.name, mail, error)
 
@@ -202,16 +214,26 @@ def _late(name: str, limit: int) -> _Answer:
 
 def _did_not(name: str, fault: EngineFault) -> _Answer:
     """It says itself why. Its health tells the operator more."""
-    kind = "ENGINE_SKIPPED" if isinstance(fault, EngineSkipped) else "ENGINE_ERROR"
+    kind = "ENGINE_SKIPPED" if isinstance(fault, EngineSkipped) else ENGINE_ERROR
     return _Answer((Finding(name=kind, text=f"{name} {fault.said}"),), complete=False, why=fault.said)
 
 
 def _failed(name: str, mail: Mail, error: Exception) -> _Answer:
-    """Where it failed and with what kind of error; an exception's text may hold what a stranger wrote."""
+    return _Answer((broken(name, mail, error),), complete=False, why=_why(error))
+
+
+def broken(name: str, mail: Mail, error: Exception) -> Finding:
+    """Logged, and said in place of what an engine or one of its tests would have found.
+
+    Where it failed and with what kind of error; an exception's text may hold what a stranger wrote.
+    """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
     where = f"{Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
     _log.error("engine failed", engine=name, message=mail.message.id, error=type(error).__name__, where=where)
-    why = f"failed ({type(error).__name__})"
-    return _Answer((Finding(name="ENGINE_ERROR", text=f"{name} {why}"),), complete=False, why=why)
+    return Finding(name=ENGINE_ERROR, text=f"{name} {_why(error)}")
+
+
+def _why(error: Exception) -> str:
+    return f"failed ({type(error).__name__})"

@@ -15,15 +15,15 @@ from typing import Final
 from pipeline.address import local_key
 from pipeline.directory.model import Address, Kind
 from pipeline.events import Finding
-from pipeline.faults import StoreError
 from pipeline.mime import Mailbox, plain
 from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.senders import is_protected
 from pipeline.scanning.builtin.tables import SERVICE, among, words
-from pipeline.scanning.builtin.targets import organisation, target_of
+from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, proof_of
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.organisation import organisation
 from pipeline.units import SECOND, Duration
 
 MOST: Final = 80
@@ -58,11 +58,7 @@ class People:
         wanted = list(itertools.islice(candidates(author.display), MOST))
         if not wanted:
             return ()
-        try:
-            rows = await self._rows(home.name, wanted)
-        except StoreError:
-            # Whoever commits the result will notice; a name is not worth a message's delay.
-            return ()
+        rows = await self._rows(home.name, wanted)
         row = next((rows[key] for key in wanted if key in rows), None)
         if row is None or row.gone or row.kind is Kind.GROUP or author.address.lower() in row.targets:
             return ()

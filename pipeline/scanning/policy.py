@@ -16,8 +16,8 @@ import msgspec
 
 from pipeline.actions import Action, tagged
 from pipeline.authentication.together import Authentication
-from pipeline.directory.listing import ALLOW, Form
-from pipeline.directory.matching import Match, Sender, ruling
+from pipeline.directory.lists.entries import ALLOW, Form
+from pipeline.directory.lists.matching import Match, Sender, compared, ruling
 from pipeline.directory.policies import View, Views, unlisted
 from pipeline.directory.policy import CLEAN, SAID, STRICTNESS, Act, Resolved
 from pipeline.events import Decision, Finding
@@ -85,7 +85,7 @@ def sender_of(message: Message, header: Header, found: Authentication, country: 
         authenticated.add(found.spf.domain)
     authors = tuple([author.address for author in header.authors])
     if found.dmarc is not None and found.dmarc.result == "pass":
-        authenticated |= {author.rpartition("@")[2].lower() for author in authors}
+        authenticated |= {compared(author.rpartition("@")[2]) for author in authors}
     return Sender(
         envelope=message.sender,
         authors=authors,

@@ -38,7 +38,7 @@ def mail(text: str) -> bytes:
 class Wired:
     def __init__(self, store) -> None:
         self.store = store
-        self.log = Log(store.redis)
+        self.log = self.intake_log = Log(store.redis)
         self.clock = time.time_ns
         self.hostname = "mx.gate.example"
         self.settings = Settings()

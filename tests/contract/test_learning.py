@@ -26,7 +26,7 @@ class Wired:
 
     def __init__(self, store) -> None:
         self.store = store
-        self.log = Log(store.redis)
+        self.log = self.intake_log = Log(store.redis)
         self.clock = time.time_ns
         self.hostname = "mx.gate.example"
         self.settings = Settings(trusted_relays=(ip_network("198.51.100.1"),))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.directory import Directory, Domain, list_changes
+from pipeline.directory import Directory, Domain
 from pipeline.directory import history as past
 from pipeline.directory.change import CHUNK
-from pipeline.directory.list_changes import Listed, Lists
-from pipeline.directory.listing import ALLOW, BLOCK, EMPTY, MAX_PATTERNS, parse
+from pipeline.directory.lists import changes as list_changes
+from pipeline.directory.lists.changes import Listed, Lists
+from pipeline.directory.lists.entries import ALLOW, BLOCK, EMPTY, MAX_PATTERNS, parse
 from pipeline.events import RulesRemoved, RulesSet
 from pipeline.faults import NotFoundError, RefusedError
 from pipeline.log import Log

@@ -7,8 +7,8 @@ import pytest
 
 from pipeline import keys
 from pipeline.directory import Address, Directory, Domain
-from pipeline.directory.listing import ALLOW, BLOCK, parse
-from pipeline.directory.matching import Sender, ruling
+from pipeline.directory.lists.entries import ALLOW, BLOCK, parse
+from pipeline.directory.lists.matching import Sender, ruling
 from pipeline.directory.policies import Policies, Views
 from pipeline.directory.policy import Policy
 from pipeline.faults import ConfigurationError, NotFoundError

@@ -16,8 +16,8 @@ import pytest
 
 from pipeline.directory import Domain
 from pipeline.events import Delivered, MessageEvent, Postponed, Quarantined, Scanned
-from pipeline.scanning.board import Board
-from pipeline.scanning.health import together
+from pipeline.scanning.engines.board import Board
+from pipeline.scanning.engines.health import together
 from tests.support import engines
 from tests.support.customer import Customer, customer
 from tests.support.dns import names_in_a_thread

@@ -36,6 +36,13 @@ def test_a_time_is_shown_as_it_was_written(text):
     assert Duration.parse(str(Duration.parse(text))) == Duration.parse(text)
 
 
+@pytest.mark.parametrize("name", ["spam_threshold", "phishing_threshold"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "-5", "0", "1e9"])
+def test_a_threshold_that_would_let_everything_or_nothing_pass_is_refused(name, value):
+    with pytest.raises(ConfigurationError, match=f"{name} is"):
+        load(None, {f"GATEPOST_{name.upper()}": value})
+
+
 def test_endpoints():
     assert (Endpoint.parse("[::1]:25").host, Endpoint.parse("[::1]:25").port) == ("::1", 25)
     for bad in ("host", "host:", "host:99999", "a b:25", "::1:25"):

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from pipeline.events import (
     Decision,
-    Delivered,
     Discarded,
     Finding,
     Quarantined,
@@ -88,22 +87,26 @@ def test_a_row_says_what_the_events_said():
 def test_a_message_leaves_with_its_last_kept_copy():
     history = [received(*RECIPIENTS), scanned(), event(Quarantined, RECIPIENTS), event(Released, (ANNA,))]
     assert kept(view_of(*history))[ID].kept == {BEN: "spam"}
-    view = view_of(*history, event(Discarded, (BEN,)))
-    assert kept(view) == {}
-    assert not view.zsets
-    assert list(view.hashes) == [LIVE]
-    assert view_of(*history, event(Discarded, (BEN,)), event(Delivered, (ANNA,))).dump() == {}
+    assert view_of(*history, event(Discarded, (BEN,))).dump() == {}
 
 
-def test_mail_that_only_passes_leaves_nothing():
-    assert view_of(received(), scanned(verdict="clean"), event(Queued), event(Delivered)).dump() == {}
+def test_mail_that_only_passes_is_here_only_until_it_is_judged():
+    """So what waits for its server takes no memory here, and what is judged within a batch is never written."""
+    assert view_of(received(*RECIPIENTS), scanned(verdict="clean"), event(Queued)).hashes.keys() == {LIVE}
+    assert view_of(received(*RECIPIENTS), scanned(verdict="clean"), event(Queued, RECIPIENTS)).dump() == {}
+    assert Quarantine().fold(recorded([(ID, received()), (ID, scanned()), (ID, event(Queued))]), {}) == []
 
 
-def test_what_cannot_be_delivered_is_kept_as_undeliverable_and_what_it_came_with_is_known():
-    view = view_of(received(*RECIPIENTS), scanned(verdict="clean"), event(Queued, RECIPIENTS), event(Undeliverable))
-    assert kept(view)[ID].kept == {ANNA: UNDELIVERABLE}
+@pytest.mark.parametrize("others", [(), (event(Quarantined, (BEN,)),)])
+def test_what_cannot_be_delivered_is_kept_as_undeliverable_with_what_its_event_says_of_it(others):
+    given_up = msgspec.structs.replace(
+        event(Undeliverable), subject="Cheap watches", score=7.5, client="198.51.100.7", received=AT
+    )
+    view = view_of(received(*RECIPIENTS), scanned(), *others, event(Queued), given_up)
+    row = kept(view)[ID]
+    assert row.kept == {ANNA: UNDELIVERABLE, **({BEN: "spam"} if others else {})}
     assert view.counts("d:" + DOMAIN)["class:undeliverable"] == 1
-    assert kept(view)[ID].subject == "Cheap watches"
+    assert (row.subject, row.score, row.client, row.received) == ("Cheap watches", 7.5, "198.51.100.7", AT)
 
 
 def test_a_recipient_whose_settings_see_it_differently_has_a_class_of_their_own():
@@ -129,7 +132,11 @@ def test_it_holds_exactly_the_copies_that_are_kept(seed, cuts):
         name: set(addresses) for name, one in messages.items() if (addresses := one.addresses(Stage.QUARANTINED))
     }
     assert {name: set(row.kept) for name, row in kept(view).items()} == expected
-    assert set(view.hashes.get(LIVE, {})) == {name for name, message in messages.items() if message.live}
+    assert set(view.hashes.get(LIVE, {})) == {
+        name
+        for name, message in messages.items()
+        if message.addresses(Stage.QUARANTINED, Stage.RECEIVED, Stage.SCANNED)
+    }
     for domain in DOMAINS:
         mine = [one for name, one in messages.items() if name in expected and one.domain == domain]
         counts = view.counts("d:" + domain)

@@ -8,7 +8,7 @@ import pytest
 
 from pipeline import keys, parked
 from pipeline.configuration import load
-from pipeline.faults import NotFoundError
+from pipeline.faults import NotFoundError, StoreAwayError, StoreFullError
 from pipeline.store import Store
 from tests.support.servers import eventually
 from tests.workers.conftest import PARTITION, Parts, running
@@ -98,6 +98,25 @@ async def test_what_always_fails_is_parked_with_its_reason_and_the_rest_goes_on(
         await parked.retry(wiring.store, item.reference, wiring.clock())
         await eventually(lambda: done(handler, bad))
     assert await listed() == []
+
+
+@pytest.mark.parametrize("trouble", [StoreAwayError("away"), StoreFullError("full")])
+async def test_trouble_of_the_store_parks_nothing(parts, trouble):
+    wiring = await parts(lease="2s", max_tries_before_parked=1)
+    message_id = await wiring.accept()
+    asked = []
+
+    async def handle(entries):
+        asked.extend(entries)
+        return {entry.id: trouble for entry in entries}
+
+    async def again():
+        return len(asked) > 1
+
+    async with running(lambda stop: consumer(wiring, handle, stop).run()):
+        await eventually(again, within=15)
+    assert asked[0].fields[b"id"].decode() == message_id
+    assert await parked.listed(wiring.store) == []
 
 
 async def test_only_what_is_parked_can_be_retried(parts):

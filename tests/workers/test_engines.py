@@ -11,10 +11,10 @@ from pipeline import keys
 from pipeline.directory import Domain
 from pipeline.events import Finding, Postponed, Quarantined, Queued, Scanned
 from pipeline.rescan import Rescans
-from pipeline.scanning.board import Board
+from pipeline.scanning.engines.board import Board
+from pipeline.scanning.engines.guard import Guard
+from pipeline.scanning.engines.health import AFTER, together
 from pipeline.scanning.faults import EngineFault, Unable
-from pipeline.scanning.guard import Guard
-from pipeline.scanning.health import AFTER, together
 from pipeline.units import SECOND, Duration
 from tests.support.examples import ANNA, BEN, DOMAIN
 from tests.workers.conftest import PARTITION

@@ -8,9 +8,12 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline import keys
-from pipeline.directory.list_changes import Lists
-from pipeline.directory.listing import ALLOW, BLOCK
+from pipeline.configuration import load
+from pipeline.directory.lists.changes import Lists
+from pipeline.directory.lists.entries import ALLOW, BLOCK
 from pipeline.events import (
+    Attempt,
+    Deferred,
     Finding,
     Learned,
     Looked,
@@ -22,12 +25,14 @@ from pipeline.events import (
     Reported,
     Scanned,
 )
-from pipeline.faults import ConfigurationError, NotFoundError, RefusedError
+from pipeline.faults import ConfigurationError, NotFoundError, RefusedError, StoreFullError
 from pipeline.ids import new_id, partition_for, partition_of
 from pipeline.resolver import Resolver
 from pipeline.scanning.bayes.tokens import unpacked
 from pipeline.state import Stage
 from pipeline.steps import message_step, received_step
+from pipeline.store import Store
+from pipeline.units import SECOND
 from projections.readers.quarantine import Query
 from projections.views import projections
 from tests.support.dns import Names
@@ -155,6 +160,54 @@ async def test_who_is_bound_to_recipients_sees_and_moves_their_copies_only(wirin
     assert await wiring.kinds(others) == ["Received", "Scanned", "Quarantined"]
 
 
+async def test_who_is_bound_to_recipients_does_not_learn_of_the_others(wiring):
+    """Not who else got it, not who of them looked, not what else is there."""
+    message_id, others = await kept(wiring), await kept(wiring, BEN)
+    await fold(wiring)
+    await at(wiring, by="web:ben").preview(message_id)
+    await at(wiring, frozenset({BEN}), by="web:ben").show(others)
+    await at(wiring).delete(others)
+    anna = at(wiring, frozenset({f"Anna@{DOMAIN}"}))
+    shown = await anna.show(message_id)
+    assert [one.address for one in shown.message.recipients] == [ANNA]
+    assert [look.by for look in shown.message.looks] == ["web:ben", "web:anna"]
+    message, _ = await anna.preview(message_id)
+    assert ([one.address for one in message.recipients], message.looks) == ([ANNA], ())
+    for call in (anna.show, anna.release, anna.delete):
+        with pytest.raises(NotFoundError, match="no message"):
+            await call(others)
+    assert (await anna.release(message_id)).changed
+    assert await wiring.kinds(others) == ["Received", "Scanned", "Quarantined", "Looked", "Discarded"]
+
+
+async def test_a_look_of_a_neighbour_at_his_own_copy_is_not_told(wiring):
+    message_id = await kept(wiring)
+    await at(wiring, frozenset({BEN}), by="web:ben").show(message_id)
+    shown = await at(wiring, frozenset({ANNA})).show(message_id)
+    assert [look.by for look in shown.message.looks] == ["web:anna"]
+
+
+async def test_a_look_leaves_the_place_in_the_queue_alone(wiring):
+    """Of a message in a deliverer's hands that place is the lease: without it another would deliver it as well."""
+    message_id = await kept(wiring)
+    await at(wiring).release(message_id, Release(recipients=(ANNA,)))
+    message = await wiring.head(message_id)
+    now = wiring.clock()
+    attempt = Attempt(server="mx.example.test:25", stage="rcpt", code=451, reply="later")
+    deferred = Deferred(
+        at=now, domain=DOMAIN, recipients=(ANNA,), sender=message.sender, size=1, tries=1, attempt=attempt,
+        next_try=now + 20 * SECOND,
+    )  # fmt: skip
+    await wiring.log.commit(message_step(message, [deferred], now=now)[0])
+    assert await wiring.store.redis.zscore(keys.queue(PARTITION, DOMAIN), message_id) == (now + 20 * SECOND) // 10**6
+    wiring.forward(1)
+    lease = wiring.clock() // 10**6 + 60_000
+    await wiring.store.redis.zadd(keys.queue(PARTITION, DOMAIN), {message_id: lease})
+    await at(wiring).preview(message_id)
+    await at(wiring).release(message_id, Release(recipients=(BEN,)))
+    assert await wiring.store.redis.zscore(keys.queue(PARTITION, DOMAIN), message_id) == lease
+
+
 # Releasing
 
 
@@ -242,6 +295,23 @@ async def test_what_cannot_follow_a_release_is_said_with_the_release(wiring):
     done = Done(changed=True, words="released, on its way")
     with pytest.raises(RefusedError, match="released, on its way, but: no domain"):
         await Following(wiring, by="x").follow(done, message, MAIL, Release(allow_sender=True))
+
+
+async def test_with_the_store_full_mail_is_released_and_what_cannot_follow_is_said(own_redis, tmp_path):
+    values = {"allow_networks": "127.0.0.0/8", "hostname": "gateway.test", "data": tmp_path}
+    wiring = Parts(load(None, {}, values), await Store.connect(own_redis.url, 8))
+    await wiring.customer("mx.example.test:25")
+    message_id, other = await kept(wiring), await kept(wiring)
+    await wiring.store.redis.config_set("maxmemory", "1")
+    with pytest.raises(StoreFullError, match="released, on its way, but: Redis takes no more"):
+        await at(wiring).release(message_id, Release(learn=True))
+    await at(wiring).preview(other)
+    assert (await at(wiring).delete(other)).changed
+    assert (await at(wiring).release(message_id)).words == "was released before, and waits to leave"
+    assert (await wiring.kinds(message_id))[-1] == "Released"
+    with pytest.raises(StoreFullError):
+        await wiring.accept()
+    await wiring.close()
 
 
 # To somebody else

@@ -7,8 +7,11 @@ document holds is judged the same way, a bounded number of levels deep, and unpa
 
 from __future__ import annotations
 
+from functools import partial
+
 from pipeline.events import Finding
 from pipeline.mime import Part
+from pipeline.scanning.builtin.guarding import guarded
 from pipeline.scanning.builtin.inspection import MAX_FINDINGS, Inspection
 from pipeline.scanning.builtin.rules import Rules
 from pipeline.scanning.engine import Mail
@@ -28,17 +31,20 @@ class Attachments:
 
     def look(self, mail: Mail) -> list[Finding]:
         inspection = Inspection(self._rules, lambda: mail.reading.text)
+        failed: list[Finding] = []
         for part in mail.parts:
             for name in part.names:
                 inspection.named(name)
             if not part.container:
-                self._contents(part, inspection)
+                failed += guarded("attachments", mail, partial(self._contents, part, inspection))
             if len(inspection.findings) >= MAX_FINDINGS:
                 break
-        return inspection.done()
+        return [*failed[:1], *inspection.done()]
 
-    def _contents(self, part: Part, inspection: Inspection) -> None:
+    def _contents(self, part: Part, inspection: Inspection) -> tuple[Finding, ...]:
+        """What it finds goes into the inspection."""
         inspection.attachment(part.names, part.content_type, part.head, lambda: octets_of(part))
         if part.content_type.startswith("text/") and b"begin" in part.head:
             for member in written_in(part.head):
                 inspection.written(member)
+        return ()

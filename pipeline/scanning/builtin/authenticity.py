@@ -18,10 +18,10 @@ from pipeline.mime import Header, plain
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.engine import Mail
-from pipeline.scanning.organization import organization
+from pipeline.scanning.organisation import registrable
 
 REJECTED: Final = 4.0
-"""With the failure of SPF that nearly always comes with it, enough."""
+"""Enough for the threshold of phishing as it comes, unless something speaks for the message."""
 QUARANTINED: Final = 3.0
 IGNORED: Final = 0.3
 """The author's domain publishes DMARC and asks for nothing."""
@@ -64,7 +64,7 @@ class Authenticity:
     def __init__(self, sealers: Sequence[str]) -> None:
         """`sealers`: domains whose word about what they forwarded is taken (ARC)."""
         # Asked here, so that no message waits while the list of public suffixes is read.
-        self._sealers = frozenset(map(organization, sealers))
+        self._sealers = frozenset(map(registrable, sealers))
 
     def look(self, mail: Mail) -> list[Finding]:
         found = mail.authentication
@@ -109,7 +109,7 @@ class Authenticity:
             if (match := _INSTANCE.match(value)) is not None
         }
         for number in range(len(chain.seals), 0, -1):
-            if organization(chain.seals[number - 1][0]) not in self._sealers:
+            if registrable(chain.seals[number - 1][0]) not in self._sealers:
                 return False
             if _PASSED.search(_COMMENT.sub(b"", unfold(said.get(number, b"")))):
                 return True
@@ -121,12 +121,12 @@ def is_proved_list(mail: Mail) -> bool:
     if not is_list(mail.header):
         return False
     found = mail.authentication
-    sender = organization(mail.message.sender.rpartition("@")[2])
+    sender = registrable(mail.message.sender.rpartition("@")[2])
     if not sender:
         return False
     if found.spf is not None and found.spf.result == "pass":
         return True
-    return any(one.result == "pass" and organization(one.domain) == sender for one in found.dkim)
+    return any(one.result == "pass" and registrable(one.domain) == sender for one in found.dkim)
 
 
 def _spf(found: Authentication) -> Iterator[Finding]:

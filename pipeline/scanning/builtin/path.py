@@ -18,7 +18,7 @@ from pipeline.mime.fields import date_of
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.engine import Mail
-from pipeline.scanning.organization import is_private, organization
+from pipeline.scanning.organisation import is_private, registrable
 from pipeline.units import SECOND
 
 HOUR: Final = 3600 * SECOND
@@ -91,10 +91,10 @@ class Path:
 
 
 def _pretends(helo: str, mail: Mail) -> bool:
-    provider = organization(helo)
+    provider = registrable(helo)
     if provider not in PROVIDERS or _iprev(mail) not in ("pass", "fail"):
         return False
-    return organization(mail.authentication.client_name) != provider
+    return registrable(mail.authentication.client_name) != provider
 
 
 def _helo_finding(name: str, score: float, helo: str, why: str) -> Finding:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Final
 
 from pipeline.events import Finding
 from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.combined import combined
+from pipeline.scanning.builtin.guarding import guarded
 from pipeline.scanning.builtin.links import links
 from pipeline.scanning.builtin.pages import pages
 from pipeline.scanning.builtin.senders import senders
@@ -25,9 +27,10 @@ class Phishing:
 
     def look(self, mail: Mail) -> list[Finding]:
         view = View(mail, self._brands)
-        found = [*senders(view), *links(view), *pages(view)]
-        names = frozenset(_names(found))
-        found += combined(view, names)
+        found = [
+            finding for test in (senders, links, pages) for finding in guarded(test.__name__, mail, partial(test, view))
+        ]
+        found += combined(view, frozenset(_names(found)))
         return found[:MAX_FINDINGS]
 
 

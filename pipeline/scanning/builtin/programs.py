@@ -13,7 +13,7 @@ from pipeline.events import Finding
 from pipeline.mime import Header
 from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.engine import Mail
-from pipeline.scanning.organization import organization
+from pipeline.scanning.organisation import registrable
 
 FORGED: Final = 1.5
 _UUID: Final = rb"<[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}@"
@@ -92,7 +92,7 @@ def _is_anothers(mail: Mail) -> bool:
     if group is None or (dmarc is not None and dmarc.result in ("pass", "temperror")):
         return False
     match = _RIGHT.search(mail.header.value(b"message-id")[:1000])
-    return match is not None and organization(match[1].decode("ascii", "replace")) not in group
+    return match is not None and registrable(match[1].decode("ascii", "replace")) not in group
 
 
 def _habits(program: Program, header: Header, message_id: bytes) -> list[Finding]:

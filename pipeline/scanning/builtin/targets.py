@@ -14,20 +14,22 @@ from typing import Final
 from urllib.parse import unquote
 
 import msgspec
-from publicsuffixlist import PublicSuffixList
 
 from pipeline.authentication.names import DOTS, a_labels
+from pipeline.scanning.organisation import REMEMBERED, is_private, organisation
 
 MAX_HOST: Final = 253
-REMEMBERED: Final = 8192
-"""Hosts whose parts are kept; the same ones come again and again."""
 
 _DROPPED: Final = re.compile(r"[\t\r\n]+")
 _EDGES: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}+):")
 _WEB: Final = frozenset({"http", "https", "ftp"})
 _AUTHORITY: Final = re.compile(r"([^/?#\\]*+)(.*)", re.DOTALL)
-INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that programs show as nothing (Default_Ignorable_Code_Point, UAX 44), and marks of direction."""
 _NEEDLESS: Final = re.compile(r"%(?:2[def]|3[0-9]|4[0-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{0,16}|[0-9]{1,20}")
 _DOTTED: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")
@@ -59,18 +61,7 @@ class Target(msgspec.Struct, frozen=True):
             return "." not in self.host or self.host.endswith(
                 (".local", ".localhost", ".internal", ".lan", ".home.arpa")
             )
-        try:
-            address = ipaddress.ip_address(self.host)
-        except ValueError:
-            return False
-        return any(address in network for network in _PRIVATE if network.version == address.version)
-
-
-# Not `is_private`, which holds the networks of documentation too.
-_PRIVATE: Final = tuple(
-    ipaddress.ip_network(text)
-    for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "127.0.0.0/8", "169.254.0.0/16", "::1/128", "fc00::/7", "fe80::/10")
-)  # fmt: skip
+        return is_private(self.host)
 
 
 def target_of(text: str) -> Target:
@@ -151,37 +142,3 @@ def _number(text: str) -> int:
     if text[:2] in ("0x", "0X"):
         return int(text[2:] or "0", 16)
     return int(text, 8) if text[0] == "0" and len(text) > 1 else int(text)
-
-
-@functools.cache
-def suffixes() -> PublicSuffixList:
-    """Read when it is first needed: 50 ms."""
-    return PublicSuffixList()
-
-
-@functools.cache
-def _registries() -> PublicSuffixList:
-    return PublicSuffixList(accept_unknown=False, only_icann=True)
-
-
-@functools.lru_cache(REMEMBERED)
-def organisation(host: str) -> str:
-    """The name below a public suffix: who has it answers for all below it. An address is its own; of a suffix, the suffix."""
-    if not host or ":" in host or host[-1].isdigit():
-        return host
-    return suffixes().privatesuffix(host) or host
-
-
-@functools.lru_cache(REMEMBERED)
-def registered_label(host: str) -> str:
-    """The first label of its organisation: what a person takes for its name."""
-    return organisation(host).partition(".")[0]
-
-
-_TEST_NAMES: Final = (".example", ".test", ".invalid")
-
-
-@functools.lru_cache(REMEMBERED)
-def is_known_name(host: str) -> bool:
-    """Whether it ends in a suffix that exists, so that `report.pdf` is no host; the names of RFC 2606 count, as in our tests."""
-    return host.endswith(_TEST_NAMES) or _registries().privatesuffix(host) is not None

@@ -19,7 +19,6 @@ from pipeline.resolver import Resolver
 from pipeline.scanning.dnslists import CHECKED, MAX_QUESTIONS, PATIENCE, PAUSE, DnsLists
 from pipeline.scanning.domains import domains
 from pipeline.scanning.engine import Mail, run
-from pipeline.scanning.organization import host_of, is_private, organization
 from pipeline.settings import Settings
 from pipeline.units import Duration
 from tests.support.dns import Names
@@ -217,40 +216,9 @@ def test_the_order_of_domains_is_sender_envelope_helo_signer_links_each_once_and
     assert [name for name, _ in domains(mail)] == ["a.example", "h.example", "d.example", "l1.example", "l2.example"]
 
 
-@pytest.mark.parametrize(
-    ("name", "found"),
-    [
-        ("www.shop.co.uk", "shop.co.uk"), ("co.uk", ""), ("A.Example.", "a.example"), ("bücher.example", "xn--bcher-kva.example"),
-        ("192.0.2.1", ""), ("[192.0.2.1]", ""), ("a..example", ""), ("x" * 300 + ".example", ""), ("", ""), ("host", ""),
-    ],
-)  # fmt: skip
-def test_the_organisation_of_a_name(name, found):
-    assert organization(name) == found
-
-
 @given(st.text(max_size=100), st.text(max_size=100), st.binary(max_size=300))
 def test_no_message_raises_and_what_is_asked_about_is_a_name(sender, helo, content):
     received = msgspec.structs.replace(message(), sender=f"x@{sender}", client=Client(address=BAD, helo=helo))
     page = part("text/html", b"<a href='http://" + content + b"'>x</a>")
     for name, _ in domains(Mail(received, b"From: a@" + content[:50] + b"\r\n" + multipart([page]))):
         assert re.fullmatch(r"[a-z0-9_.-]{4,253}", name)
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("https://a.example/x", "a.example"), ("HTTP:/\\u:p@A.example.:80", "a.example"), ("//a.example", "a.example"),
-        ("www.a.example/x", "www.a.example"), ("mailto:a@b.example", ""), ("#x", ""), ("/x", ""), ("javascript:alert()", ""), ("", ""),
-    ],
-)  # fmt: skip
-def test_the_host_of_a_link(url, host):
-    assert host_of(url) == host
-
-
-def test_whose_networks_are_nobodys():
-    assert [is_private(one) for one in ("172.31.255.255", "172.32.0.0", "2001:db8::1", "::ffff:10.0.0.1")] == [
-        True,
-        False,
-        False,
-        True,
-    ]

@@ -110,11 +110,12 @@ async def test_groups_addresses_that_are_gone_and_ones_own_forwarding_do_not_cou
     assert await answer(Address(local="jonas.weber")) != []
 
 
-async def test_a_store_that_is_away_costs_nothing():
+async def test_a_store_that_is_away_is_no_answer():
     async def ask(domain, wanted):
         raise StoreAwayError("away")
 
-    assert await scan("Jonas Weber <x@freemail.example>", ask=ask) == []
+    with pytest.raises(StoreAwayError):
+        await scan("Jonas Weber <x@freemail.example>", ask=ask)
 
 
 @given(st.text(max_size=300))

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.actions import tag_parts
-from pipeline.directory.listing import ALLOW, BLOCK, parse
-from pipeline.directory.matching import DOMAIN, OPERATOR, PERSON, Match
+from pipeline.directory.lists.entries import ALLOW, BLOCK, parse
+from pipeline.directory.lists.matching import DOMAIN, OPERATOR, PERSON, Match
 from pipeline.directory.policies import View, Views, unlisted
 from pipeline.directory.policy import CLASSES, NEVER_OUT, STRICTNESS, Act, Policy, resolve
 from pipeline.events import Decision, Finding
