@@ -16,7 +16,7 @@ from pipeline.mime import Header
 from pipeline.mime.fields import date_of
 from pipeline.mime.words import unfold
 from pipeline.scanning.engine import NOTHING_KNOWN
-from pipeline.scanning.organisation import is_private, organisation
+from pipeline.scanning.organisation import is_private, registrable
 from pipeline.scanning.relays import MAX_RELAYS, Hop, read_hop
 from pipeline.state import Message, Recipient, Stage
 
@@ -48,7 +48,7 @@ def _outermost(header: Header) -> tuple[Hop | None, int]:
         hop = read_hop(value)
         if hop is not None and b"(may be forged)" in value:  # Sendmail found a name that does not lead back
             hop = hop._replace(name="")
-        if hop is not None and not is_private(hop.address) and organisation(hop.name or hop.helo) not in COLLECTORS:
+        if hop is not None and not is_private(hop.address) and registrable(hop.name or hop.helo) not in COLLECTORS:
             return hop, at or last or header.date or 0
     return None, last or header.date or 0
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from pipeline.events import Client
-from pipeline.scanning.organisation import is_private, organisation
+from pipeline.scanning.organisation import is_private, registrable
 
 SHAPE: Final = 30
 """Characters of the shape of a name."""
@@ -30,7 +30,7 @@ def network_words(client: Client | None) -> Iterator[str]:
         return
     yield from networks
     helo = client.helo.lower()[:255]
-    yield "helo:" + (organisation(helo) or "none")
+    yield "helo:" + (registrable(helo) or "none")
     yield "helo:shape:" + _LETTERS.sub("a", _DIGITS.sub("0", helo))[:SHAPE]
 
 
