@@ -14,8 +14,9 @@ if TYPE_CHECKING:
     from pipeline.rescan import Waiting
     from pipeline.scanning.engines.health import Together
     from pipeline.scanning.engines.trial import Trial
+    from pipeline.settings import Settings
 
-BUILT_IN: Final = "builtin"
+OURS: Final = ("builtin", "people", "classifier")
 _STYLES: Final = {"ok": "green", "slow": "yellow", "away": "red", "unknown": "dim"}
 
 
@@ -27,6 +28,9 @@ async def engines(
     common: Common = DEFAULT,
 ) -> int:
     """How ClamAV, Rspamd, SpamAssassin and our own tests are, over all scanners.
+
+    Our own are `builtin` (it only computes), `people` (names of those who are
+    listed), `classifier` and, where lists are set, `dnslists`.
 
     Shows of each one its version, whether it answers, how long it took for the
     last messages, and what went wrong last. An engine that failed three times in
@@ -50,7 +54,7 @@ async def engines(
     async with session(common) as opened:
         settings, now = opened.wiring.settings, opened.now()
         found = addresses(settings)
-        rows = together(await Board(opened.wiring.store).read(), (BUILT_IN, *found))
+        rows = together(await Board(opened.wiring.store).read(), (*_ours(settings), *found))
         waiting = await Rescans(opened.wiring.store).waiting()
         trials = await _trials(opened.wiring.settings, opened.wiring.hostname) if test else []
         offline = opened.offline
@@ -73,6 +77,11 @@ async def engines(
         screen.say()
         screen.say(("Gatepost is not running here, so nothing is known of them; see --test.", "yellow"))
     return int(bad)
+
+
+def _ours(settings: Settings) -> tuple[str, ...]:
+    """Parts of the built-in tests: these are in this process, what they ask is the store and the DNS."""
+    return (*OURS, *(["dnslists"] if settings.address_lists or settings.domain_lists else []))
 
 
 async def _trials(settings: Any, hostname: str) -> list[Trial]:

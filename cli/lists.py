@@ -11,8 +11,6 @@ from pipeline.address import Address
 from pipeline.sources.csv_lines import MAX_LINE, Line
 from pipeline.sources.csv_lines import read as read_lines
 
-SHOWN: Final = 50
-"""Bad lines that are shown one by one."""
 LONGEST: Final = MAX_LINE
 """Octets of a line; a longer one is read in pieces."""
 

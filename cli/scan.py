@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,20 +85,9 @@ async def scan(
 
 def _content(file: str, most: int) -> bytes:
     """With CRLF, as it would come over the wire. Raises ConfigurationError."""
-    from pipeline.faults import ConfigurationError
+    from cli.files import content_of
 
-    try:
-        if file == "-":
-            data = sys.stdin.buffer.read(most + 1)
-        else:
-            with Path(file).open("rb") as stream:
-                data = stream.read(most + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - for standard input."
-        ) from None
-    if len(data) > most:
-        raise ConfigurationError(f"{file} is larger than max_message_size", remedy="It would be refused with 552.")
+    data = content_of(file, most)
     if data.startswith(b"From "):
         data = data.partition(b"\n")[2]  # the line that an mbox puts on top
     if b"\r\n" not in data[: 64 << 10]:
@@ -220,8 +208,8 @@ async def _wired(common: Common, *, dns: bool) -> AsyncIterator[tuple[Wiring, bo
 
 
 def _print(screen: Any, file: str, message: Message, mail: Mail, verdict: Verdict, land: str) -> None:
-    from cli.policy.telling import tell
     from cli.render import age, clean, size
+    from cli.verdicts import authentication, tell
     from cli.words import path
 
     screen.heading(clean(file if file != "-" else "standard input"))
@@ -232,14 +220,14 @@ def _print(screen: Any, file: str, message: Message, mail: Mail, verdict: Verdic
         ("size", size(message.size)),
         ("client", clean(mail.message.client.address) if mail.message.client else ""),
         ("country", land),
-        ("authentication", clean(", ".join(f"{one.method}={one.result}" for one in mail.authentication.results))),
+        ("authentication", authentication(mail.authentication.results)),
         ("engines", clean(", ".join(verdict.engines)) + f", in {age(verdict.took)}"),
     ])  # fmt: skip
     tell(screen, verdict.findings, verdict.decisions, verdict.verdict, verdict.score)
 
 
 def _form(file: str, message: Message, mail: Mail, verdict: Verdict, land: str) -> dict[str, Any]:
-    from cli.policy.telling import decision_forms, finding_forms
+    from cli.verdicts import authentication_forms, decision_forms, finding_forms
 
     return {
         "file": file,
@@ -248,10 +236,7 @@ def _form(file: str, message: Message, mail: Mail, verdict: Verdict, land: str) 
         "subject": mail.header.subject,
         "client": mail.message.client.address if mail.message.client else "",
         "country": land,
-        "authentication": [
-            {"method": one.method, "result": one.result, "reason": one.reason, "properties": dict(one.properties)}
-            for one in mail.authentication.results
-        ],
+        "authentication": authentication_forms(mail.authentication.results),
         "verdict": verdict.verdict,
         "score": verdict.score,
         "findings": finding_forms(verdict.findings),

@@ -1,6 +1,7 @@
-"""Writes the parts of the documentation that follow from the code: the diagram of states, the list of settings, the replies, the classes of servers' answers.
+"""Writes the parts of the documentation that follow from the code: the diagram of states, the lists of settings, of replies, of the
+classes of servers' answers, and of findings.
 
-Run `python -m docs.generate` after a change to the table of states or of replies or to a setting or reply; a test says when it was forgotten.
+Run `python -m docs.generate` after a change to one of these; a test says when it was forgotten.
 """
 
 from __future__ import annotations
@@ -58,7 +59,40 @@ def classes() -> str:
     return "\n".join(["| class | what it is about | action | what Gatepost does |", "| --- | --- | --- | --- |", *rows])
 
 
+EXPLAINED = ("phishing", "attachments", "lists", "classifier", "engines")
+"""Pages with tables of findings."""
+
+
+def explained() -> dict[str, tuple[str, str]]:
+    """Name -> page and section, of all that begin a row of a table on one of these pages."""
+    found: dict[str, tuple[str, str]] = {}
+    for page in EXPLAINED:
+        section = ""
+        for line in (DOCS / f"{page}.md").read_text("utf-8").splitlines():
+            if line.startswith("#"):
+                section = line.lstrip("# ")
+            elif line.startswith("| `"):
+                for name in re.findall(r"`([A-Z][A-Z0-9_]+)`", line.split("|")[1]):
+                    found.setdefault(name, (page, section))
+    return found
+
+
+def findings() -> str:
+    """An index of all findings."""
+    rows = [
+        f"| `{name}` | [{page}: {section}]({page}.md#{anchor_of(section)}) |"
+        for name, (page, section) in sorted(explained().items())
+    ]
+    return "\n".join(["| finding | where it is explained |", "| --- | --- |", *rows])
+
+
+def anchor_of(section: str) -> str:
+    """Of a heading, as GitHub makes them."""
+    return re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
+
+
 GENERATED = {
+    "findings.md": ("findings", findings),
     "architecture.md": ("states", states),
     "settings.md": ("settings", settings),
     "front-door.md": ("replies", replies),

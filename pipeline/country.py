@@ -92,12 +92,3 @@ def name_of(code: str, language: str = "en") -> str:
     if country is None:
         return code
     return country.german if language == "de" else country.english
-
-
-def code_of(text: str) -> str:
-    """The code that somebody means who writes a code or a name, in any case; empty for no country."""
-    wanted = " ".join(text.split()).casefold()
-    for country in names().values():
-        if wanted in (country.code.casefold(), country.english.casefold(), country.german.casefold()):
-            return country.code
-    return ""

@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from pipeline import keys
-from pipeline.events import Learned, Recorded
+from pipeline.events import Client, Learned, Recorded
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.ids import partition_for
 from pipeline.learning import Lesson, Said, changes, decode_lesson, lesson_step
-from pipeline.mime import Buffer
+from pipeline.mime import Buffer, Header
 from pipeline.scanning.bayes.tokens import KEY_SIZE, Tokeniser, unpacked
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.engine import LARGE, Mail
+from pipeline.scanning.relays import taken_from, true_client
 from pipeline.state import Message
-from pipeline.store import Client, faults
+from pipeline.store import Client as Redis
+from pipeline.store import faults
 from workers.steering import PATIENCE
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ NOBODY: Final = Message(id="", version=0, domain="", sender="", recipients=(), s
 """Whom a message is for does not matter for what it is made of."""
 
 
-async def learning_key(redis: Client) -> bytes:
+async def learning_key(redis: Redis) -> bytes:
     """The key of the store's tokens; made by whoever needs it first."""
     with faults():
         key: Any = await redis.hget(keys.STORE, "learning")
@@ -56,32 +58,50 @@ class Learning:
         self._tokeniser: Tokeniser | None = None
 
     async def learn(
-        self, domain: str, content: Buffer, *, spam: bool, message_id: str = "", how: str = "taught"
+        self,
+        domain: str,
+        content: Buffer,
+        *,
+        spam: bool,
+        client: Client | None = None,
+        message_id: str = "",
+        how: str = "taught",
     ) -> bool:
         """Count a message as spam, or as none. True: something was learnt; False: that was known of it.
 
         `domain`: whose classifier learns; "": that of all. `how`: released, reported, taught. `content` with lines that end in CRLF.
-        Said otherwise before, that is forgotten. Raises StoreError.
+        `client`: who handed it over; of a message that we passed on our own Received field says it. Said otherwise before, that is forgotten. Raises StoreError.
         """
-        return await self._say(domain, content, spam, message_id, how)
+        return await self._say(domain, content, spam, client, message_id, how)
 
     async def forget(self, domain: str, content: Buffer, *, message_id: str = "", how: str = "undone") -> bool:
         """Take back what was learnt of a message. False: nothing was."""
-        return await self._say(domain, content, None, message_id, how)
+        return await self._say(domain, content, None, None, message_id, how)
 
     async def tokens(self, content: Buffer) -> list[bytes]:
         """What would be learnt of a message."""
-        return unpacked((await self._read(content))[0])
+        return unpacked((await self._read(content, None))[0])
 
-    async def _read(self, content: Buffer) -> tuple[bytes, str]:
+    async def _read(self, content: Buffer, client: Client | None) -> tuple[bytes, str]:
         if self._tokeniser is None:
             self._tokeniser = Tokeniser(await learning_key(self._wiring.store.redis))
         if len(content) > LARGE:
-            return await asyncio.to_thread(_read, self._tokeniser, content)
-        return _read(self._tokeniser, content)
+            return await asyncio.to_thread(self._made_of, self._tokeniser, content, client)
+        return self._made_of(self._tokeniser, content, client)
 
-    async def _say(self, domain: str, content: Buffer, spam: bool | None, message_id: str, how: str) -> bool:
-        tokens, digest = await self._read(content)
+    def _made_of(self, tokeniser: Tokeniser, content: Buffer, client: Client | None) -> tuple[bytes, str]:
+        """Its tokens, and what tells it from others."""
+        header = Header(content)
+        outermost = true_client(
+            client or taken_from(header, self._wiring.hostname), header, self._wiring.settings.trusted_relays
+        )
+        mail = Mail(msgspec.structs.replace(NOBODY, client=outermost), content, header=header)
+        return b"".join(tokeniser.tokens(words(mail))), tokeniser.digest(content, header)
+
+    async def _say(
+        self, domain: str, content: Buffer, spam: bool | None, client: Client | None, message_id: str, how: str
+    ) -> bool:
+        tokens, digest = await self._read(content, client)
         said = Said(domain=domain.lower(), digest=digest, spam=spam, by=self._by, how=how, message=message_id)
         for _ in range(TRIES):
             known = await self._known(said)
@@ -131,8 +151,3 @@ class Learning:
                         return event.tokens if isinstance(event, Learned) else otherwise
                 after = entries[-1].entry
         return otherwise
-
-
-def _read(tokeniser: Tokeniser, content: Buffer) -> tuple[bytes, str]:
-    mail = Mail(NOBODY, content)
-    return b"".join(tokeniser.tokens(words(mail))), tokeniser.digest(content, mail.header)

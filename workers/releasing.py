@@ -60,7 +60,9 @@ class Following:
                     await self._allow(message, sender)
             if how.learn:
                 learning = Learning(self._wiring, by=self._by)
-                await learning.learn(message.domain, content, spam=False, message_id=message.id, how="released")
+                await learning.learn(
+                    message.domain, content, spam=False, client=message.client, message_id=message.id, how="released"
+                )
         except GatepostError as error:
             # Also when the store is full or away: that it was released must not go unsaid.
             fault = type(error) if isinstance(error, StoreError) else RefusedError

@@ -14,7 +14,7 @@ import msgspec
 from pipeline import keys
 from pipeline.bodies import Buffer
 from pipeline.directory.lists.entries import ALLOW, BLOCK, parse
-from pipeline.events import Received, Reported, Scanned, encode
+from pipeline.events import Client, Received, Reported, Scanned, encode
 from pipeline.faults import ConfigurationError, CorruptError, NotFoundError
 from pipeline.ids import is_id, new_id, partition_for, partition_of
 from pipeline.mime import Header
@@ -51,6 +51,7 @@ class _Known(msgspec.Struct, frozen=True):
     sender: str = ""
     message_id: str = ""
     author: str = ""
+    client: Client | None = None
 
 
 class Reporting:
@@ -86,7 +87,7 @@ class Reporting:
         body: Buffer | None = octets if octets is not None else await self._kept_body(known.id)
         entry = self._entry(body, known, spam=spam) if list_sender else ""
         learned = body is not None and await Learning(self._wiring, by=self._by).learn(
-            whose, body, spam=spam, message_id=known.id, how="reported"
+            whose, body, spam=spam, client=known.client, message_id=known.id, how="reported"
         )
         if entry:
             rule = parse(entry, BLOCK if spam else ALLOW, note=f"reported {known.id}".strip())
@@ -109,7 +110,7 @@ class Reporting:
             if entry.subject != message_id:
                 continue
             if isinstance(event, Received):
-                found = _Known(message_id, event.domain, event.sender)
+                found = _Known(message_id, event.domain, event.sender, client=event.client)
             elif isinstance(event, Scanned):
                 return msgspec.structs.replace(found, message_id=event.message_id, author=event.header_from)
         return found

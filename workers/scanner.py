@@ -20,7 +20,7 @@ from pipeline.pause import end
 from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
 from pipeline.scanning.engines import missing
-from pipeline.scanning.engines.guard import Guard, Timed
+from pipeline.scanning.engines.guard import Awaited, Guard, Timed
 from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
@@ -157,7 +157,9 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     names = resolver(wiring.settings)
     looking = engines(wiring, names)
     scanner = Scanner(wiring, looking, names)
-    watch = asyncio.create_task(Watch(wiring, [one for one in looking if isinstance(one, Timed | Guard)]).run(stop))
+    watch = asyncio.create_task(
+        Watch(wiring, [one for one in looking if isinstance(one, Timed | Awaited | Guard)]).run(stop)
+    )
     notify("READY=1")
     work = streams(wiring.store.partitions, keys.scan)
     try:

@@ -24,7 +24,7 @@ from pipeline.scanning.builtin.engine import BuiltIn
 from pipeline.scanning.dnslists import DnsLists
 from pipeline.scanning.engine import Engine, LocalEngine, Mail, Report, run
 from pipeline.scanning.engines import outside
-from pipeline.scanning.engines.guard import Guard, Timed, room
+from pipeline.scanning.engines.guard import Awaited, Guard, Timed, room
 from pipeline.scanning.people import People
 from pipeline.scanning.policy import WAVED_THROUGH, sender_of
 from pipeline.scanning.relays import true_client
@@ -55,9 +55,9 @@ def engines(wiring: Wiring, names: Resolver, *, stored: bool = True) -> list[Eng
     built_in.rehearse()
     looking: list[Engine | LocalEngine] = [Timed(built_in, wiring.clock)]
     if stored:
-        looking += [People(wiring.directory.rows), classifier(wiring)]
+        looking += [Awaited(one, wiring.clock) for one in (People(wiring.directory.rows), classifier(wiring))]
     if settings.address_lists or settings.domain_lists:
-        looking.append(DnsLists(settings, names))
+        looking.append(Awaited(DnsLists(settings, names), wiring.clock))
     return [*looking, *outside.guards(settings, wiring.hostname, wiring.clock)]
 
 

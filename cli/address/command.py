@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -15,7 +13,6 @@ from cli.address.tried import tried
 from cli.options import DEFAULT, Common, noun
 
 if TYPE_CHECKING:
-    from cli.progress import Progress
     from cli.session import Session
     from pipeline.address import Address as Parsed
     from pipeline.directory import Address
@@ -36,8 +33,6 @@ For example:
 """,
 )
 
-STEP = 1000
-"""Lines between two looks at the progress bar."""
 LONG_WORK = 2000
 """Addresses from which on a progress bar is shown."""
 
@@ -126,15 +121,17 @@ async def import_(
       gatepost address import staff.csv
       cut -d: -f1 accounts | gatepost address import - --domain example.com
     """
-    from cli.lists import read
+    from cli.files import lines, refuse_bad
+    from cli.files import opened as open_file
+    from cli.lists import LONGEST, read
     from cli.names import domain_of
     from cli.progress import Progress
     from cli.render import Screen, count, document
     from cli.session import session
 
-    with _opened(file) as stream, Progress("reading lines", None) as bar:
-        listed = read(_counted(_lines(stream), bar), domain_of(domain) if domain else "")
-    _refuse_bad(file, listed.bad)
+    with open_file(file) as stream, Progress("reading lines", None) as bar:
+        listed = read(lines(stream, LONGEST, bar), domain_of(domain) if domain else "")
+    refuse_bad(file, listed.bad)
     rows = _rows_of(listed.lines)
     given = _total(rows)
     with Progress("adding addresses", None, shown=given >= LONG_WORK):
@@ -149,13 +146,6 @@ async def import_(
     return 0
 
 
-def _counted(lines: Iterable[bytes], bar: Progress) -> Iterator[bytes]:
-    for number, line in enumerate(lines, start=1):
-        if number % STEP == 0:
-            bar.advance(STEP)
-        yield line
-
-
 def _rows_of(lines: Iterable[Line]) -> dict[str, list[Address]]:
     from pipeline.directory import Address, Kind
 
@@ -165,45 +155,6 @@ def _rows_of(lines: Iterable[Line]) -> dict[str, list[Address]]:
             address = Address(local=line.address.local, kind=Kind(line.kind), targets=line.targets)
             rows.setdefault(line.address.domain, []).append(address)
     return rows
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    from pipeline.faults import ConfigurationError
-
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(file).open("rb") as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - for standard input."
-        ) from None
-
-
-def _lines(stream: BinaryIO) -> Iterator[bytes]:
-    """Lines; one without an end comes in pieces, each too long to be an address, so nothing grows."""
-    from cli.lists import LONGEST
-
-    while line := stream.readline(LONGEST + 1):
-        yield line
-
-
-def _refuse_bad(file: str, bad: Mapping[int, str]) -> None:
-    from cli.lists import SHOWN
-    from cli.render import complain, count
-    from pipeline.faults import ConfigurationError
-
-    if not bad:
-        return
-    complain(*(f"{file}:{number}: {reason}" for number, reason in list(bad.items())[:SHOWN]))
-    if len(bad) > SHOWN:
-        complain(f"... and {len(bad) - SHOWN:,} more")
-    raise ConfigurationError(
-        f"{count(len(bad), 'bad line')} in {file}", remedy="Mend them and import again; nothing was changed."
-    )
 
 
 def _parsed(addresses: Iterable[str]) -> dict[str, dict[str, Parsed]]:

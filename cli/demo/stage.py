@@ -22,7 +22,6 @@ from cli.render import Screen
 from cli.session import actor
 from pipeline import configuration
 from pipeline.directory import Address, Domain
-from pipeline.events import Event
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.ids import partition_for
 from pipeline.units import Endpoint
@@ -52,7 +51,8 @@ class Stage:
         self.wiring: Wiring
         self.away: str
         """HOST:PORT where nobody listens."""
-        self.ids: dict[type[Event], str] = {}
+        self.ids: dict[str, str] = {}
+        """Messages of the show, by the name of their scene."""
         """What each scene ends with -> the message of that scene."""
 
     @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""The show: four messages, what is said to their sender, and what happens to each, told while it happens."""
+"""The show: five messages, what is said to their sender, and what happens to each, told while it happens."""
 
 from __future__ import annotations
 
@@ -32,11 +32,20 @@ POLL: Final = 0.03
 WATCH: Final = 0.2
 SENDER: Final = "maria@elsewhere.test"
 EICAR: Final = r"X5O!P%@AP[4\PZX54(P^)7CC)7}$EICAR-STANDARD" + "-ANTIVIRUS-TEST-FILE!$H+H*"
+CLEAN, DECEIVING, VIRUS, UNKNOWN, WAITING = "clean", "deceiving", "virus", "unknown", "waiting"
 _STAMP: Final = 9
 """Width of the time since arrival."""
 
 
+PHISHING: Final = """\
+<p>Dear customer,</p>
+<p>your PayPal account has been limited. Please confirm your password within 24 hours:</p>
+<p><a href="http://192.0.2.45/login">https://www.paypal.com/signin</a></p>
+"""
+
+
 class Scene(msgspec.Struct, frozen=True):
+    name: str
     title: str
     recipient: str
     subject: str
@@ -44,23 +53,29 @@ class Scene(msgspec.Struct, frozen=True):
     ends: type[Event] | None
     """The event that the message comes to; None: it is refused at the door."""
     moral: str
+    author: str = "Maria"
+    subtype: str = "plain"
 
 
 SCENES: Final = (
     Scene(
-        "A clean message", f"{PEOPLE[0]}@{DOMAIN}", "Lunch on Friday?", "Hello Anna,\n\nat noon, at the usual place?\n\nMaria",
+        CLEAN, "A clean message", f"{PEOPLE[0]}@{DOMAIN}", "Lunch on Friday?", "Hello Anna,\n\nat noon, at the usual place?\n\nMaria",
         Delivered, "It was accepted when it was on disk, scanned, forwarded, and its bytes were erased here.",
     ),
     Scene(
-        "One with a test virus (EICAR)", f"{PEOPLE[1]}@{DOMAIN}", "The invoice", EICAR,
+        DECEIVING, "One that pretends to be from PayPal", f"{PEOPLE[0]}@{DOMAIN}", "Your account is limited", PHISHING,
+        Quarantined, "It is kept, and its history says why: each sign, with its weight.", author="PayPal Service", subtype="html",
+    ),
+    Scene(
+        VIRUS, "One with a test virus (EICAR)", f"{PEOPLE[1]}@{DOMAIN}", "The invoice", EICAR,
         Quarantined, "It is kept away from the customer's server, and nobody but its recipient's postmaster sees it.",
     ),
     Scene(
-        "One to an address that does not exist", f"nobody@{DOMAIN}", "Anybody there?", "Hello?",
+        UNKNOWN, "One to an address that does not exist", f"nobody@{DOMAIN}", "Anybody there?", "Hello?",
         None, "It never came in: whoever sends it is told at once, and no bounce is needed.",
     ),
     Scene(
-        "One to a destination that is down", f"{AWAY_PEOPLE[0]}@{AWAY}", "When you are back", "No hurry.",
+        WAITING, "One to a destination that is down", f"{AWAY_PEOPLE[0]}@{AWAY}", "When you are back", "No hurry.",
         RouteDeferred, "It is kept for 7 days, and its domain is tried with one connection each 15 minutes.",
     ),
 )  # fmt: skip
@@ -83,7 +98,7 @@ async def tell(stage: Stage) -> bool:
     outcomes = [await _play(stage, number, scene) for number, scene in enumerate(SCENES, 1)]
     stage.screen.say()
     if all(outcomes):
-        stage.screen.say(("All four went as they should.", "green"))
+        stage.screen.say((f"All {len(SCENES)} went as they should.", "green"))
     else:
         stage.screen.say(("Not everything went as it should", "red"), f"; the gateway's log is {stage.log}")
     return all(outcomes)
@@ -101,7 +116,7 @@ async def _play(stage: Stage, number: int, scene: Scene) -> bool:
     if scene.ends is None:
         as_told = reply.startswith("550 5.1.1") and not message_id
     elif message_id:
-        stage.ids[scene.ends] = message_id
+        stage.ids[scene.name] = message_id
         if again:
             # It was found down in an earlier show; nobody wants to wait a quarter of an hour to see it again.
             await stage.retry(domain, stage.away)
@@ -117,8 +132,8 @@ async def _play(stage: Stage, number: int, scene: Scene) -> bool:
 def _send(stage: Stage, scene: Scene) -> str:
     """One transaction over SMTP; the last reply. Blocks."""
     now = format_datetime(dt.datetime.now(dt.UTC))
-    header = f"From: Maria <{SENDER}>\nTo: <{scene.recipient}>\nSubject: {scene.subject}\nDate: {now}\nMessage-ID: {make_msgid(domain='elsewhere.test')}\n"
-    content = f"{header}MIME-Version: 1.0\nContent-Type: text/plain; charset=us-ascii\n\n{scene.body}\n"
+    header = f"From: {scene.author} <{SENDER}>\nTo: <{scene.recipient}>\nSubject: {scene.subject}\nDate: {now}\nMessage-ID: {make_msgid(domain='elsewhere.test')}\n"
+    content = f"{header}MIME-Version: 1.0\nContent-Type: text/{scene.subtype}; charset=us-ascii\n\n{scene.body}\n"
     try:
         with smtplib.SMTP(stage.smtp.host, stage.smtp.port, "mail.elsewhere.test", timeout=PATIENCE) as client:
             client.ehlo()
@@ -185,9 +200,10 @@ def epilogue(stage: Stage) -> None:
         f"{gatepost} queue --data {data}",
         f"{gatepost} failures --data {data}",
         f"{gatepost} quarantine list --data {data}",
-        f"{gatepost} quarantine preview {stage.ids.get(Quarantined, 'ID')} --data {data}",
-        f"{gatepost} quarantine release {stage.ids.get(Quarantined, 'ID')} --virus --data {data}",
-        f"{gatepost} trace {stage.ids.get(Delivered, 'ID')} --data {data}",
+        f"{gatepost} policy explain {stage.ids.get(DECEIVING, 'ID')} --data {data}",
+        f"{gatepost} quarantine preview {stage.ids.get(DECEIVING, 'ID')} --data {data}",
+        f"{gatepost} quarantine release {stage.ids.get(VIRUS, 'ID')} --virus --data {data}",
+        f"{gatepost} trace {stage.ids.get(CLEAN, 'ID')} --data {data}",
         f"{gatepost} books --data {data}",
         f"{gatepost} replay --all --data {data}",
     ])  # fmt: skip

@@ -28,9 +28,9 @@ async def explain(
       gatepost policy explain 1nx9s4tkh2v6c8jq0d7w03
     """
     from cli.names import message_id_of
-    from cli.policy.telling import decision_forms, finding_forms, tell
     from cli.render import Screen, clean, document, local, rfc3339
     from cli.session import session
+    from cli.verdicts import authentication, authentication_forms, decision_forms, finding_forms, tell
     from cli.words import path
 
     wanted = message_id_of(message_id)
@@ -40,7 +40,7 @@ async def explain(
         document({
             "id": wanted, "at": rfc3339(scanned.at), "sender": received.sender if received else "", "subject": scanned.subject,
             "country": scanned.country, "verdict": scanned.verdict, "score": scanned.score,
-            "findings": finding_forms(scanned.findings), "authentication": _results(scanned),
+            "findings": finding_forms(scanned.findings), "authentication": authentication_forms(scanned.auth),
             "decisions": decision_forms(scanned.decisions),
         })  # fmt: skip
         return 0
@@ -54,7 +54,7 @@ async def explain(
         ("subject", clean(scanned.subject)),
         ("client", clean(f"{client.helo} [{client.address}]") if client else ""),
         ("country", clean(scanned.country)),
-        ("authentication", clean(", ".join(f"{one['method']}={one['result']}" for one in _results(scanned)))),
+        ("authentication", authentication(scanned.auth)),
     ])  # fmt: skip
     tell(screen, scanned.findings, scanned.decisions, scanned.verdict, scanned.score)
     if not scanned.decisions:
@@ -62,13 +62,6 @@ async def explain(
     screen.say()
     screen.say(("What became of it: ", "dim"), f"gatepost trace {wanted}")
     return 0
-
-
-def _results(scanned: Scanned) -> list[dict[str, Any]]:
-    return [
-        {"method": one.method, "result": one.result, "reason": one.reason, "properties": dict(one.properties)}
-        for one in scanned.auth
-    ]
 
 
 async def _found(opened: Any, wanted: str) -> tuple[Received | None, Scanned]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, BinaryIO
 
@@ -19,9 +17,6 @@ if TYPE_CHECKING:
     from pipeline.directory.lists.changes import Listed
     from pipeline.directory.lists.entries import Rule
 
-STEP = 1000
-SHOWN = 50
-"""Bad lines that are shown one by one."""
 LONG_WORK = 5000
 MOST_BAD = 10_000
 """Bad lines after which a file is not read any further."""
@@ -51,6 +46,8 @@ async def import_(
       gatepost policy import lists.csv --replace --preview
       gatepost policy export --domain a.example | gatepost policy import - --domain b.example
     """
+    from cli.files import opened as open_file
+    from cli.files import refuse_bad
     from cli.names import confirm
     from cli.progress import Progress
     from cli.render import Screen, document
@@ -60,9 +57,9 @@ async def import_(
     if as_ not in ("", "allow", "block"):
         raise ConfigurationError(f"--as {as_}: expected allow or block")
     scope = whose.scope()
-    with _opened(file) as stream, Progress("reading lines", None) as bar:
+    with open_file(file) as stream, Progress("reading lines", None) as bar:
         rules, bad = _read(stream, bar, as_, scope.person)
-    _refuse_bad(file, bad)
+    refuse_bad(file, bad)
     async with session(common, create=True) as opened:
         scope = await scope.at_home(opened)
         expected = await _compared(opened, scope, rules, replace=replace)
@@ -100,22 +97,14 @@ def _say(common: Common, scope: Scope, expected: Listed) -> None:
 
 def _read(stream: BinaryIO, bar: Progress, action: str, person: str) -> tuple[dict[str, Rule], dict[int, str]]:
     """Entries by key, of which the last mention counts; and bad lines by number."""
+    from cli.files import lines
     from pipeline.directory.lists.entries import MAX_ENTRIES
     from pipeline.directory.lists.file import MAX_LINE, read
     from pipeline.faults import RefusedError
 
-    def lines() -> Iterable[bytes]:
-        # One without an end comes in pieces, each too long, so nothing grows.
-        number = 0
-        while line := stream.readline(MAX_LINE + 1):
-            number += 1
-            if number % STEP == 0:
-                bar.advance(STEP)
-            yield line
-
     rules: dict[str, Rule] = {}
     bad: dict[int, str] = {}
-    for line in read(lines(), action=action, person=person):
+    for line in read(lines(stream, MAX_LINE, bar), action=action, person=person):
         if line.rule is None:
             bad[line.number] = line.fault
         else:
@@ -141,36 +130,6 @@ async def _compared(opened: Session, scope: Scope, rules: dict[str, Rule], *, re
         changed=len(rules) - same - new,
         unchanged=same,
         removed=sum(key not in rules for key in there) if replace else 0,
-    )
-
-
-@contextlib.contextmanager
-def _opened(file: str) -> Iterator[BinaryIO]:
-    from pipeline.faults import ConfigurationError
-
-    if file == "-":
-        yield sys.stdin.buffer
-        return
-    try:
-        with Path(file).open("rb") as stream:
-            yield stream
-    except OSError as error:
-        raise ConfigurationError(
-            f"cannot read {file}: {error.strerror}", remedy="Give a file that exists, or - for standard input."
-        ) from None
-
-
-def _refuse_bad(file: str, bad: dict[int, str]) -> None:
-    from cli.render import complain, count
-    from pipeline.faults import ConfigurationError
-
-    if not bad:
-        return
-    complain(*(f"{file}:{number}: {reason}" for number, reason in list(bad.items())[:SHOWN]))
-    if len(bad) > SHOWN:
-        complain(f"... and {len(bad) - SHOWN:,} more")
-    raise ConfigurationError(
-        f"{count(len(bad), 'bad line')} in {file}", remedy="Mend them and import again; nothing was changed."
     )
 
 

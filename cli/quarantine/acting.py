@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -13,9 +12,10 @@ from cli.options import DEFAULT, Common
 from cli.quarantine.filters import NONE, Filters
 
 if TYPE_CHECKING:
+    from cli.quarantine.found import Found
     from cli.session import Session
     from cli.steering.selecting import Tally
-    from projections.readers.quarantine import Kept, Query
+    from projections.readers.quarantine import Query
     from workers.quarantine import Quarantine
     from workers.releasing import Done
 
@@ -23,7 +23,6 @@ IDS = Parameter(help="Ids of messages; or say which with filters.")
 YES = Parameter(help="Do not ask.")
 DRY = Parameter(help="Only say what would happen.")
 MOST = Parameter(name="--max", help="Of what filters find, the newest so many at most.")
-EXAMPLES: Final = 5
 
 Act = Callable[["Quarantine", str, tuple[str, ...]], Awaitable["Done"]]
 """What is done with a message, for these of its recipients; for all when there is none."""
@@ -204,46 +203,26 @@ def _line(screen: Any, name: str, done: Done) -> None:
 # Messages that filters find
 
 
-class Found(msgspec.Struct):
-    messages: int = 0
-    copies: int = 0
-    bytes: int = 0
-    domains: Counter[str] = msgspec.field(default_factory=Counter)
-    classes: Counter[str] = msgspec.field(default_factory=Counter)
-    examples: list[Any] = []
-
-    def add(self, one: Kept) -> None:
-        self.messages += 1
-        self.copies += len(one.recipients)
-        self.bytes += one.size
-        self.domains[one.domain] += 1
-        self.classes.update(one.classes)
-        if len(self.examples) < EXAMPLES:
-            self.examples.append(one)
-
-
 async def _found(filters: Filters, verb: Verb, act: Act, *, yes: bool, dry_run: bool, most: int, common: Common) -> int:
     from cli.names import confirm
-    from cli.render import Screen, complain, count, document
+    from cli.quarantine.found import count_all, found_form, found_lines
+    from cli.render import complain, count, document
     from cli.session import session
+    from cli.steering.selecting import Tally
 
     async with session(common, views=True) as opened:
         # What comes while somebody thinks about the answer is not what they were asked about.
         now = opened.now()
         query = filters.query(now)
         query = msgspec.structs.replace(query, until=min(query.until or now, now))
-        found = await _count(opened, query, most, shown=not common.json) if dry_run or not yes else None
+        found = await count_all(opened, query, most, shown=not common.json) if dry_run or not yes else None
     if found is not None:
         if dry_run and common.json:
-            document({"dry_run": True, **_found_form(found)})
+            document({"dry_run": True, **found_form(found)})
             return 0
         if not found.messages:
-            if common.json:
-                document(_nothing())
-            else:
-                Screen().say(("Nothing is in quarantine that matches.", "green"))
-            return 0
-        complain(*_found_lines(found))
+            return _tallied(Tally(), verb, common)
+        complain(*found_lines(found))
         if dry_run or not await confirm(verb.question.format(count(found.messages, "message"))):
             return 0 if dry_run else 1
     async with session(common, views=True) as opened:
@@ -251,32 +230,11 @@ async def _found(filters: Filters, verb: Verb, act: Act, *, yes: bool, dry_run: 
     return _tallied(tally, verb, common)
 
 
-async def _count(opened: Session, query: Query, most: int, *, shown: bool) -> Found:
-    from cli.progress import Progress
-
-    found = Found()
-    with Progress("counting", None, shown=shown) as progress:
-        async for one in _matching(opened, query, most):
-            found.add(one)
-            progress.advance(1)
-    return found
-
-
-async def _matching(opened: Session, query: Query, most: int) -> AsyncIterator[Kept]:
-    from cli.quarantine.filters import Walk
-
-    number = 0
-    async for one in Walk(opened, query, shown=False).every():
-        yield one
-        number += 1
-        if number == most:
-            return
-
-
 async def _each(
     opened: Session, query: Query, most: int, verb: Verb, act: Act, found: Found | None, common: Common
 ) -> Tally:
     """Interrupted, it is simply asked for again: what was done is not there any more."""
+    from cli.quarantine.found import matching
     from cli.session import actor
     from cli.steering.selecting import act_on_each
     from workers.quarantine import Quarantine
@@ -285,7 +243,7 @@ async def _each(
     copies: dict[str, tuple[str, ...]] = {}
 
     async def names() -> AsyncIterator[str]:
-        async for one in _matching(opened, query, most):
+        async for one in matching(opened, query, most):
             if query.recipient:
                 copies[one.id] = tuple(
                     address for address in one.recipients if query.recipient.casefold() in address.casefold()
@@ -297,42 +255,6 @@ async def _each(
 
     total = found.messages if found is not None else most or None
     return await act_on_each(names(), changed, named=False, what=verb.name, total=total, shown=not common.json)
-
-
-def _found_lines(found: Found) -> list[str]:
-    from cli.render import clean, count, size
-    from cli.words import path, people
-
-    lines = [
-        f"{count(found.messages, 'message')}, {count(found.copies, 'copy', 'copies')}, {size(found.bytes)}: "
-        + ", ".join(f"{clean(name)} {number:,}" for name, number in found.classes.most_common(EXAMPLES)),
-        "  for " + ", ".join(f"{clean(name)} {number:,}" for name, number in found.domains.most_common(EXAMPLES))
-        + (f" and {len(found.domains) - EXAMPLES:,} more" if len(found.domains) > EXAMPLES else ""),
-    ]  # fmt: skip
-    lines += [
-        f"  {one.id}  {path(one.sender)} to {people(one.recipients)}: {clean(one.subject)}" for one in found.examples
-    ]
-    if found.messages > len(found.examples):
-        lines.append(f"  and {found.messages - len(found.examples):,} more")
-    return lines
-
-
-def _found_form(found: Found) -> dict[str, Any]:
-    return {
-        "messages": found.messages,
-        "copies": found.copies,
-        "bytes": found.bytes,
-        "domains": dict(found.domains.most_common()),
-        "classes": dict(found.classes.most_common()),
-        "examples": [one.id for one in found.examples],
-    }
-
-
-def _nothing() -> dict[str, Any]:
-    from cli.steering.selecting import Tally
-    from cli.steering.telling import tally_form
-
-    return tally_form(Tally())
 
 
 def _tallied(tally: Tally, verb: Verb, common: Common) -> int:

@@ -11,7 +11,6 @@ from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
     from cli.render import Screen
-    from pipeline.events import Scanned
     from pipeline.preview import Piece, Preview
     from pipeline.state import Message
     from workers.quarantine import Shown
@@ -59,6 +58,7 @@ async def show(
 def _show(screen: Screen, found: Shown, now: int) -> None:
     from cli.forms import UNDELIVERABLE, kept_as
     from cli.render import clean, local, relative, size
+    from cli.verdicts import authentication, tell_decisions, tell_findings
     from cli.words import from_client, path, people
     from pipeline.decide import VIRUS
 
@@ -80,41 +80,17 @@ def _show(screen: Screen, found: Shown, now: int) -> None:
         ("client", from_client(message.client) + clean(country)),
         ("kept until", f"{local(until)}, {relative(until, now)}"),
         ("verdict", f"{clean(message.verdict)}, score {message.score:g}"),
-        ("authenticated", _authentication(scanned)),
+        ("authenticated", authentication(scanned.auth) if scanned is not None else ""),
     ])  # fmt: skip
     if scanned is not None:
-        _tests(screen, scanned)
+        tell_findings(screen, scanned.findings)
+        tell_decisions(screen, scanned.decisions, scanned.verdict)
     _undeliverable(screen, message)
     _looks(screen, message)
     screen.say()
     screen.say("Why it is here: gatepost policy explain ", (message.id, "bold"))
     screen.say("Read it: gatepost quarantine preview ", (message.id, "bold"))
     screen.say("Release it: gatepost quarantine release ", (message.id, "bold"), knowing)
-
-
-def _authentication(scanned: Scanned | None) -> str:
-    from cli.render import clean
-
-    found = scanned.auth if scanned is not None else ()
-    said = [f"{one.method}={one.result}" + (f" ({one.reason})" if one.reason else "") for one in found[:20]]
-    return clean(", ".join(said))
-
-
-def _tests(screen: Screen, scanned: Scanned) -> None:
-    from cli.render import clean
-    from cli.words import people
-
-    if scanned.findings:
-        screen.say()
-        screen.table(
-            [">score", "test", "why"],
-            [[f"{finding.score:+g}", clean(finding.name), clean(finding.text)] for finding in scanned.findings],
-        )
-    for decision in scanned.decisions:
-        screen.say()
-        screen.say(f"{people(decision.recipients)}: ", (clean(decision.action), "yellow"))
-        for why in decision.why:
-            screen.say("  ", (clean(why), "dim"))
 
 
 def _undeliverable(screen: Screen, message: Message) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -59,8 +58,8 @@ async def report(
 
     named = message.strip().lower()
     message_id = named if is_id(named) else ""
-    where = file if message_id else Path(message)
-    content = _read(where) if where is not None else None
+    where = file if message_id else message
+    content = _read(str(where)) if where is not None else None
     wanted = domain_of(domain) if domain else ""
     words = " ".join(note.encode("utf-8", "replace").decode().split())[:500]
     async with session(common) as opened:
@@ -79,24 +78,14 @@ async def report(
     return 0
 
 
-def _read(path: Path) -> bytes:
+def _read(file: str) -> bytes:
     """Raises ConfigurationError."""
+    from cli.files import content_of
     from pipeline.faults import ConfigurationError
 
-    try:
-        if str(path) == "-":
-            content = sys.stdin.buffer.read(LARGEST + 1)
-        else:
-            with path.open("rb") as opened:
-                content = opened.read(LARGEST + 1)
-    except OSError as error:
-        raise ConfigurationError(
-            f"{path}: {error.strerror}", remedy="Give the id of a message, a file with one, or - for standard input."
-        ) from None
-    if len(content) > LARGEST:
-        raise ConfigurationError(f"{path} is larger than any message")
+    content = content_of(file, LARGEST)
     if not content.strip():
-        raise ConfigurationError(f"{path} is empty")
+        raise ConfigurationError(f"{file} is empty", remedy="Give the message itself.")
     return content
 
 

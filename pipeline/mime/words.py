@@ -1,8 +1,9 @@
 """Octets of a header as text: charsets, encoded words (RFC 2047), parameters (RFC 2045, RFC 2231).
 
 Any octets give some text: what cannot be decoded is replaced, never raised. A charset's name is a stranger's choice and is
-looked up in the table here; it never reaches Python's codec registry, which also holds `zlib_codec`, `idna`, `undefined` and
-UTF-7. All patterns are linear in their input.
+looked up in the table here; it never reaches Python's codec registry, which also holds `zlib_codec`, `idna` and `undefined`.
+UTF-7 and UTF-16 are no charsets for mail (RFC 2781 3, WHATWG Encoding 4.3), and are in the table because programs read them all
+the same. All patterns are linear in their input.
 """
 
 from __future__ import annotations
@@ -37,7 +38,18 @@ _CODECS: Final[dict[bytes, str]] = {
     b"windows-874": "cp874",
     b"tis-620": "tis_620",
     b"macintosh": "mac_roman",
+    **dict.fromkeys((b"utf-7", b"utf7", b"unicode-1-1-utf-7", b"x-unicode-2-0-utf-7"), "utf-7"),
+    **dict.fromkeys(
+        (b"utf-16", b"utf16", b"utf-16le", b"utf-16be", b"ucs-2", b"iso-10646-ucs-2", b"unicode", b"unicodefeff"),
+        "utf-16",
+    ),
+    **dict.fromkeys((b"utf-32", b"utf-32le", b"utf-32be", b"ucs-4", b"iso-10646-ucs-4"), "utf-32"),
 }
+
+_WIDE: Final = {"utf-16": 2, "utf-32": 4}
+"""Octets of a character."""
+_MARKS: Final = frozenset({b"\xff\xfe", b"\xfe\xff"})
+"""U+FEFF in UTF-16: for browsers it has the last word (WHATWG Encoding 6)."""
 
 _ENCODED: Final = re.compile(rb"=\?([!->@-~]{1,60})\?([bBqQ])\?([^?\r\n]*+)\?=")
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -61,12 +73,26 @@ def unfold(value: bytes) -> bytes:
 def text_of(octets: bytes, charset: bytes = b"") -> str:
     """Decoded by a charset as a message names it; without one, or with one unknown to us, UTF-8, else Windows-1252."""
     codec = _CODECS.get(charset.lower()) if charset else None
+    if codec in _WIDE or octets[:2] in _MARKS:
+        return _wide(octets, _WIDE.get(codec or "", 2))
     if codec is not None:
         return octets.decode(codec, "replace")
     try:
         return octets.decode()
     except UnicodeDecodeError:
         return octets.decode("cp1252", "replace")
+
+
+def _wide(octets: bytes, width: int) -> str:
+    """Which octet of each character comes first says the mark at the beginning, else the zeros, whatever the charset is called."""
+    if width == 4:
+        big = octets[:1] == b"\0"
+    elif octets[:2] in _MARKS:
+        big = octets[:1] == b"\xfe"
+    else:
+        begin = octets[:512]
+        big = begin[::2].count(0) > begin[1::2].count(0)
+    return octets.decode(f"utf-{8 * width}-{'be' if big else 'le'}", "replace").removeprefix("\ufeff")
 
 
 def plain(text: str, limit: int) -> str:

@@ -106,6 +106,18 @@ def _text(octets: bytes | None) -> str:
     return (octets or b"").decode("utf-8", "replace")
 
 
+def taken_from(header: Header, hostname: str) -> Client:
+    """Who handed us a message that we passed on, by the Received field that we wrote as `hostname`. UNKNOWN where there is none.
+
+    Ours is the first in our name: a stranger's that claims to be ours stands below it.
+    """
+    for value in header.values(b"received")[:MAX_RELAYS]:
+        hop = read_hop(value)
+        if hop is not None and hop.by == hostname.lower():
+            return msgspec.structs.replace(UNKNOWN, address=hop.address, helo=hop.helo)
+    return UNKNOWN
+
+
 def true_client(client: Client, header: Header, trusted: Sequence[Network]) -> Client:
     """Who handed the message to the outermost relay of `trusted`: the client itself where it is none of them.
 

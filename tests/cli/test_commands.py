@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import io
+import re
 import socket
 import sys
 import time
@@ -258,7 +259,7 @@ def test_a_quarantined_message_is_shown_with_its_tests(shop: Shop):
     )
     assert content["scan"]["findings"][0]["name"] == "EICAR"
     text = shop.run("quarantine", "show", message_id).out
-    assert "+100  EICAR  EICAR antivirus test file" in text
+    assert re.search(r"\+100 +virus +EICAR +EICAR antivirus test file", text)
 
 
 def test_the_bytes_of_a_message_come_out_as_they_came_in(shop: Shop, monkeypatch):

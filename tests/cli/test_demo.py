@@ -27,13 +27,21 @@ def command(directory: Path, *words: str) -> list[str]:
     return [sys.executable, "-m", "cli.main", "demo", "--data", str(directory / "demo"), *ports, *words]
 
 
-def test_the_demo_shows_four_messages_and_everything_goes_as_told(directory: Path):
+def test_the_demo_shows_five_messages_and_everything_goes_as_told(directory: Path):
     environ = {**os.environ, "GATEPOST_PARTITIONS": "nonsense"}
     done = subprocess.run(
         command(directory, "--once"), cwd=ROOT, env=environ, capture_output=True, text=True, timeout=100, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr + (directory / "demo" / "gatepost.log").read_text()
-    for words in ("accepted as", "delivered", "quarantined", "550 5.1.1", "Connection refused", "All four went"):
+    for words in (
+        "accepted as",
+        "delivered",
+        "quarantined",
+        "550 5.1.1",
+        "Connection refused",
+        "FROM_BRAND",
+        "All 5 went",
+    ):
         assert words in done.stdout
     assert "\x1b" not in done.stdout
     assert done.stderr == ""

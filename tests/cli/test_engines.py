@@ -37,7 +37,8 @@ def test_engines_are_shown_with_their_times_and_errors(shop, reported):
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines()]
     assert lines[1] == ["builtin", "1", "ok", "1.0", "ms", "1.0", "ms", "15", "0", "2"]
-    assert lines[2] == ["clamav", "1.4.6", "ok", "1.0", "ms", "1.0", "ms", "10", "0", "1"]
+    assert [line[0] for line in lines[2:4]] == ["people", "classifier"]
+    assert lines[4] == ["clamav", "1.4.6", "ok", "1.0", "ms", "1.0", "ms", "10", "0", "1"]
 
 
 def test_one_that_is_away_makes_exit_code_1_and_its_last_error_is_cleaned(shop, reported):
@@ -48,7 +49,8 @@ def test_one_that_is_away_makes_exit_code_1_and_its_last_error_is_cleaned(shop, 
     assert "away for" in done.out
     assert "no\\x1b[2J" in done.out
     form = shop.run("engines", "--json").json
-    assert (form["ok"], form["engines"][1]["state"], form["engines"][0]["state"]) == (False, "away", "unknown")
+    states = {one["name"]: one["state"] for one in form["engines"]}
+    assert (form["ok"], states["clamav"], states["builtin"]) == (False, "away", "unknown")
 
 
 def test_without_a_scanner_nothing_is_known_of_those_in_the_settings(shop, monkeypatch):
@@ -56,6 +58,8 @@ def test_without_a_scanner_nothing_is_known_of_those_in_the_settings(shop, monke
     form = shop.run("engines", "--json").json
     assert [(one["name"], one["state"], one["address"]) for one in form["engines"]] == [
         ("builtin", "unknown", ""),
+        ("people", "unknown", ""),
+        ("classifier", "unknown", ""),
         ("rspamd", "unknown", "127.0.0.1:11333"),
     ]
 

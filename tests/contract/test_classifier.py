@@ -13,6 +13,7 @@ from pipeline.scanning.bayes.engine import Classifier
 from pipeline.scanning.bayes.tokens import Tokeniser
 from pipeline.scanning.bayes.words import words
 from pipeline.scanning.engine import Mail
+from pipeline.settings import Settings
 from projections import builds
 from projections.base import LESSONS, Portion, advance, position
 from projections.classifier import Classifier as View
@@ -39,6 +40,8 @@ class Wired:
         self.store = store
         self.log = self.intake_log = Log(store.redis)
         self.clock = time.time_ns
+        self.hostname = "mx.gate.example"
+        self.settings = Settings()
 
 
 async def project(store, domain: str) -> None:

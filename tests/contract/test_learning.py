@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from ipaddress import ip_network
 
 import pytest
 
 from pipeline import keys
-from pipeline.events import Learned
+from pipeline.events import Client, Learned
 from pipeline.ids import partition_for
 from pipeline.log import Log
-from pipeline.scanning.bayes.tokens import SIZE
+from pipeline.scanning.bayes.tokens import SIZE, unpacked
+from pipeline.settings import Settings
 from tests.support.examples import DOMAIN
 from workers.learning import Learning, learning_key
 
@@ -26,6 +28,8 @@ class Wired:
         self.store = store
         self.log = self.intake_log = Log(store.redis)
         self.clock = time.time_ns
+        self.hostname = "mx.gate.example"
+        self.settings = Settings(trusted_relays=(ip_network("198.51.100.1"),))
 
 
 @pytest.fixture
@@ -110,3 +114,30 @@ async def test_the_key_of_the_tokens_is_the_stores_own_and_stays(store):
     first = await learning_key(store.redis)
     assert len(first) == 32
     assert await learning_key(store.redis) == first == await store.redis.hget(keys.STORE, "learning")
+
+
+CLIENT = Client(address="192.0.2.7", helo="out.b.example")
+OURS = b"Received: from %s ([%s]) by mx.gate.example\r\n\twith ESMTPS id 0k3x9v2qd7m1c0f5tz8a03; Mon, 30 Nov 2026 10:00:00 +0000\r\n"
+FORGED = OURS % (b"bank.example", b"203.0.113.9")
+
+
+@pytest.mark.parametrize(
+    "way",
+    [
+        OURS % (b"out.b.example", b"192.0.2.7") + FORGED,
+        b"Received: from mx.gate.example (mx [10.0.0.1]) by inner.example; x\r\n"
+        + OURS % (b"out.b.example", b"192.0.2.7"),
+        OURS % (b"relay.example", b"198.51.100.1")
+        + b"Received: from out.b.example (unknown [192.0.2.7]) by relay.example; x\r\n",
+    ],
+)
+async def test_of_what_we_passed_on_the_client_is_learnt_as_our_received_field_says(wiring, learning, way):
+    await learning.learn(DOMAIN, MAIL, spam=True, client=CLIENT)
+    (event,) = await events(wiring)
+    assert await learning.tokens(way + MAIL) == unpacked(event.tokens)
+    assert len(await learning.tokens(MAIL)) < len(unpacked(event.tokens))
+
+
+async def test_nobody_is_learnt_as_client_whom_a_stranger_names(learning):
+    stranger = b"Received: from bank.example (bank.example [203.0.113.9]) by mx.b.example; x\r\n"
+    assert await learning.tokens(stranger + MAIL) == await learning.tokens(MAIL)

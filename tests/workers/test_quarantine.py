@@ -16,6 +16,7 @@ from pipeline.events import (
     Deferred,
     Discarded,
     Finding,
+    Learned,
     Looked,
     Quarantined,
     Received,
@@ -28,6 +29,7 @@ from pipeline.events import (
 from pipeline.faults import ConfigurationError, GatepostError, NotFoundError, RefusedError, StoreFullError
 from pipeline.ids import new_id, partition_for, partition_of
 from pipeline.resolver import Resolver
+from pipeline.scanning.bayes.tokens import unpacked
 from pipeline.state import Stage
 from pipeline.steps import message_step, received_step
 from pipeline.store import Store
@@ -35,9 +37,10 @@ from pipeline.units import SECOND
 from projections.readers.quarantine import Query
 from projections.views import projections
 from tests.support.dns import Names
-from tests.support.examples import DOMAIN
+from tests.support.examples import CLIENT, DOMAIN
 from tests.workers.conftest import PARTITION, Parts
 from workers.janitor import Janitor
+from workers.learning import Learning
 from workers.projector import Projector
 from workers.quarantine import Quarantine
 from workers.releasing import Done, Following, Release
@@ -247,6 +250,22 @@ async def test_a_release_may_allow_the_sender_that_people_see_and_teach_the_clas
     assert [row.event.spam for row in await wiring.events() if type(row.event).__name__ == "Learned"] == [False]
     again = await at(wiring).release(message_id, Release(allow_sender=True, learn=True))
     assert (again.changed, again.allowed, again.learned) == (False, "", False)
+
+
+@pytest.mark.parametrize("how", ["released", "reported"])
+async def test_of_what_is_released_or_reported_the_client_is_learnt_too(wiring, how):
+    message_id = await kept(wiring)
+    if how == "released":
+        await at(wiring).release(message_id, Release(learn=True))
+    else:
+        await Reporting(wiring, by="web:anna").report(message_id=message_id, spam=True)
+    (learned,) = [row.event for row in await wiring.events() if isinstance(row.event, Learned)]
+    learning = Learning(wiring, by="web:anna")
+    ours = (
+        f"Received: from {CLIENT.helo} ([{CLIENT.address}])\r\n\tby {wiring.hostname} with ESMTP id 1; x\r\n".encode()
+    )
+    assert unpacked(learned.tokens) == await learning.tokens(ours + MAIL)
+    assert unpacked(learned.tokens) != await learning.tokens(MAIL)
 
 
 async def test_who_names_no_sender_is_not_released_with_leave_for_it(wiring):

@@ -41,6 +41,7 @@ class Destination:
         self.open = False
         self.probing = False
         """The domain is held by itself, and this slot tries whether it still has to be."""
+        self._claimed = 0
         self._good = 0
         self._noted = 0
         self._hurt = 0
@@ -103,6 +104,7 @@ class Destination:
 
     def claimed(self, *, is_open: bool, good: int) -> None:
         """As the claim says; `good` in ms."""
+        self._claimed = self._wiring.clock()
         self.open = is_open
         self._noted = good * MS
         self._good = max(self._good, self._noted)
@@ -153,7 +155,8 @@ class Destination:
         """
         now = self._wiring.clock()
         route = await self._wiring.schedule.route(self._partition, self._domain)
-        if self.open and route.tries and route.next_try > now:
+        # What waited already when this slot claimed was to be tried all the same: by the first after an outage, or by request.
+        if (self.open or route.at > self._claimed) and route.tries and route.next_try > now:
             raise ConflictError(f"{self._domain}: its route has been deferred since this slot claimed")
         at = self.next_try()
         known = bool(down.until)

@@ -1,8 +1,8 @@
 """What a message is made of, for the classifier: its words and some of its traits, each once, in order of appearance.
 
 Pure. Taken is what its author chose: words of subject and text, who it says it is from, where its links lead, how it is built.
-Not taken is what its way here added (trace fields, list software, our own fields), so that the same message gives the same
-words wherever it is met. The work and the result are bounded: of a long text the beginning counts, as for its reader.
+Of its way here only the client counts that handed it to us, where that is known (`network.py`). Not taken is what the way added (trace fields,
+list software, our own fields), so that the same message gives the same words wherever it is met. The work and the result are bounded: of a long text the beginning counts, as for its reader.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import islice, pairwise
 from typing import Final
 
 from pipeline.mime import Header
+from pipeline.scanning.bayes.network import network_words
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.reading import Document, Link
 
@@ -55,6 +56,7 @@ def _all(mail: Mail) -> Iterator[str]:
     yield from _sender(header)
     yield from _subject(header.subject)
     yield from _built(mail)
+    yield from network_words(mail.message.client)
     shown = mail.reading.shown
     yield from _links(shown)
     yield from _traits(shown)

@@ -21,7 +21,7 @@ from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import registrable
 
 REJECTED: Final = 4.0
-"""With the failure of SPF that nearly always comes with it, enough."""
+"""Enough for the threshold of phishing as it comes, unless something speaks for the message."""
 QUARANTINED: Final = 3.0
 IGNORED: Final = 0.3
 """The author's domain publishes DMARC and asks for nothing."""

@@ -61,7 +61,7 @@ def combined(view: View, found: frozenset[str]) -> Iterator[Finding]:
     yield from _scanned(view)
     yield from _money(view, found)
     yield from _called(view)
-    if "threat" in says and _BITCOIN.search(view.mail.reading.text[:20_000]):
+    if "threat" in says and _BITCOIN.search(view.text):
         yield _finding("EXTORTION", 4.5, "it threatens, and names an address for bitcoins", "spam")
 
 
@@ -136,6 +136,10 @@ def _account(view: View, found: frozenset[str]) -> Iterator[Finding]:
         return
     if view.proof is Proof.YES and (view.is_own or view.owner is not None):
         return
+    owner = view.owner
+    if owner is not None and all(owner.owns(host) and not view.is_foreign(host, owner) for host in view.hosts):
+        # Nobody can take anything there but the house itself.
+        return
     away = [host for host in view.hosts if view.is_foreign(host) and organisation(host) != view.organisation]
     ours = view.is_own or bool(found & _AS_US) or _speaks_of_us(view)
     score = _weight_of_account(view, ours=ours, away=bool(away), risky=any(name in found for name in _RISKY))
@@ -149,6 +153,8 @@ def _weight_of_account(view: View, *, ours: bool, away: bool, risky: bool) -> fl
     if view.proof is Proof.YES:
         # A service that proves who it is may say what it likes of its own accounts, on its own pages.
         return (3.5 if mailbox else 2.5) if ours and away and (pressing or mailbox) else 0.0
+    if view.is_own and view.proof is Proof.UNKNOWN and not mailbox:
+        return 1.5 if away and pressing else 0.0
     if ours and (away or view.proof is Proof.NO):
         return 3.5 if view.proof is Proof.NO or pressing or mailbox else 2.0
     if risky:
@@ -160,7 +166,7 @@ def _weight_of_account(view: View, *, ours: bool, away: bool, risky: bool) -> fl
 
 def _speaks_of_us(view: View) -> bool:
     """The subject or the beginning of the text names the recipient's own domain, as reports of a mail system do."""
-    said = f"{view.mail.header.subject} {view.mail.reading.text[:1500]}".lower()
+    said = f"{view.mail.header.subject} {view.text[:1500]}".lower()
     people = [recipient.address.lower() for recipient in view.mail.message.recipients[:3]]
     return any(person in said for person in people) or any(
         len(registered_label(own)) >= 4 and own in said for own in view.own
@@ -207,7 +213,7 @@ def _called(view: View) -> Iterator[Finding]:
     if not (view.is_freemail or view.proof is Proof.NO):
         return
     claim = view.claim or view.subject_claim or view.text_claim
-    if claim is not None and _TELEPHONE.search(view.mail.reading.text[:5000]):
+    if claim is not None and _TELEPHONE.search(view.text):
         # A craftsman with a free address may say how to pay and where to call; he does not call himself PayPal.
         yield _finding(
             "CALL_WANTED",

@@ -99,7 +99,9 @@ def _mismatch(view: View, host: str, target: Target) -> float:
         score = {Proof.YES: 0.3, Proof.UNKNOWN: 0.5, Proof.NO: 2.0}[view.proof]
     elif precious:
         # A colleague passes on what somebody's counter has rewritten.
-        score = {Proof.YES: 0.5 if view.is_own else 1.5, Proof.UNKNOWN: 2.5, Proof.NO: 3.5}[view.proof]
+        score = {Proof.YES: 0.5 if view.is_own else 1.5, Proof.UNKNOWN: 1.0 if view.is_own else 2.5, Proof.NO: 3.5}[
+            view.proof
+        ]
     else:
         score = {Proof.YES: 0.5, Proof.UNKNOWN: 0.7, Proof.NO: 1.5}[view.proof]
     return round(score * (0.4 if _is_counter(view, target.host) else 1.0), 2)
@@ -245,13 +247,17 @@ def _below(view: View, host: str) -> Finding | None:
         return None
     labels = above.split(".")
     deep = len(labels) > 1 or "-" in place
-    if deep and place not in view.own_organisations and place != view.organisation:
+    home = place == view.organisation and view.proof is Proof.YES
+    if deep and place not in view.own_organisations:
         begins = _begins(view, [*labels, place.partition(".")[0]])
         if begins:
+            # The proxies of libraries have such names, and prove that they are theirs.
             return _finding(
-                "LINK_BEGINS_LIKE", 4.0, f"a link whose host begins like {begins} and belongs to {shown(place)}"
+                "LINK_BEGINS_LIKE",
+                1.5 if home else 4.0,
+                f"a link whose host begins like {begins} and belongs to {shown(place)}",
             )
-    if place == view.organisation and view.proof is Proof.YES:
+    if home:
         return None
     for label in labels[-6:]:
         brand = view.brands.labels.get(label)

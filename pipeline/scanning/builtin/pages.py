@@ -36,6 +36,13 @@ _GOES: Final = re.compile(
 _LONG: Final = re.compile(
     r"(?<![A-Za-z0-9+/=])[A-Za-z0-9+/=]{1000}|(?:%[0-9a-fA-F]{2}){300}|(?:\\x[0-9a-fA-F]{2}){300}"
 )
+# window['at' + 'ob'], self["loca"+"tion"]: names in pieces. Also by \x61 or fromCharCode.
+_SPLIT: Final = re.compile(
+    r"\[\s*+(?:[\"'][A-Za-z]{1,12}+[\"']\s*+\+\s*+[\"'][A-Za-z]{1,12}+[\"']|[\"'](?:\\x[0-9a-f]{2}){3}|String\.fromCharCode)"
+    r"|=\s*+[\"'][A-Za-z<]{1,12}+[\"']\s*+\+\s*+[\"'][A-Za-z]{1,12}+[\"']\s*+[;,].{0,200}?\b(?:window|document|self|top)\s*+\[|\(\s*+[\"']<[a-z]{1,6}+[\"']\s*+\+",
+    re.IGNORECASE | re.DOTALL,
+)
+_ELSEWHERE: Final = re.compile(r"(?:https?:)?[/\\]{2}", re.IGNORECASE)
 _IDENTITY: Final = re.compile(r"pass|pwd|\bpin\b|card|iban|\btan\b|cvv|cvc|ssn|kennwort|konto", re.IGNORECASE)
 
 # Services that encrypt mail send such files, and prove that they are theirs.
@@ -84,6 +91,8 @@ def _attached(view: View, document: Document) -> Iterator[Finding]:
             _LEADS_AWAY[view.proof],
             f"{name} leads to {shown(target.host) or target.scheme} by itself when it is opened",
         )
+    elif len(document.text) < SHORT:
+        yield from _framed(view, document, name)
     if len(document.text) < SHORT:
         yield from _claims(view, document, name)
 
@@ -95,7 +104,8 @@ def _form(view: View, document: Document, name: str) -> Iterator[Finding]:
         if not asks:
             continue
         identity = any(_IDENTITY.search(field) for field in asks)
-        away = bool(target.host) and organisation(target.host) != view.organisation
+        home = organisation(target.host) == view.organisation and view.proof is not Proof.NO
+        away = bool(target.host) and not home
         if identity:
             yield _finding("HTML_FORM", 3.5, f"{name} holds a form that asks for what is secret")
         elif away and len(document.text) < SHORT:
@@ -106,7 +116,7 @@ def _form(view: View, document: Document, name: str) -> Iterator[Finding]:
 
 
 def _scripts(view: View, document: Document, name: str) -> Iterator[Finding]:
-    script = "\n".join(document.scripts)[:60_000]
+    script = "\n".join((*document.scripts, *document.handlers))[:60_000]
     if not script:
         return
     short = len(document.text) < SHORT
@@ -117,8 +127,24 @@ def _scripts(view: View, document: Document, name: str) -> Iterator[Finding]:
         yield _finding("HTML_SMUGGLING", 5.0 if short else 2.5, f"{name} builds a file by a script and hands it out")
     elif packed and _BUILDS.search(script) and short:
         yield _finding("HTML_SMUGGLING", 3.5, f"{name} holds a script with something packed in it, and little else")
+    elif short and _SPLIT.search(script):
+        yield _finding("HTML_SMUGGLING", 3.5, f"{name} holds a script that hides what it calls, and little else")
+    if short and any(_ELSEWHERE.match(source) for source in document.scripts):
+        yield _finding("HTML_LOADS", 1.5, f"{name} holds little but a script from elsewhere")
     if short and _GOES.search(script):
         yield _finding("HTML_REDIRECT", _LEADS_AWAY[view.proof], f"{name} leads away by a script when it is opened")
+
+
+def _framed(view: View, document: Document, name: str) -> Iterator[Finding]:
+    """A file with little in it that shows somebody else's page as its own."""
+    for source in document.frames:
+        target = target_of(source)
+        page = target.scheme == "data" and "html" in target.rest[:60].lower()
+        home = organisation(target.host) == view.organisation and view.proof is Proof.YES
+        if page or (target.host and not home):
+            shows = shown(target.host) or "a page that is written in a link"
+            yield _finding("HTML_FRAME", _LEADS_AWAY[view.proof], f"{name} shows {shows} within itself")
+            return
 
 
 def _claims(view: View, document: Document, name: str) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from pipeline.scanning.builtin.links import lookalike
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
 from pipeline.scanning.builtin.targets import target_of
-from pipeline.scanning.builtin.view import Proof, View, author_of
+from pipeline.scanning.builtin.view import Proof, View, names_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation, registered_label
 
@@ -120,8 +120,10 @@ def is_protected(mail: Mail) -> str:
     names = mail.domain.protected_names if mail.domain is not None else ()
     if not names:
         return ""
-    spoken = words(author_of(mail).display)
-    return next((name for name in names if (wanted := words(name)) and _contains(spoken, wanted)), "")
+    spoken = [words(display) for display in names_of(mail)]
+    return next(
+        (name for name in names if (wanted := words(name)) and any(_contains(said, wanted) for said in spoken)), ""
+    )
 
 
 def _contains(spoken: list[str], wanted: list[str]) -> bool:

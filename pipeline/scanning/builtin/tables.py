@@ -15,11 +15,14 @@ import msgspec
 
 from pipeline.authentication.names import a_labels
 from pipeline.faults import ConfigurationError
-from pipeline.scanning.builtin.lookalike import Index, baited, latin
+from pipeline.scanning.builtin.lookalike import SHORTEST, Index, baited, latin
 from pipeline.scanning.builtin.targets import INVISIBLE
 from pipeline.scanning.organisation import organisation, registered_label
 
 MAX_BRANDS: Final = 5000
+MAX_JOINED: Final = 30
+"""Words of a name among which are some that belong together."""
+LONGEST_LABEL: Final = 30
 LONGEST: Final = 1 << 20
 """Octets of a table of brands: fifty times ours."""
 
@@ -51,7 +54,8 @@ def words(text: str) -> list[str]:
     # What is not seen does not part a word.
     text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
     text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
-    return _WORD.findall(text)
+    # Letters of mathematics are capitals only now.
+    return _WORD.findall(text.lower())
 
 
 class Brand(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +117,9 @@ class Brands:
                 everyday |= self._add(line, number)
         for names in self._names.values():
             names.sort(key=lambda name: -len(name[0]))
+        self._everyday = frozenset(
+            everyday | {name[0] for names in self._names.values() for name, _, everyday_ in names if everyday_}
+        )
         self.index = Index(set(self.labels) - everyday, everyday)
 
     def _add(self, line: str, number: int) -> set[str]:
@@ -167,7 +174,25 @@ class Brands:
         # Letters that are written with digits: PayPa1, Micros0ft.
         if found is None and _DIGITS.search(text):
             found = self._find([word if word.isdigit() else word.translate(_AS_WRITTEN) for word in spoken])
-        return found
+        return self._joined(spoken) if found is None and len(spoken) <= MAX_JOINED else found
+
+    def _joined(self, spoken: Sequence[str]) -> Claim | None:
+        """P a y P a l, PayPalService: what is one name to the eye, and other words here."""
+        alone = "".join([word for word in spoken if len(word) == 1])
+        for word in (alone, *spoken):
+            if len(word) >= SHORTEST:
+                label, rest = self._begun(word)
+                if label and (word is alone or not rest or rest in SERVICE or baited(rest)):
+                    return Claim(self.labels[label], alone=True)
+        return None
+
+    def _begun(self, word: str) -> tuple[str, str]:
+        """The longest of the brands' names that a word begins with, of those that are no words themselves; and what follows."""
+        for size in range(min(len(word), LONGEST_LABEL), SHORTEST - 1, -1):
+            label = word[:size]
+            if label in self.labels and label not in self._everyday:
+                return label, word[size:]
+        return "", ""
 
     def _find(self, spoken: Sequence[str]) -> Claim | None:
         for at, word in enumerate(spoken):

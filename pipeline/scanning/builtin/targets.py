@@ -25,7 +25,11 @@ _EDGES: Final = "".join(map(chr, range(0x21)))
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,30}+):")
 _WEB: Final = frozenset({"http", "https", "ftp"})
 _AUTHORITY: Final = re.compile(r"([^/?#\\]*+)(.*)", re.DOTALL)
-INVISIBLE: Final = re.compile("[\u00ad\u200b-\u200f\u2060\ufeff]")
+INVISIBLE: Final = re.compile(
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
+)
+"""Characters that programs show as nothing (Default_Ignorable_Code_Point, UAX 44), and marks of direction."""
 _NEEDLESS: Final = re.compile(r"%(?:2[def]|3[0-9]|4[0-9a-f]|5[0-9a]|6[1-9a-f]|7[0-9a])", re.IGNORECASE)
 _NUMBER: Final = re.compile(r"0[xX][0-9a-fA-F]{0,16}|[0-9]{1,20}")
 _DOTTED: Final = re.compile(r"(?:(?:0|[1-9][0-9]{0,2})\.){3}(?:0|[1-9][0-9]{0,2})")

@@ -14,6 +14,7 @@ from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
 from pipeline.scanning.builtin import tables
+from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
 from pipeline.scanning.builtin.targets import INVISIBLE, Target, target_of
@@ -21,15 +22,37 @@ from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation, registered_label
 from pipeline.scanning.reading import Link
 
-MAX_TARGETS: Final = 200
+MAX_TARGETS: Final = 400
 """Different links of a message that are judged."""
 MAX_SAID: Final = 16_000
 """Characters of the text that are searched for phrases: who wants something says so early."""
+MIN_SAID: Final = 2_000
+"""Of each of its documents: of several that stand for each other a person is shown the last."""
+MAX_AUTHORS: Final = 5
 _BULK: Final = (b"list-unsubscribe", b"list-id", b"list-post")
-# A run of letters that changes its alphabet; what is only Cyrillic is Russian.
+# A run of letters that changes its alphabet, from Latin to Greek or Cyrillic or back; what is only Cyrillic is Russian.
 _MIXED: Final = re.compile(
-    "[A-Za-z]++[\u0400-\u04ff][A-Za-z\u0400-\u04ff]*+|[\u0400-\u04ff]++[A-Za-z][A-Za-z\u0400-\u04ff]*+"
+    "[A-Za-z]++[\u0370-\u04ff][A-Za-z\u0370-\u04ff]*+|[\u0370-\u04ff]++[A-Za-z][A-Za-z\u0370-\u04ff]*+"
 )
+_GREEK: Final = re.compile("[\u0370-\u03ff]")
+_MAX_IDS: Final = 4000
+_ID: Final = re.compile(rb"@([A-Za-z0-9.-]{1,253}+)>")
+_ID_HOUSES: Final = frozenset(
+    {
+        "gmail.com",
+        "outlook.com",
+        "exchangelabs.com",
+        "icloud.com",
+        "apple.com",
+        "gmx.net",
+        "web.de",
+        "yahoo.com",
+        "phx.gbl",
+    }
+)
+"""Whose programs write Message-IDs in their own name, whatever domain somebody writes from."""
+UNIT: Final = 4
+"""Letters of the longest unit with a Greek letter in it."""
 _OPENING: Final = 500
 """Characters at the beginning of a text among which it names who writes."""
 
@@ -70,6 +93,14 @@ def author_of(mail: Mail) -> Mailbox:
     return authors[0] if authors else Mailbox("", "")
 
 
+def names_of(mail: Mail) -> list[str]:
+    """What all authors call themselves, those of a second From field too: which of them is shown differs from program to program."""
+    values = mail.header.values(b"from")
+    found = [author_of(mail).display, *(author.display for author in mail.header.authors[:MAX_AUTHORS])]
+    found += [author.display for value in values[1:3] for author in mailboxes(unfold(value))[:MAX_AUTHORS]]
+    return list(dict.fromkeys(found))
+
+
 @functools.lru_cache(1024)
 def index_of(labels: tuple[str, ...]) -> Index:
     return Index(labels)
@@ -98,7 +129,19 @@ class View:
         self.is_bulk = any(name in index for name in _BULK)
         self.is_report = not mail.message.sender and mail.structure.parts[0].content_type == "multipart/report"
         """A bounce or a receipt: Exchange writes those in Microsoft's name, wherever it runs."""
-        self.is_reply = b"in-reply-to" in index or b"references" in index
+        self.is_reply = (b"in-reply-to" in index or b"references" in index) and self._answers()
+        """It answers something that came from here, or that went over a list, as far as anybody can say."""
+
+    def _answers(self) -> bool:
+        """Anybody can write In-Reply-To. An id of ours has our domain in it or a big provider's, and who forges his sender answers nobody."""
+        header = self.mail.header
+        if is_list(header):
+            return True
+        if self.proof is Proof.NO:
+            return False
+        known = self.own_organisations | _ID_HOUSES
+        ids = header.value(b"in-reply-to")[:_MAX_IDS] + b" " + header.value(b"references")[-_MAX_IDS:]
+        return any(organisation(match[1].decode("ascii", "replace").lower()) in known for match in _ID.finditer(ids))
 
     @functools.cached_property
     def is_own(self) -> bool:
@@ -117,7 +160,8 @@ class View:
     @functools.cached_property
     def claim(self) -> Claim | None:
         """The brand that the sender's name names, when his domain is not that brand's."""
-        claim = self._foreign(self.brands.claimed(self.display)) if self.display else None
+        claims = (self._foreign(self.brands.claimed(name)) for name in names_of(self.mail) if name)
+        claim = next((claim for claim in claims if claim is not None), None)
         if claim is not None and claim.doubtful and self.is_freemail:
             claim = None
         if claim is None and self.is_freemail:
@@ -144,10 +188,11 @@ class View:
     @functools.cached_property
     def text_claim(self) -> Claim | None:
         """A brand that the beginning of the text names."""
-        return self._foreign(self.brands.claimed(self._text[:_OPENING]))
+        return self._foreign(self.brands.claimed(self.text[:_OPENING]))
 
     def _foreign(self, claim: Claim | None) -> Claim | None:
-        if claim is None or (self.is_own and self.proof is Proof.YES):
+        # Of one of our own nothing is held against him because the DNS did not answer.
+        if claim is None or (self.is_own and self.proof is not Proof.NO):
             return None
         if self.is_freemail:
             # Nobody speaks for Microsoft from where everybody has an address, unless that is all the house has.
@@ -180,7 +225,8 @@ class View:
         found: dict[Link, Target] = {}
         for document in self.mail.reading.documents:
             base = target_of(document.base) if document.base else None
-            for link in document.links:
+            # What nobody can click comes last: empty links are put before others to be judged in their place.
+            for link in sorted(document.links, key=lambda link: not link.text) if document.is_html else document.links:
                 if len(found) == MAX_TARGETS:
                     break
                 if link not in found and link.target[:1] != "#" and link.target[:7].lower() != "mailto:":
@@ -195,24 +241,39 @@ class View:
         return {target.host: target for _, target in self.targets if target.host and not target.private}
 
     @functools.cached_property
-    def _text(self) -> str:
-        return self.mail.reading.text[:MAX_SAID]
+    def text(self) -> str:
+        reading = self.mail.reading
+        # One that is a file, and nothing else, is what its reader reads.
+        shown = reading.shown or reading.documents
+        share = max(MAX_SAID // max(len(shown), 1), MIN_SAID)
+        return "\n".join([document.text[:share] for document in shown])
+
+    @functools.cached_property
+    def _covered(self) -> list[str]:
+        """Words that seem not to be seen: styles can say so of what they show after all."""
+        return [
+            word
+            for document in self.mail.reading.shown
+            if document.hidden
+            for word in ("", *tables.words(document.hidden[:MIN_SAID]))
+        ][:MAX_SAID]
 
     @functools.cached_property
     def mixed(self) -> Sequence[str]:
-        """Different words of the text with Latin and Cyrillic letters in them, at most ten."""
-        text = INVISIBLE.sub("", self._text) if not self._text.isascii() else ""
-        return list(dict.fromkeys(match[0] for match in itertools.islice(_MIXED.finditer(text), 100)))[:10]
+        """Different words of the text with letters of two alphabets in them, at most ten. Units (k\u03a9, \u03bcmol) are none."""
+        text = INVISIBLE.sub("", self.text) if not self.text.isascii() else ""
+        found = (match[0] for match in itertools.islice(_MIXED.finditer(text), 100))
+        return list(dict.fromkeys(word for word in found if len(word) > UNIT or not _GREEK.search(word)))[:10]
 
     @functools.cached_property
     def spoken(self) -> list[str]:
         """Words of the text; Latin letters in place of those that look like them, where they stand among Latin ones."""
-        return tables.words(latin(self._text) if self.mixed else self._text)
+        return tables.words(latin(self.text) if self.mixed else self.text)
 
     @functools.cached_property
     def says(self) -> Mapping[str, str]:
         """Group of phrases -> the first of them that stands in subject or text."""
-        return tables.phrases().found([*tables.words(self.mail.header.subject), "", *self.spoken])
+        return tables.phrases().found([*tables.words(self.mail.header.subject), "", *self.spoken, *self._covered])
 
     def is_foreign(self, host: str, brand: Brand | None = None) -> bool:
         """Neither the brand's, nor the recipient's own, nor one of those that honest mailings lead through."""

@@ -1,4 +1,4 @@
-"""What stands between us and an engine outside: it counts, it measures, and it leaves an engine alone that does not answer."""
+"""What stands between us and an engine: it counts, it measures, and it leaves one outside alone that does not answer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from pipeline.events import Finding
-from pipeline.scanning.engine import ENGINE_ERROR, LocalEngine, Mail
+from pipeline.scanning.engine import ENGINE_ERROR, Engine, LocalEngine, Mail
 from pipeline.scanning.engines.health import Health, Tally
 from pipeline.scanning.faults import EngineFault, EngineSkipped, Unable
 from pipeline.units import Duration
@@ -132,6 +132,35 @@ class Timed:
         if failed is not None:
             # One of its tests: the others answered, and somebody has to see it all the same.
             self.tally.unable(self._clock(), failed.text)
+        return found
+
+    def health(self) -> Health:
+        return self.tally.health(self.version)
+
+
+class Awaited:
+    """An Engine of ours, which waits for the store or the DNS, measured as the others are. It is always asked."""
+
+    def __init__(self, engine: Engine, clock: Clock = time.time_ns) -> None:
+        self.name = engine.name
+        self.version = engine.version
+        self.deadline = engine.deadline
+        self.tally = Tally(engine.name, int(engine.deadline))
+        self._engine = engine
+        self._clock = clock
+
+    async def scan(self, mail: Mail) -> Sequence[Finding]:
+        self.tally.asked()
+        started = time.monotonic_ns()
+        try:
+            found = await self._engine.scan(mail)
+        except asyncio.CancelledError:
+            self.tally.unable(self._clock(), LATE)
+            raise
+        except Exception as error:
+            self.tally.unable(self._clock(), f"failed: {type(error).__name__}")
+            raise
+        self.tally.answered(self._clock(), time.monotonic_ns() - started)
         return found
 
     def health(self) -> Health:

@@ -31,7 +31,7 @@ _FILE_ENCRYPTION5: Final = 1
 def read_rar4(octets: Octets) -> Listing:
     members: list[Member] = []
     encrypted = False
-    packed_total = unpacked_total = 0
+    unpacked_total = 0
     at = 7
     for _ in range(MAX_ENTRIES):
         head = octets.read(at, _BLOCK.size)
@@ -56,7 +56,6 @@ def read_rar4(octets: Octets) -> Listing:
             name = _name4(block[name_at : name_at + min(length, MAX_NAME)], unicode=bool(flags & _UNICODE))
             members.append(Member(name, octets.window(begin, begin + data) if readable else None))
             encrypted = encrypted or locked
-            packed_total += data
             unpacked_total += unpacked
         elif flags & _MORE and len(block) >= _BLOCK.size + 4:
             data = int.from_bytes(block[_BLOCK.size : _BLOCK.size + 4], "little")

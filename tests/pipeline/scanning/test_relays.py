@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from pipeline.events import Client
 from pipeline.mime import Header
-from pipeline.scanning.relays import MAX_RELAYS, UNKNOWN, Hop, read_hop, true_client
+from pipeline.scanning.relays import MAX_RELAYS, UNKNOWN, Hop, read_hop, taken_from, true_client
 
 TRUSTED = (ipaddress.ip_network("198.51.100.0/24"), ipaddress.ip_network("2001:db8:5::/48"))
 RELAY = Client(address="198.51.100.1", port=4711, helo="out.relay.example", protocol="ESMTPS", tls="TLSv1.3 X")
@@ -96,3 +96,20 @@ def test_no_field_raises(value, beginning):
 def test_a_long_field_takes_no_longer_than_its_length(piece):
     for beginning in (b"from ", b"from a (", b"from a (b [1.1.1.1]) ", b"from [1.1.1.1] (helo=a "):
         assert read_hop(beginning + piece * (1 << 20)) is None
+
+
+OURS = "from h.example ([192.0.2.7]) by MX.gate.example with ESMTPS id 1; x"
+
+
+@pytest.mark.parametrize(
+    ("lines", "client"),
+    [
+        ([OURS], Client(address="192.0.2.7", helo="h.example")),
+        ([postfix("10.0.0.1"), OURS, OURS.replace("192.0.2.7", "203.0.113.9")], Client(address="192.0.2.7", helo="h.example")),
+        ([postfix("203.0.113.9")], UNKNOWN),
+        ([postfix("10.0.0.1")] * MAX_RELAYS + [OURS], UNKNOWN),
+        ([], UNKNOWN),
+    ],
+)  # fmt: skip
+def test_from_whom_we_took_what_we_passed_on_is_what_our_own_field_says(lines, client):
+    assert taken_from(received(*lines), "mx.gate.example") == client

@@ -6,12 +6,16 @@ import pytest
 
 from pipeline import keys
 from pipeline.directory import Directory
-from pipeline.events import Deferred, DomainSet, Failed, RouteDeferred, decode
+from pipeline.events import Attempt, Deferred, DomainSet, Failed, RouteDeferred, decode
+from pipeline.faults import ConflictError
 from pipeline.log import Log
 from pipeline.route import Resolver, Target
+from pipeline.steps import MS
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
 from tests.workers.conftest import DOMAIN, PARTITION, running
+from workers.deliverer.connections import RouteDown
+from workers.deliverer.destination import Destination
 from workers.deliverer.role import Deliverer
 from workers.janitor import Janitor
 
@@ -391,3 +395,32 @@ async def test_one_message_is_not_tried_for_ever_from_one_address_after_the_othe
         async with delivering(wiring, change):
             await eventually(lambda: held(wiring))
         assert peer.connections == 16
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_slot_that_claimed_before_another_said_that_the_route_waits_does_not_say_it_again(parts, is_open):
+    wiring = await parts()
+    attempt = Attempt(server="127.0.0.1:25", stage="rcpt", code=451, reply="451 4.3.0 busy")
+    first, second = (Destination(wiring, PARTITION, DOMAIN, token) for token in ("first", "second"))
+    for slot, token in ((first, "first"), (second, "second")):
+        await wiring.store.redis.zadd(keys.slots(PARTITION, DOMAIN), {token: (wiring.clock() + 60 * 10**9) // MS})
+        slot.claimed(is_open=is_open, good=0)
+    wiring.forward(1)
+    await first.back_off(RouteDown([attempt]), ())
+    wiring.forward(1)
+    with pytest.raises(ConflictError):
+        await second.back_off(RouteDown([attempt]), ())
+    assert await counted(wiring, 1)
+
+
+async def test_a_slot_that_was_to_try_before_the_time_says_what_it_met(parts):
+    wiring = await parts()
+    attempt = Attempt(server="127.0.0.1:25", stage="connect", reply="Connection refused")
+    for count in (1, 2):
+        slot = Destination(wiring, PARTITION, DOMAIN, "token")
+        await wiring.store.redis.zadd(keys.slots(PARTITION, DOMAIN), {"token": (wiring.clock() + 60 * 10**9) // MS})
+        slot.claimed(is_open=False, good=0)
+        wiring.forward(1)
+        await slot.back_off(RouteDown([attempt]), ())
+        assert await counted(wiring, count)
+        wiring.forward(1)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.events import Client
+from pipeline.scanning.bayes.network import network_words
 from pipeline.scanning.bayes.words import MAX_LENGTH, MAX_WORDS, words
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.relays import UNKNOWN
 from tests.support.mail import HEAD, attachment, message, multipart, part
 
 
@@ -67,6 +71,32 @@ def test_what_its_way_here_added_does_not_count():
         b"Received: from x by y; Mon, 1 Jan 2026 00:00:00 +0000\r\nX-Spam-Status: yes\r\nList-Id: <z>\r\n" + content
     )
     assert of(traced) == of(content)
+
+
+NETWORK = ["client:192.0.0.0/16", "client:192.0.2.0/24", "helo:b.example", "helo:shape:a-0.a.a"]
+
+
+@pytest.mark.parametrize(
+    ("client", "found"),
+    [
+        (Client(address="192.0.2.7", helo="Mail-17.b.example"), NETWORK),
+        (Client(address="192.0.2.7", helo="[192.0.2.7]"), [*NETWORK[:2], "helo:none", "helo:shape:[0.0.0.0]"]),
+        (Client(address="2001:db8:5::7", helo=""), ["client:2001:db8::/32", "client:2001:db8:5::/48", "helo:none", "helo:shape:"]),
+        (Client(address="10.0.0.7", helo="laptop"), []),
+        (UNKNOWN, []),
+        (None, []),
+    ],
+)  # fmt: skip
+def test_the_client_that_handed_it_to_us_counts_where_it_is_known(client, found):
+    content = HEAD + part("text/plain", b"hello")
+    about = msgspec.structs.replace(message(), client=client)
+    assert [word for word in words(Mail(about, content)) if word not in of(content)] == found
+    assert list(network_words(client)) == found
+
+
+@given(st.text(max_size=400))
+def test_any_greeting_has_words_of_bounded_length(helo):
+    assert all(len(word) < 300 for word in network_words(Client(address="192.0.2.7", helo=helo)))
 
 
 def test_a_word_counts_once_and_there_is_a_most_of_them():

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import structlog
-from pipeline.scanning.guard import Timed
 
 from pipeline.scanning.builtin import BuiltIn, attachments, phishing, tables
-from pipeline.scanning.builtin.targets import suffixes
 from pipeline.scanning.engine import Mail
+from pipeline.scanning.engines.guard import Timed
+from pipeline.scanning.organisation import suffixes
 from tests.support.deceiving import mail
 from tests.support.mail import EICAR, HEAD, OURS, PROGRAM, SETTINGS, attachment, message, multipart
 
