@@ -45,7 +45,7 @@ async def scan(
     For example:
 
       gatepost scan suspicious.eml
-      gatepost scan suspicious.eml --domain example.com --client 192.0.2.7 --helo mail.example.org
+      gatepost scan suspicious.eml --client 192.0.2.7 --helo mail.example.org
       gatepost scan - --recipient anna@example.com --json < message.eml
     """
     from cli.render import Screen, document

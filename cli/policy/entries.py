@@ -40,8 +40,8 @@ async def allow(
     For example:
 
       gatepost policy allow partner.example --domain example.com
-      gatepost policy allow 192.0.2.0/24 --note "our own relay"
-      gatepost policy allow shop@shop.example --address anna@example.com --until 2027-01-31
+      gatepost policy allow 192.0.2.0/24 --note "our own relay" --until 2027-01-31
+      gatepost policy allow shop@shop.example --address anna@example.com
     """
     return await _set("allow", entries, whose, note, until, common, content=content)
 
@@ -134,7 +134,7 @@ async def list_(
     whose: Whose = EVERYBODY,
     action: Annotated[str, Parameter(help="Only allow, or only block.")] = "",
     people: Annotated[bool, Parameter(help="With the lists of the domain's people.")] = False,
-    limit: Annotated[int, Parameter(help="How many at most.")] = MOST,
+    limit: Annotated[int, Parameter(help=f"How many at most; {MOST} unless said.")] = MOST,
     common: Common = DEFAULT,
 ) -> int:
     """The entries of a list: what they name, what they do, why, by whom, until when.

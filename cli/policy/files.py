@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pipeline.directory.lists.entries import Rule
 
 LONG_WORK = 5000
+MOST_BAD = 10_000
+"""Bad lines after which a file is not read any further."""
 
 
 async def import_(
@@ -42,7 +44,8 @@ async def import_(
 
       gatepost policy import partners.txt --as allow --domain example.com
       gatepost policy import lists.csv --replace --preview
-      gatepost policy export --domain a.example | gatepost policy import - --domain b.example
+      gatepost policy import lists.csv --domain example.com --replace
+      gatepost policy import - --domain b.example < a.csv
     """
     from cli.files import opened as open_file
     from cli.files import refuse_bad
@@ -96,7 +99,9 @@ def _say(common: Common, scope: Scope, expected: Listed) -> None:
 def _read(stream: BinaryIO, bar: Progress, action: str, person: str) -> tuple[dict[str, Rule], dict[int, str]]:
     """Entries by key, of which the last mention counts; and bad lines by number."""
     from cli.files import lines
+    from pipeline.directory.lists.entries import MAX_ENTRIES
     from pipeline.directory.lists.file import MAX_LINE, read
+    from pipeline.faults import RefusedError
 
     rules: dict[str, Rule] = {}
     bad: dict[int, str] = {}
@@ -105,6 +110,11 @@ def _read(stream: BinaryIO, bar: Progress, action: str, person: str) -> tuple[di
             bad[line.number] = line.fault
         else:
             rules[line.rule.key] = line.rule
+        # Whatever the file is, it is not read into memory to be refused then.
+        if len(rules) > MAX_ENTRIES:
+            raise RefusedError(f"the list would have more than {MAX_ENTRIES:,} entries")
+        if len(bad) >= MOST_BAD:
+            break
     return rules, bad
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 @Parameter(name="*")
 @dataclass(frozen=True)
 class Whose:
-    domain: Annotated[str, Parameter(help="The domain's own.")] = ""
-    address: Annotated[str, Parameter(help="Of one person: local@domain.")] = ""
+    domain: Annotated[str, Parameter(help="Of this domain; for all domains when neither is given.")] = ""
+    address: Annotated[str, Parameter(help="Of this person, such as anna@example.com.")] = ""
 
     def scope(self) -> Scope:
         """Raises ConfigurationError."""

@@ -62,9 +62,10 @@ async def release(
     For example:
 
       gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03
-      gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03 --recipient anna@example.com --allow-sender --learn
+      gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03 --allow-sender --learn
+      gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03 --recipient anna@example.com
       gatepost quarantine release 1nx9s4tkh2v6c8jq0d7w03 --to postmaster@example.com
-      gatepost quarantine release --domain example.com --sender @partner.example --class spam
+      gatepost quarantine release --sender @partner.example --class spam
     """
     from cli.session import session
     from cli.steering.asked import destination

@@ -34,7 +34,7 @@ async def list_(
     For example:
 
       gatepost quarantine list
-      gatepost quarantine list --domain example.com --recipient anna@example.com --days 7
+      gatepost quarantine list --recipient anna@example.com --days 7
       gatepost quarantine search --sender @partner.example --subject "invoice 2026"
       gatepost quarantine search --class virus --country CN --json
     """

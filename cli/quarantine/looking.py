@@ -204,7 +204,7 @@ async def download(
     For example:
 
       gatepost quarantine download 1nx9s4tkh2v6c8jq0d7w03 > message.eml
-      gatepost quarantine download 1nx9s4tkh2v6c8jq0d7w03 1nx9s4tkh2v6c8jq0d7w12 --to evidence/
+      gatepost quarantine download 1nx9s4tkh2v6c8jq0d7w03 --to evidence/
       gatepost quarantine download 1nx9s4tkh2v6c8jq0d7w03 --mbox evidence.mbox
     """
     from cli.names import message_id_of

@@ -7,20 +7,21 @@ header is. Empty lines and lines that begin with # are skipped; so is a byte ord
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple, get_args
 
 from pipeline.address import Address, AddressError, listed
+from pipeline.lines import decoded
+from pipeline.lines import header as header_of
+from pipeline.lines import row as row_of
 from pipeline.sources.model import Kind
 
 MAX_LINE: Final = 64 << 10
 """Octets of a line: a group of a thousand targets has some 30 KiB."""
 
 _ADDRESS: Final = "address"
-_SEPARATORS: Final = ",;\t"
 _KINDS: Final[dict[str, Kind]] = {"": "mailbox", **{kind: kind for kind in get_args(Kind)}}
 _BETWEEN_TARGETS: Final = re.compile(r"[\s,;|]+")
 
@@ -49,7 +50,7 @@ def read(lines: Iterable[bytes], domain: str = "", longest: int = MAX_LINE) -> I
     """
     header: _Header | None = None
     first = True
-    for number, text, fault in _decoded(lines, longest):
+    for number, text, fault in decoded(lines, longest):
         if fault:
             yield Line(number, None, fault=fault)
             continue
@@ -64,47 +65,20 @@ def read(lines: Iterable[bytes], domain: str = "", longest: int = MAX_LINE) -> I
             yield Line(number, None, fault=f"{text[:100]}: {error}")
 
 
-def _decoded(lines: Iterable[bytes], longest: int) -> Iterator[tuple[int, str, str]]:
-    """(number, text, what is wrong) of lines that say something."""
-    number = 0
-    complete = True
-    for line in lines:
-        continued = not complete
-        number += not continued
-        complete = line.endswith(b"\n") or len(line) <= longest
-        if continued:
-            continue
-        if len(line) > longest:
-            yield number, "", "too long for an address"
-            continue
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError:
-            yield number, "", "not UTF-8"
-            continue
-        if text and not text.startswith("#"):
-            yield number, text, ""
-
-
 def _header(text: str) -> _Header | None:
     """None when this line is no header that names a column `address`."""
-    for separator in _SEPARATORS:
-        with contextlib.suppress(csv.Error):
-            names = [name.strip().lower() for name in _row(text, separator)]
-            if _ADDRESS in names:
-                kind, targets = (names.index(name) if name in names else None for name in ("kind", "targets"))
-                return _Header(separator, names.index(_ADDRESS), kind, targets)
-    return None
-
-
-def _row(text: str, separator: str) -> Sequence[str]:
-    return next(csv.reader([text], delimiter=separator, strict=True), [])
+    found = header_of(text, _ADDRESS)
+    if found is None:
+        return None
+    separator, names = found
+    kind, targets = (names.index(name) if name in names else None for name in ("kind", "targets"))
+    return _Header(separator, names.index(_ADDRESS), kind, targets)
 
 
 def _line(number: int, text: str, header: _Header | None, domain: str) -> Line:
     if header is None:
         return Line(number, _address(text, domain))
-    row = _row(text, header.separator)
+    row = row_of(text, header.separator)
     if header.address >= len(row):
         raise AddressError(f"has no column {header.address + 1}")
     kind, targets = ("" if at is None or at >= len(row) else row[at].strip() for at in (header.kind, header.targets))

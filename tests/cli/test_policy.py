@@ -164,6 +164,18 @@ def test_an_import_with_bad_lines_names_them_and_changes_nothing(ours, tmp_path)
 # Explaining
 
 
+@pytest.mark.parametrize(
+    ("line", "said"), [(b"\x00\xff\n", "10,000 bad lines in"), (b"%d.example\n", "more than 200,000 entries")]
+)
+def test_a_file_that_is_no_list_is_not_read_to_its_end(ours, tmp_path, line, said):
+    file = tmp_path / "endless"
+    with file.open("wb") as stream:
+        stream.writelines(line % number if b"%" in line else line for number in range(250_000))
+    done = ours.run("policy", "import", str(file), "--as", "block", "--domain", "example.com")
+    assert done.code != 0
+    assert said in done.err
+
+
 def test_why_a_message_was_kept_is_explained_from_the_log(ours):
     message_id = ours.receive(ANNA)
     finding = Finding(name="LOUD", score=7.0, text="too loud \x1b[2J", kind="spam")

@@ -14,6 +14,7 @@ from pipeline.directory.lists.entries import ALLOW, BLOCK
 from pipeline.events import (
     Attempt,
     Deferred,
+    Discarded,
     Finding,
     Learned,
     Looked,
@@ -25,7 +26,7 @@ from pipeline.events import (
     Reported,
     Scanned,
 )
-from pipeline.faults import ConfigurationError, NotFoundError, RefusedError, StoreFullError
+from pipeline.faults import ConfigurationError, GatepostError, NotFoundError, RefusedError, StoreFullError
 from pipeline.ids import new_id, partition_for, partition_of
 from pipeline.resolver import Resolver
 from pipeline.scanning.bayes.tokens import unpacked
@@ -373,6 +374,39 @@ async def test_somebody_else_gets_some_copies_and_the_others_stay(wiring):
 
 
 # Deleting
+
+
+async def test_whatever_people_and_the_janitor_do_at_once_each_copy_goes_one_way(wiring):
+    """Two releases of different copies, one to somebody else, a delete, looks, and the end of the retention, all at the same moment."""
+    for number in range(12):
+        message_id = await kept(wiring, content=MAIL + b"x" * (300_000 if number % 3 == 0 else number))
+        if number % 2:
+            wiring.forward(31 * 86400)
+        one = at(wiring, by=f"web:{number}")
+        results = await asyncio.gather(
+            one.release(message_id, Release(recipients=(ANNA,))),
+            one.release(message_id, Release(recipients=(BEN,))),
+            one.release_to(message_id, f"max@{DOMAIN}", reason="x"),
+            one.delete(message_id, (ANNA,)),
+            one.preview(message_id),
+            Janitor(wiring).expire(),
+            return_exceptions=True,
+        )
+        odd = [each for each in results if isinstance(each, BaseException) and not isinstance(each, GatepostError)]
+        assert not odd
+        ends: dict[str, list[str]] = {ANNA: [], BEN: []}
+        for row in await wiring.events(message_id):
+            if isinstance(row.event, Released | Redirected | Discarded):
+                for address in row.event.recipients:
+                    ends[address].append(type(row.event).__name__)
+        assert {len(kinds) for kinds in ends.values()} == {1}, ends
+        redirected = sum("Redirected" in kinds for kinds in ends.values())
+        outbox = await wiring.store.redis.xrange(keys.outbox(PARTITION))
+        assert len([entry for entry, fields in outbox if fields[b"m"].decode() == message_id]) == min(redirected, 1)
+        head = await wiring.head(message_id)
+        assert (head is None) is ("Released" not in {kinds[0] for kinds in ends.values()})
+        if head is not None:
+            assert bytes(await wiring.bodies.get(message_id)).startswith(MAIL)
 
 
 async def test_twenty_who_delete_at_once_delete_once(wiring):

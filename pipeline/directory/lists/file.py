@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from pipeline.directory.lists.entries import ALLOW, BLOCK, Form, Rule, parse
 from pipeline.faults import ConfigurationError
+from pipeline.lines import decoded, header, row
 from pipeline.units import SECOND
 
 MAX_LINE: Final = 4096
@@ -41,55 +42,22 @@ def read(lines: Iterable[bytes], *, action: str = "", person: str = "") -> Itera
     columns: Mapping[str, int] = {"entry": 0}
     separator = ""
     first = True
-    for number, text, fault in _decoded(lines):
+    for number, text, fault in decoded(lines, MAX_LINE):
         if fault:
             yield Line(number, None, fault)
             continue
         if first:
             first = False
-            found = _header(text)
+            found = header(text, "entry")
             if found is not None:
-                separator, columns = found
+                separator, names = found
+                columns = {name: names.index(name) for name in COLUMNS if name in names}
                 continue
         try:
-            row = _row(text, separator) if separator else [text]
-            yield Line(number, _rule(row, columns, action, person))
+            fields = row(text, separator) if separator else [text]
+            yield Line(number, _rule(fields, columns, action, person))
         except (ConfigurationError, csv.Error) as error:
             yield Line(number, None, str(error))
-
-
-def _decoded(lines: Iterable[bytes]) -> Iterator[tuple[int, str, str]]:
-    number = 0
-    complete = True
-    for line in lines:
-        continued = not complete
-        number += not continued
-        complete = line.endswith(b"\n") or len(line) <= MAX_LINE
-        if continued:
-            continue
-        if len(line) > MAX_LINE:
-            yield number, "", "the line is too long"
-            continue
-        try:
-            text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-        except UnicodeDecodeError:
-            yield number, "", "not UTF-8"
-            continue
-        if text and not text.startswith("#"):
-            yield number, text, ""
-
-
-def _header(text: str) -> tuple[str, Mapping[str, int]] | None:
-    for separator in ",;\t":
-        with contextlib.suppress(csv.Error):
-            names = [name.strip().lower() for name in _row(text, separator)]
-            if "entry" in names:
-                return separator, {name: names.index(name) for name in COLUMNS if name in names}
-    return None
-
-
-def _row(text: str, separator: str) -> Sequence[str]:
-    return next(csv.reader([text], delimiter=separator, strict=True), [])
 
 
 def _rule(row: Sequence[str], columns: Mapping[str, int], action: str, person: str) -> Rule:

@@ -29,7 +29,7 @@ KNOWN: Final = 4.0
 tell would drown those of what is hard."""
 FEW: Final = 50
 """Messages of either kind below which all teach something."""
-GRADES: Final = ((-4.0, -0.3), (-0.9, -0.1), (0.9, 0.05), (1.55, 0.1), (4.7, 1.0))
+GRADES: Final = ((-4.0, -0.3), (-0.9, -0.1), (0.9, 0.05), (1.65, 0.1), (4.8, 1.0))
 """Evidence -> part of the spam threshold; between them in proportion. 0.7 of evidence weigh as much as one point of the built-in tests, on a
 threshold of 5. Chosen on the corpus of bench/README.md: where the whole threshold begins, one honest newsletter of 250 is left."""
 

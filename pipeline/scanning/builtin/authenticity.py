@@ -144,9 +144,11 @@ def _signatures(mail: Mail, found: Authentication) -> Iterator[Finding]:
     """A broken signature is hardly worse than none (RFC 6376 6.1): lists and forwarders break them."""
     passed = any(one.result == "pass" and not one.testing for one in found.dkim)
     broken = any(one.result in ("fail", "permerror") for one in found.dkim)
-    if passed:
+    # Somebody else's signature is no word for an author whose domain disowns the message.
+    disowned = found.dmarc is not None and found.dmarc.result == "fail"
+    if passed and not disowned:
         yield _DKIM_PASS
-    elif broken and not is_list(mail.header):
+    elif not passed and broken and not is_list(mail.header):
         yield _DKIM_BROKEN
     results = {result.method: result.result for result in found.results}
     proved = passed or results.get("spf") == "pass"

@@ -61,7 +61,7 @@ async def test_every_bad_line_is_a_problem_with_its_number(tmp_path):
     assert found.problems == (
         "line 4: broken: not an address; expected local@domain",
         "line 5: not UTF-8",
-        "line 6: too long for an address",
+        "line 6: the line is too long",
         r"line 7: \x1b[2J@x: not an address; expected local@domain",
         "line 9: a@b.test;nobody: nobody is no kind; expected mailbox, alias, group, forwarder",
     )

@@ -80,7 +80,7 @@ def test_the_first_line_that_says_something_is_the_header_or_none_is():
 
 def test_a_line_that_is_too_long_is_bad():
     found = lines(f"a@x.test\n{'x' * MAX_LINE}y\nb@x.test\n")
-    assert [line.fault for line in found] == ["", "too long for an address", ""]
+    assert [line.fault for line in found] == ["", "the line is too long", ""]
 
 
 @given(st.lists(st.binary(max_size=100)), st.sampled_from([b"", b"address,kind,targets\n", b"kind;address\n"]))

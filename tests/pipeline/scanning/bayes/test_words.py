@@ -82,6 +82,8 @@ NETWORK = ["client:192.0.0.0/16", "client:192.0.2.0/24", "helo:b.example", "helo
         (Client(address="192.0.2.7", helo="Mail-17.b.example"), NETWORK),
         (Client(address="192.0.2.7", helo="[192.0.2.7]"), [*NETWORK[:2], "helo:none", "helo:shape:[0.0.0.0]"]),
         (Client(address="2001:db8:5::7", helo=""), ["client:2001:db8::/32", "client:2001:db8:5::/48", "helo:none", "helo:shape:"]),
+        (Client(address="::ffff:192.0.2.7", helo=""), [*NETWORK[:2], "helo:none", "helo:shape:"]),
+        (Client(address="::c000:207", helo=""), ["client:::/32", "client:::/48", "helo:none", "helo:shape:"]),
         (Client(address="10.0.0.7", helo="laptop"), []),
         (UNKNOWN, []),
         (None, []),

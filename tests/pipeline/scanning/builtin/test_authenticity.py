@@ -87,6 +87,16 @@ def test_a_forged_author_whose_domain_asks_for_refusal_is_kept_back_as_forged():
     assert judge(Report(findings=tuple(TEST.look(mail))), message(), Settings()).verdict == "spoof"
 
 
+def test_somebody_else_s_signature_takes_nothing_from_a_forged_author():
+    signed = msgspec.structs.replace(
+        known("fail", dmarc="fail"), dkim=(Signature(result="pass", domain="elsewhere.example"),)
+    )
+    mail = Mail(message(), HEAD + b"\r\nx", signed)
+    names = {finding.name: finding.score for finding in TEST.look(mail)}
+    assert "DKIM_PASS" not in names
+    assert judge(Report(findings=tuple(TEST.look(mail))), message(), Settings()).verdict == "spoof"
+
+
 def sealed(*seals: str, result: str = "pass") -> Chain:
     return Chain(result=result, instances=len(seals), seals=tuple((domain, "arc") for domain in seals))
 
