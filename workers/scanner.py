@@ -134,7 +134,7 @@ class Scanner:
             drop=mail.authentication.drop,
             country=self._country(mail.message.client),
             missing=unseen,
-            decisions=verdict.decisions,
+            decisions=verdict.recorded,
         )
         retention = self._wiring.retention_of(message.domain)
         warn_at = delays.warn_at(message, self._wiring.settings)

@@ -9,7 +9,11 @@ from cyclopts import Parameter
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
-    from pipeline.events import Received, Scanned
+    from collections.abc import Sequence
+
+    from pipeline.events import Decision, Received, Scanned
+
+NOTHING_AGAINST = "the score is below what would keep it, and no entry of a list spoke of its sender"
 
 
 async def explain(
@@ -36,12 +40,13 @@ async def explain(
     wanted = message_id_of(message_id)
     async with session(common) as opened:
         received, scanned = await _found(opened, wanted)
+    decisions = _decisions(received, scanned)
     if common.json:
         document({
             "id": wanted, "at": rfc3339(scanned.at), "sender": received.sender if received else "", "subject": scanned.subject,
             "country": scanned.country, "verdict": scanned.verdict, "score": scanned.score,
             "findings": finding_forms(scanned.findings), "authentication": authentication_forms(scanned.auth),
-            "decisions": decision_forms(scanned.decisions),
+            "decisions": decision_forms(decisions),
         })  # fmt: skip
         return 0
     screen = Screen()
@@ -56,12 +61,22 @@ async def explain(
         ("country", clean(scanned.country)),
         ("authentication", authentication(scanned.auth)),
     ])  # fmt: skip
-    tell(screen, scanned.findings, scanned.decisions, scanned.verdict, scanned.score)
-    if not scanned.decisions:
+    tell(screen, scanned.findings, decisions, scanned.verdict, scanned.score)
+    if not decisions:
         screen.say(("It was scanned by a release that did not keep why.", "dim"))
     screen.say()
     screen.say(("What became of it: ", "dim"), f"gatepost trace {wanted}")
     return 0
+
+
+def _decisions(received: Received | None, scanned: Scanned) -> Sequence[Decision]:
+    """As recorded. Of clean mail that went to all nothing is, because there is nothing to explain."""
+    from pipeline.events import Decision
+
+    if scanned.decisions or scanned.verdict != "clean" or received is None:
+        return scanned.decisions
+    recipients = tuple([spec.address for spec in received.recipients])
+    return (Decision(recipients=recipients, action="deliver", verdict="clean", why=(NOTHING_AGAINST,)),)
 
 
 async def _found(opened: Any, wanted: str) -> tuple[Received | None, Scanned]:

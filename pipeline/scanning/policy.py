@@ -62,6 +62,18 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(action.recipient for action in self.actions if action.action not in delivered)
 
     @property
+    def recorded(self) -> tuple[Decision, ...]:
+        """Of `decisions` what is kept with the message: nothing of clean mail that is delivered to all, and of which no list speaks.
+
+        That is most mail, and there is nothing to explain.
+        """
+        if all(
+            action.action == Act.DELIVER and action.verdict == CLEAN and len(action.why) == 1 for action in self.actions
+        ):
+            return ()
+        return self.decisions
+
+    @property
     def decisions(self) -> tuple[Decision, ...]:
         """The actions, with those together that are alike."""
         groups: dict[tuple[str, str, tuple[str, ...]], list[str]] = {}
@@ -167,8 +179,10 @@ def _because(sums: Sums, found: Sequence[str], policy: Resolved) -> list[str]:
     engine = f", with {sums.engine}" if sums.engine else ""
     if sums.others:
         engine += f" (which says more than {', '.join(sums.others)})"
-    sign = ">=" if sums.score >= policy.spam_threshold else "<"
-    lines = [f"score {sums.score:g}{engine} {sign} {policy.spam_threshold:g} ({policy.origins['spam_threshold']})"]
+    sign = ">=" if sums.rest >= policy.spam_threshold else "<"
+    apart = " without what is enough by itself" if sums.rest != sums.score else ""
+    origin = policy.origins["spam_threshold"]
+    lines = [f"score {sums.rest:g}{engine}{apart} {sign} {policy.spam_threshold:g} ({origin})"]
     if any(kind in FORGING for kind in found):
         lines.append(
             f"phishing and forged-sender tests come to {sums.forging:g} >= {policy.phishing_threshold:g}"

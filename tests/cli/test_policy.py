@@ -208,6 +208,14 @@ def test_why_a_message_was_kept_is_explained_from_the_log(ours):
     assert form["findings"][0]["name"] == "LOUD"
 
 
+def test_of_clean_mail_there_is_nothing_to_explain_and_that_is_said(ours):
+    message_id = ours.receive(ANNA)
+    ours.append(message_id, lambda common: Scanned(**common, verdict="clean", score=0.3))
+    shown = ours.run("policy", "explain", message_id)
+    assert f"{ANNA}: delivered" in shown.out
+    assert "the score is below what would keep it" in shown.out
+
+
 def test_what_is_not_there_or_not_scanned_yet_cannot_be_explained(ours):
     assert ours.run("policy", "explain", ours.receive(ANNA)).code == 3
     assert ours.run("policy", "explain", "1nx9s4tkh2v6c8jq0d7w03").code == 3

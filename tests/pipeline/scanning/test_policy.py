@@ -54,6 +54,21 @@ def test_without_anybody_having_set_anything_bad_mail_is_kept_and_the_rest_is_de
     assert act([], unlisted(SETTINGS).domain) == Act.DELIVER
 
 
+def test_of_clean_mail_that_goes_to_all_no_decision_is_kept_and_of_all_other_mail_each():
+    plain = judge(Report(findings=(finding("spam", 0.3),)), message(A, B), SETTINGS)
+    assert (len(plain.decisions), plain.recorded) == (1, ())
+    spam = judge(Report(findings=(finding("spam", 9.0),)), message(A, B), SETTINGS)
+    assert spam.recorded == spam.decisions != ()
+    allowed = judge(Report(), message(A), SETTINGS, only(view(None, None, match("x.example", ALLOW))))
+    assert allowed.recorded == allowed.decisions != ()
+
+
+def test_a_virus_is_no_spam_because_of_its_points_so_nobody_discards_it_with_their_spam():
+    assert act([finding("virus", 100.0)], view(None, Policy(spam="discard"))) == Act.QUARANTINE
+    assert act([finding("content", 10.0)], view(Policy(spam="discard"))) == Act.QUARANTINE
+    assert act([finding("virus", 100.0), finding("spam", 6.0)], view(Policy(spam="discard"))) == Act.DISCARD
+
+
 def test_each_recipient_has_an_action_of_its_own():
     report = Report(findings=(finding("spam", 7.25, "too loud"),), engines=("builtin/1",), took=5)
     judged = judge(report, message(A, B), SETTINGS)
