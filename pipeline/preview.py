@@ -14,9 +14,9 @@ import msgspec
 
 from pipeline.mime import Part
 from pipeline.mime.structure import HEAD
+from pipeline.scanning.document import Document, Link
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.files.kinds import PE, kind_of, program_text
-from pipeline.scanning.reading import Document, Link
 from pipeline.text import printable
 
 MAX_TEXT: Final = 64 << 10

@@ -14,8 +14,8 @@ from typing import Final
 
 from pipeline.mime import Header
 from pipeline.scanning.bayes.network import network_words
+from pipeline.scanning.document import Document, Link
 from pipeline.scanning.engine import Mail
-from pipeline.scanning.reading import Document, Link
 
 MAX_WORDS: Final = 400
 """Of one message: the most that is learnt of it and looked up for it."""

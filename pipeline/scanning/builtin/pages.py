@@ -11,8 +11,8 @@ from pipeline.mime import plain
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.targets import target_of
 from pipeline.scanning.builtin.view import Proof, View
+from pipeline.scanning.document import Document
 from pipeline.scanning.organisation import organisation
-from pipeline.scanning.reading import Document
 
 SHORT: Final = 600
 """Characters of text below which an attached page is no document that somebody would send."""

@@ -18,9 +18,9 @@ from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
 from pipeline.scanning.builtin.targets import INVISIBLE, Target, target_of
+from pipeline.scanning.document import Link
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation, registered_label
-from pipeline.scanning.reading import Link
 
 MAX_TARGETS: Final = 400
 """Different links of a message that are judged."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from pipeline.mime import Header, walk
-from pipeline.scanning.reading import DEEP, Form, Link, Reading, _shallow, read
+from pipeline.scanning.document import Form, Link
+from pipeline.scanning.page import DEEP, shallow
+from pipeline.scanning.reading import Reading, read
 from tests.support.mail import HEAD, attachment, multipart, part
 
 
@@ -118,8 +120,8 @@ def test_a_page_behind_a_wall_of_what_nobody_sees_is_read():
 def test_elements_deep_within_each_other_are_read_in_time_that_grows_with_the_page_alone():
     """Doubling what stands between does not change what is kept, and nothing of the text or the links is lost."""
     for piece in ("<div>", "<ul><li>", "<b></p>", "<i></q>", "<div></x>"):
-        source = _shallow(piece * 20_000 + '<a href="https://e.example">deep</a>')
+        source = shallow(piece * 20_000 + '<a href="https://e.example">deep</a>')
         assert len(source) < len(piece) * DEEP * 2 + 20_000 * len(piece.partition(">")[2]) + 60
         assert source.endswith('<a href="https://e.example">deep</a>')
-    assert _shallow("<p>a<br>" * 5000) == "<p>a<br>" * 5000
-    assert _shallow("<div><b>x</b></div>" * 5000) == "<div><b>x</b></div>" * 5000
+    assert shallow("<p>a<br>" * 5000) == "<p>a<br>" * 5000
+    assert shallow("<div><b>x</b></div>" * 5000) == "<div><b>x</b></div>" * 5000

@@ -7,7 +7,8 @@ import zipfile
 
 import pytest
 
-from pipeline.scanning import reading
+from pipeline.scanning import document, reading
+from pipeline.scanning import page as pages
 from pipeline.scanning.builtin import BuiltIn, papers
 from pipeline.scanning.builtin.view import _MIXED
 from pipeline.scanning.engine import Mail
@@ -49,7 +50,7 @@ def test_of_many_pages_some_are_read(pages, size, most):
 
 def test_the_text_of_links_within_links_is_read_a_bounded_number_of_times(monkeypatch):
     looked = 0
-    whole = reading.islice
+    whole = pages.islice
 
     def counted(items, most):
         nonlocal looked
@@ -57,19 +58,19 @@ def test_the_text_of_links_within_links_is_read_a_bounded_number_of_times(monkey
             looked += 1
             yield item
 
-    monkeypatch.setattr(reading, "islice", counted)
+    monkeypatch.setattr(pages, "islice", counted)
     links = page("<svg>" + "<a href=x>yy" * 5_000).reading.links
-    assert len(links) == reading.MAX_LINKS
-    assert looked <= reading.MAX_LINKS * reading.MAX_LINK_NODES + 100
-    assert all(len(link.text) <= reading.MAX_LINK_TEXT for link in links)
+    assert len(links) == document.MAX_LINKS
+    assert looked <= document.MAX_LINKS * pages.MAX_LINK_NODES + 100
+    assert all(len(link.text) <= document.MAX_LINK_TEXT for link in links)
 
 
 @pytest.mark.parametrize(
     ("html", "text"),
     [
         ("<a href=x>one</a>", "one"), ("<a href=x>one <b>two</b> <i>three<u>four</u></i></a> five", "one two threefour"),
-        ("<a href=x><img src=y></a>", ""), ("<a href=x></a>", ""), (f"<a href=x>{'y' * 5000}</a>", "y" * reading.MAX_LINK_TEXT),
-        ("<a href=x><b>" + "y" * 1000 + "</b>" + "z" * 1000 + "</a>", "y" * reading.MAX_LINK_TEXT),
+        ("<a href=x><img src=y></a>", ""), ("<a href=x></a>", ""), (f"<a href=x>{'y' * 5000}</a>", "y" * document.MAX_LINK_TEXT),
+        ("<a href=x><b>" + "y" * 1000 + "</b>" + "z" * 1000 + "</a>", "y" * document.MAX_LINK_TEXT),
     ],
 )  # fmt: skip
 def test_what_a_link_shows(html, text):
@@ -77,7 +78,7 @@ def test_what_a_link_shows(html, text):
 
 
 def test_of_a_long_run_between_tags_the_beginning_is_kept():
-    condensed = reading._condensed("<p>" + "a" * 9000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000)
+    condensed = pages.condensed("<p>" + "a" * 9000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000)
     assert condensed == "<p>" + "a" * 4000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000
 
 
