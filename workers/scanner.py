@@ -97,6 +97,9 @@ class Scanner:
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:
+        if message.origin == "smtp" and self._wiring.directory.home(message.domain) is None:
+            # It was accepted for a domain of ours, which is too new for what this process has in memory.
+            await self._wiring.directory.find_home(message.domain)
         # What a person released is not looked at again.
         looking = () if message.origin == RELEASE else self._engines
         mail, report = await examine(self._wiring, looking, self._names, message, content)

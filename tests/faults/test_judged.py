@@ -232,8 +232,8 @@ def expected(number: int, history: list[MessageEvent]) -> Mapping[str, Stage]:
     assert len(released) <= 1
     match kind(number):
         case "letter":
-            # It scores like spam as well, and the strictest of what is wanted counts.
-            return {**dict.fromkeys(PEOPLE[:4], Stage.QUARANTINED), CARL: Stage.DISCARDED}
+            # A virus, whatever anybody wants of spam.
+            return dict.fromkeys(PEOPLE[:4], Stage.QUARANTINED)
         case "gone":
             # Who got enough bounces in this hour gets no more; then it is kept for the postmaster.
             told = any(isinstance(event, Failed) for event in history)
