@@ -221,10 +221,12 @@ async def _watch(system: QuickGatepost) -> tuple[int, int]:
 
 
 async def end(server: asyncio.Server, connections: Sequence[asyncio.WriteTransport]) -> None:
+    """Those that were accepted a moment ago come into the list within the next rounds of the loop."""
     server.close()
-    for connection in connections:
-        connection.abort()
-    await asyncio.sleep(0)  # their last callbacks
+    for _ in range(5):
+        for connection in connections:
+            connection.abort()
+        await asyncio.sleep(0)  # their last callbacks
 
 
 async def _events(wiring: Wiring) -> int:

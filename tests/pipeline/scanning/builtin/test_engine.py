@@ -73,7 +73,7 @@ def test_a_test_that_fails_is_an_error_of_the_engine_and_its_time_counts(monkeyp
 def test_after_a_rehearsal_no_message_waits_for_a_table():
     readers = (suffixes, tables.phrases, tables.hosts, tables.freemail)
     # All that other tests left in memory: what is remembered of a name spares the look into the list.
-    for module in [module for name, module in sys.modules.items() if name.startswith("pipeline.")]:
+    for module in [module for name, module in sys.modules.items() if name.startswith("pipeline.scanning.")]:
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()
