@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import mmap
 import struct
@@ -80,7 +81,13 @@ async def test_a_large_message_goes_out_of_its_file_and_one_that_is_too_large_is
     large = mapped(tmp_path / "large", [with_parts(bad), b"\r\n" * 300_000])
     assert [finding.name for finding in await scan(real, large)] == ["CLAMAV"]
     huge = mapped(tmp_path / "huge", [HARMLESS, b"x" * 76 + b"\r\n"] + [b"y" * 76 + b"\r\n"] * 100_000)
-    (finding,) = await scan(real, huge)
+    found = ()
+    for _ in range(10):
+        # clamd closes with octets unread, and over TCP that reset may overtake its answer (RFC 1122 4.2.2.13).
+        with contextlib.suppress(Broken):
+            found = await scan(real, huge)
+            break
+    (finding,) = found
     assert (finding.name, finding.score) == ("CLAMAV_TOO_LARGE", 0.0)
     assert await scan(real) == ()
 
