@@ -192,6 +192,14 @@ def test_mail_flows_by_each_domain_s_rule_while_clamd_stands_still_and_when_it_g
 
 def test_what_waits_is_told_everywhere_and_a_killed_scanner_loses_none_of_it(clamav):
     clamav.engine.kill()
+
+    def known() -> bool:
+        """Workers learn of a domain's rule within a second."""
+        (name,) = (name for name, rule in clamav.send(3).items() if rule == "wait")
+        clamav.wait({name: "wait"}, lambda events: any(isinstance(event, (*OVER, Postponed)) for event in events))
+        return any(isinstance(event, Postponed) for event in clamav.fates()[name])
+
+    wait_until(known, within=60, what="the rule of each domain to be known")
     ids = {name: rule for name, rule in clamav.send(60).items() if rule == "wait"}
     clamav.wait(ids, lambda events: any(isinstance(event, Postponed) for event in events))
     running = clamav.running
