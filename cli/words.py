@@ -11,12 +11,16 @@ from cli import render
 from cli.changes import told
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, clean
 from pipeline.events import (
+    AlertOver,
+    AlertRaised,
     AnyEvent,
     Attempt,
     Client,
     Deferred,
     Delivered,
     Discarded,
+    Dropped,
+    Exported,
     Failed,
     Held,
     Learned,
@@ -106,14 +110,8 @@ def describe(event: AnyEvent) -> Told:
             return _received(event)
         case Scanned() | Postponed():
             return _scanned(event)
-        case Quarantined():
-            return Told(
-                "quarantined", WARN, f"for {people(event.recipients)}: {clean(event.reason)}",
-                (f"kept until {render.local(event.expires)}",),
-            )  # fmt: skip
-        case Queued():
-            tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
-            return Told("queued", "", f"for {people(event.recipients)}", tag)
+        case Quarantined() | Queued():
+            return _placed(event)
         case Released() | Looked() | Reported():
             return _seen(event)
         case Discarded() | Held() | Resumed() | Redirected():
@@ -124,9 +122,37 @@ def describe(event: AnyEvent) -> Told:
             return _route(event)
         case Refused() | Learned():
             return _refused(event) if isinstance(event, Refused) else _learned(event)
+        case AlertRaised() | AlertOver() | Exported() | Dropped():
+            return _operated(event)
         case _:
             line, more = told(event)
             return Told("changed", STRONG, line, (f"by {clean(event.by)}", *more))
+
+
+def _placed(event: Quarantined | Queued) -> Told:
+    """Where policy put it."""
+    to = people(event.recipients)
+    if isinstance(event, Quarantined):
+        kept = (f"kept until {render.local(event.expires)}",)
+        return Told("quarantined", WARN, f"for {to}: {clean(event.reason)}", kept)
+    tag = (f"tagged as {clean(event.tag.partition(chr(10))[0])}",) if event.tag else ()
+    return Told("queued", "", f"for {to}", tag)
+
+
+def _operated(event: AlertRaised | AlertOver | Exported | Dropped) -> Told:
+    if isinstance(event, AlertRaised):
+        return Told("alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}",))
+    if isinstance(event, AlertOver):
+        since = (f"it began at {render.local(event.since)}",) if event.since else ()
+        return Told("alert over", GOOD, clean(event.text), since)
+    if isinstance(event, Exported):
+        what = clean(event.domain) or "all domains"
+        text = f"{render.count(event.events, 'event')} of {what}, by {clean(event.by)}"
+        return Told("exported", STRONG, text, (f"SHA-256 {clean(event.digest)}",) if event.digest else ())
+    days = f"{clean(event.start)} to {clean(event.end)}"
+    return Told(
+        "dropped", QUIET, f"{days} of the archive, {render.count(event.events, 'event')}: their retention was over"
+    )
 
 
 def _seen(event: Released | Looked | Reported) -> Told:
@@ -158,6 +184,13 @@ def _received(event: Received) -> Told:
     text = f"from {path(event.sender)} to {people(addresses)}, {render.size(event.size)}"
     if event.origin == "bounce":
         return Told("received", STRONG, text, (f"a bounce that we wrote about {clean(event.cause)}",))
+    if event.origin in ("report", "alert"):
+        return Told(
+            "received",
+            STRONG,
+            text,
+            ("an alert that we wrote" if event.origin == "alert" else "a report that we wrote",),
+        )
     client = from_client(event.client)
     more = [client] if client else []
     if event.origin in ("redirect", "release"):

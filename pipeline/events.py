@@ -118,7 +118,7 @@ class Received(Event, frozen=True, kw_only=True, tag="received"):
     """When we give up trying to deliver it."""
     client: Client | None = None
     origin: str = "smtp"
-    """smtp; bounce for what we wrote ourselves; redirect for what went to somebody else first; release for what was kept in quarantine
+    """smtp; bounce for what we wrote ourselves about a message; report and alert for what we wrote to an operator or postmaster; redirect for what went to somebody else first; release for what was kept in quarantine
     for somebody else, and is not judged again."""
     cause: str = ""
     """For a bounce: the id of the message it speaks of. For a redirected message: the id it came with."""
@@ -535,6 +535,60 @@ class RulesRemoved(Event, frozen=True, kw_only=True, tag="rules_removed"):
     note: str = ""
 
 
+class AlertRaised(Event, frozen=True, kw_only=True, tag="alert_raised"):
+    """Something is not as it should be, and whoever asked to hear of it is told, once. `domain` is empty for what concerns all.
+
+    The subject is `!<rule>:<what>`, the same until it is over and when it comes again.
+    """
+
+    rule: str
+    """waiting, oldest, down, engine, books, lag, consumer, disk, memory, difference, ..."""
+    what: str = ""
+    """What of: a domain, a server, an engine, a view."""
+    text: str = ""
+    """In a sentence, for the one who is told."""
+    value: str = ""
+    """What was measured, and `limit`: what it may be; both as they are written."""
+    limit: str = ""
+
+
+class AlertOver(Event, frozen=True, kw_only=True, tag="alert_over"):
+    """It is as it should be again."""
+
+    rule: str
+    what: str = ""
+    since: int = 0
+    """When it was raised (ns)."""
+    text: str = ""
+
+
+class Exported(Event, frozen=True, kw_only=True, tag="exported"):
+    """Somebody took a copy of what the log says out of Gatepost. `domain` is empty for all domains. The subject is an id of its own."""
+
+    by: str
+    start: int
+    """The events exported are those from here (ns) ..."""
+    end: int
+    """... to before this."""
+    events: int
+    digest: str = ""
+    """SHA-256 of the file, in hexadecimal."""
+
+
+class Dropped(Event, frozen=True, kw_only=True, tag="dropped"):
+    """Days of the archive of one partition whose retention was over are gone. `domain` is empty; the subject is `!archive`."""
+
+    start: str
+    """The first and ..."""
+    end: str
+    """... the last of the days, as YYYY-MM-DD (UTC)."""
+    events: int
+    segments: int = 0
+    seal: str = ""
+    """Of the last segment that is gone, in hexadecimal: what the next one is chained to."""
+    by: str = ""
+
+
 MessageEvent: TypeAlias = (
     Received
     | Scanned
@@ -567,11 +621,12 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | DirectoryEvent
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | Dropped
+AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__
 ALL_EVENTS: Final[tuple[type[Event], ...]] = (
-    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, Learned, *DirectoryEvent.__args__,
+    *MESSAGE_EVENTS, *RouteEvent.__args__, Refused, Reported, Learned, *OperatorEvent.__args__, *DirectoryEvent.__args__,
 )  # fmt: skip
 
 
@@ -602,7 +657,7 @@ class Recorded(msgspec.Struct, frozen=True):
     entry: str
     """The stream id, `milliseconds-sequence`: the order of the partition."""
     subject: str
-    """The message id, or `@domain` for what concerns a route."""
+    """The message id, `@domain` for what concerns a route, `@directory` in the directory's log, or as the event's class says."""
     version: int
     """The subject's version after this event: 1 for the first."""
     event: AnyEvent

@@ -20,8 +20,6 @@ row, and so another value of the same hash does no harm. Keys of the view (`d` a
 from __future__ import annotations
 
 import hashlib
-import re
-import unicodedata
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -41,6 +39,7 @@ from pipeline.events import (
     Undeliverable,
 )
 from pipeline.ids import PACKED, is_id, packed
+from pipeline.terms import addresses, folded, words
 from projections.base import Command, Word, Writes, bounded, bulk
 
 NAME: Final = "quarantine"
@@ -58,11 +57,7 @@ PLACE: Final = 4 + PACKED
 MAX_TEXT: Final = 200
 """Characters kept of a subject and of a From field."""
 MAX_ADDRESS: Final = 320
-MAX_WORDS: Final = 24
 MAX_TESTS: Final = 40
-
-_WORD: Final = re.compile(r"\w+")
-_ADDRESS: Final = re.compile(r"[^\s<>@,;:\"'()]{1,64}@[^\s<>@,;:\"'()]{1,255}")
 
 
 class Row(msgspec.Struct, array_like=True):
@@ -104,21 +99,9 @@ decode_row: Final = msgspec.msgpack.Decoder(Row).decode
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
-def folded(text: str) -> str:
-    """What two texts have in common that people take to be the same."""
-    if text.isascii():
-        return text.lower()
-    return unicodedata.normalize("NFKC", text).casefold()
-
-
-def words(text: str) -> list[str]:
-    """The distinct words of a subject, as many as are indexed."""
-    return list(dict.fromkeys(_WORD.findall(folded(text))))[:MAX_WORDS]
-
-
 def senders(row: Row) -> list[str]:
     """The addresses that a message says it is from: of the envelope, and those in its From field."""
-    found = [folded(row.sender) or "<>", *(folded(address) for address in _ADDRESS.findall(row.header_from)[:3])]
+    found = [folded(row.sender) or "<>", *addresses(row.header_from)]
     return list(dict.fromkeys(found))
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -16,13 +16,13 @@ import structlog
 from pipeline import bounces, decide, keys
 from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
-from pipeline.faults import ConflictError, CorruptError, StoreError
-from pipeline.pause import pause
+from pipeline.faults import ConflictError, CorruptError
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
+from workers.duties import every
 from workers.notify import notify
 from workers.reports import conclude
 from workers.steward import EVERY, Steward
@@ -238,23 +238,6 @@ class Janitor:
                         await self._store.redis.xgroup_delconsumer(stream, group, consumer["name"])
 
 
-async def _every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
-    away = False
-    while not stop.is_set():
-        try:
-            done = await duty()
-            away = False
-            if done:
-                log.info("tidied", duty=duty.__name__, count=done)
-        except StoreError as fault:
-            if not away:
-                log.warning("store trouble, waiting", role="janitor", reason=str(fault))
-            away = True
-        except Exception:
-            log.exception("a duty failed, will be tried again", duty=duty.__name__)
-        await pause(stop, seconds)
-
-
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     janitor, steward = Janitor(wiring), Steward(wiring)
     # The end of a short lifetime or retention is met as precisely as it was asked for.
@@ -265,10 +248,10 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     outbox = streams(wiring.store.partitions, keys.outbox)
     await asyncio.gather(
         Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
-        _every(expiry_every, janitor.expire, stop),
-        _every(warn_every, Delays(wiring).warn, stop),
-        _every(COOL_EVERY, janitor.cool, stop),
-        _every(EVERY, steward.end_holds, stop),
-        _every(EVERY, steward.end_directory_holds, stop),
-        _every(SWEEP_EVERY, janitor.sweep, stop),
+        every(expiry_every, janitor.expire, stop),
+        every(warn_every, Delays(wiring).warn, stop),
+        every(COOL_EVERY, janitor.cool, stop),
+        every(EVERY, steward.end_holds, stop),
+        every(EVERY, steward.end_directory_holds, stop),
+        every(SWEEP_EVERY, janitor.sweep, stop),
     )

@@ -32,6 +32,7 @@ ROLES: Final[Mapping[str, str]] = {
     "projector": "workers.projector",
     "janitor": "workers.janitor",
     "syncer": "workers.syncer",
+    "watcher": "workers.watcher",
 }
 """Each role's module, which offers `async run_role(wiring, stop)`; a process loads its own only."""
 

@@ -65,6 +65,7 @@ def plan(settings: Settings) -> list[str]:
         *["deliverer"] * settings.deliverers,
         "projector",
         "janitor",
+        "watcher",
         ON_DEMAND,
     ]
 

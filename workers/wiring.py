@@ -19,6 +19,7 @@ from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
+from pipeline.history import History
 from pipeline.intake import Intake
 from pipeline.limits import Limiter
 from pipeline.log import Log
@@ -28,6 +29,7 @@ from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.store import Store
 from pipeline.watching import Watchlist
+from projections.readers.past import Past
 
 if TYPE_CHECKING:
     from pipeline.authentication.seal import KeySealer
@@ -80,6 +82,8 @@ class Wiring:
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)
+        self.history = History(self.log)
+        self.past = Past(store.redis, self.history, store.partitions)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
         self.policies = Policies(store, self.directory, settings)

@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from pipeline.address import mailbox_key
-from projections.quarantine import Row, folded, senders, words
+from pipeline.terms import folded, words
+from projections.quarantine import Row, senders
 
 Value = tuple[str, str]
 """Kind and value, as projections.quarantine.values has them."""

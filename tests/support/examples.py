@@ -5,6 +5,8 @@ from __future__ import annotations
 from pipeline.events import (
     AddressesRemoved,
     AddressesSet,
+    AlertOver,
+    AlertRaised,
     Attempt,
     Client,
     Deferred,
@@ -12,7 +14,9 @@ from pipeline.events import (
     Discarded,
     DomainRemoved,
     DomainSet,
+    Dropped,
     Event,
+    Exported,
     Failed,
     Finding,
     Held,
@@ -204,4 +208,11 @@ ONE_OF_EACH: tuple[Event, ...] = (
         at=AT, domain=DOMAIN, by="cli:root", spam=True, message="1m84e0vay17zh0a2pptx07", sender=SENDER, learned=True,
         note="again",
     ),
+    AlertRaised(
+        at=AT, domain=DOMAIN, rule="waiting", what=DOMAIN, text="1,204 messages wait for example.test", value="1,204",
+        limit="1,000",
+    ),
+    AlertOver(at=AT, domain=DOMAIN, rule="waiting", what=DOMAIN, since=AT - SECOND, text="12 messages wait"),
+    Exported(at=AT, domain=DOMAIN, by="cli:root", start=AT - SECOND, end=AT, events=4711, digest="00" * 32),
+    Dropped(at=AT, domain="", start="2025-10-01", end="2025-10-03", events=81234, segments=3, seal="11" * 32, by="archiver"),
 )  # fmt: skip
