@@ -20,12 +20,14 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.events import Recorded
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.log import Damaged, decode_entry
 from pipeline.pause import pause
+from pipeline.steps import MS
 from pipeline.store import Client, Script, faults
+from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, light, position
 from projections.compare import order
@@ -51,7 +53,7 @@ BLOCK_MS: Final = 500
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds to wait before the first, second, ... look whether Redis is back."""
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
+_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("projector")
 
 
@@ -96,7 +98,9 @@ class Projector:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
         failed = 0
+        pulse = metrics.PULSES.of("project", metrics.TURN)
         while not stop.is_set():
+            pulse.beat()
             try:
                 await self._round(stop)
                 if failed:
@@ -191,6 +195,7 @@ class Projector:
 
     async def fold(self) -> bool:
         """Bring all views one batch forward; whether there is more."""
+        metrics.PULSES.of("project", metrics.TURN).beat()
         tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
         cut = False
@@ -205,7 +210,7 @@ class Projector:
                 cut = cut or len(chosen) < len(entries)
                 if chosen:
                     work.append((Portion([folding.view for folding in level], checkpoint, chosen), level))
-        stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
+        stored = await self._advance(work) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
                 for folding in level:
@@ -218,6 +223,27 @@ class Projector:
             if len(tails.get(partition, ())) < BATCH:
                 await self._switch(partition)
         return bool(work) and (cut or self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
+
+    async def _advance(self, work: Sequence[tuple[Portion, list[Folding]]]) -> list[bool]:
+        """Fold, and measure it."""
+        began = time.monotonic()
+        stored = await advance(self._redis, [portion for portion, _ in work])
+        metrics.PROJECTED_SECONDS.observe(time.monotonic() - began)
+        self._measure(work)
+        return stored
+
+    def _measure(self, work: Sequence[tuple[Portion, list[Folding]]]) -> None:
+        now = self._clock()
+        lags: dict[str, int] = {}
+        for portion, level in work:
+            metrics.PROJECTED.add(by=len(portion.entries))
+            metrics.PROJECTED_BATCH.observe(len(portion.entries))
+            behind = now - int(portion.entries[-1].entry.partition("-")[0]) * MS
+            for folding in level:
+                name = folding.view.projection.name
+                lags[name] = max(lags.get(name, 0), behind)
+        for name, lag in lags.items():
+            metrics.PROJECTED_LAG.set(lag / SECOND, name)
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""
