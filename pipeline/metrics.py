@@ -19,7 +19,8 @@ _RECEIVER: Final = ("receiver",)
 _SCANNER: Final = ("scanner",)
 _DELIVERER: Final = ("deliverer",)
 _PROJECTOR: Final = ("projector",)
-_SUPERVISOR: Final = ("supervisor",)
+_GATEWAY: Final = ("gateway",)
+"""What `gatepost up` says for all of its processes."""
 
 # Receivers.
 SMTP_CONNECTIONS: Final = Counter(
@@ -161,10 +162,10 @@ READY: Final = Gauge("gatepost_ready", "1: the process may be given work, as /re
 # The supervisor of `gatepost up`.
 PROCESS_UP: Final = Gauge(
     "gatepost_process_up", "1: the process answers; 0: it is dead, restarting or stuck. One for each of `gatepost up`.",
-    "process", "role", roles=_SUPERVISOR,
+    "process", "role", roles=_GATEWAY,
 )  # fmt: skip
 RESTARTS: Final = Counter(
-    "gatepost_process_restarts_total", "Processes that died and were started anew.", "role", roles=_SUPERVISOR
+    "gatepost_process_restarts_total", "Processes that died and were started anew.", "role", roles=_GATEWAY
 )
 
 

@@ -92,8 +92,7 @@ class Pages:
             with contextlib.suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
                 async with asyncio.timeout(HEAD_TIME):
                     head = await _head(reader)
-                async with asyncio.timeout(ANSWER_TIME):
-                    answer, with_body = await self._answer(head)
+                answer, with_body = await self._answer(head)
                 async with asyncio.timeout(HEAD_TIME):
                     writer.write(_written(answer, with_body=with_body))
                     writer.write_eof()
@@ -115,7 +114,8 @@ class Pages:
         if method not in ("GET", "HEAD"):
             return Answer(405, "GET or HEAD.\n"), True
         try:
-            return await self._page(path, _accepted(fields)), method == "GET"
+            async with asyncio.timeout(ANSWER_TIME):
+                return await self._page(path, _accepted(fields)), method == "GET"
         except TimeoutError:
             return Answer(503, "It took too long.\n"), True
         except Exception:  # noqa: BLE001 - a mistake of ours must not end the server
@@ -187,3 +187,9 @@ def _at_path(path: Path) -> socket.socket:
         sock.close()
         raise
     return sock
+
+
+def forget(path: str) -> None:
+    """Take a socket's name away, if it has one."""
+    if path:
+        Path(path).unlink(missing_ok=True)

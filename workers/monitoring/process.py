@@ -21,7 +21,7 @@ from pipeline.store import faults
 from pipeline.units import EngineAddress
 from workers.monitoring import exposition
 from workers.monitoring.health import LOOP, LOOP_STUCK, Readiness, not_alive, not_ready
-from workers.monitoring.http import NOT_FOUND, Answer, Pages, listening
+from workers.monitoring.http import NOT_FOUND, Answer, Pages, forget, listening
 from workers.monitoring.store import StoreView
 from workers.notify import is_ready
 from workers.wiring import Wiring
@@ -121,7 +121,7 @@ async def _ping(wiring: Wiring) -> str:
         with faults():
             await wiring.store.redis.ping()
     except StoreError as fault:
-        return type(fault).__name__.removesuffix("Error")
+        return f"Redis cannot be used: {type(fault).__name__.removesuffix('Error')}"
     return ""
 
 
@@ -171,4 +171,5 @@ async def shown(role: str, place: EngineAddress) -> AsyncIterator[Monitor]:
     finally:
         listener.close()
         await listener.join()
+        forget(place.path)
         await end([beat])

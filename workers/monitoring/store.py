@@ -44,9 +44,13 @@ class StoreView:
                 try:
                     self._kept = await self._read()
                 except StoreError:
-                    self._kept = (_with(metrics.STORE_UP, 0), _with(metrics.DISK_FREE, self._disk_free()))
+                    self._kept = self.away()
                 self._until = time.monotonic() + KEPT
             return self._kept
+
+    def away(self) -> tuple[Gauge, ...]:
+        """What is known without Redis."""
+        return (_with(metrics.STORE_UP, 0), _with(metrics.DISK_FREE, self._disk_free()))
 
     async def _read(self) -> tuple[Gauge, ...]:
         wiring = self._wiring
@@ -61,7 +65,6 @@ class StoreView:
             *of_views(views),
             *await self._partitions(),
             *await self._memory(),
-            _with(metrics.DOMAINS, len(wiring.directory.domains())),
             _with(metrics.DISK_FREE, self._disk_free()),
         )
 
@@ -86,7 +89,9 @@ class StoreView:
     async def _memory(self) -> list[Gauge]:
         with faults():
             info: Any = await self._wiring.store.redis.info("memory")
+            domains: Any = await self._wiring.store.redis.hlen(keys.DOMAINS)
         return [
+            _with(metrics.DOMAINS, domains),
             _with(metrics.REDIS_USED, int(info["used_memory"])),
             _with(metrics.REDIS_MOST, int(info.get("maxmemory", 0))),
         ]
