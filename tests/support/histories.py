@@ -17,6 +17,7 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Learned,
     Looked,
     Postponed,
     Quarantined,
@@ -27,6 +28,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     RouteDeferred,
     RouteOpened,
@@ -154,6 +156,17 @@ def refusal(rng: random.Random, domain: str, at: int) -> Refused:
     )  # fmt: skip
 
 
+def lesson(rng: random.Random, domain: str, at: int) -> Learned | Reported:
+    """What somebody said of a message."""
+    domain = rng.choice([domain, ""])
+    if rng.random() < 0.5:
+        return Reported(at=at, domain=domain, by="test", spam=rng.random() < 0.5)
+    tokens = bytes(rng.choice([0, 1, 255]) for _ in range(5 * rng.randrange(4)))
+    return Learned(
+        at=at, domain=domain, by="test", spam=rng.random() < 0.5, tokens=tokens, undone=rng.random() < 0.2, how="taught"
+    )
+
+
 def legal(
     rng: random.Random, messages: int, steps: int, partition: int = 0
 ) -> tuple[list[Recorded], dict[str, Message]]:
@@ -169,6 +182,9 @@ def legal(
             continue
         if rng.random() < 0.1:
             events.append((new_id(at, partition, rng.getrandbits(55)), refusal(rng, rng.choice(DOMAINS), at)))
+            continue
+        if rng.random() < 0.05:
+            events.append((new_id(at, partition, rng.getrandbits(55)), lesson(rng, rng.choice(DOMAINS), at)))
             continue
         name = rng.choice(list(live))
         event = _next(rng, live[name], domains[name], at)
