@@ -179,6 +179,17 @@ class Log:
             )
         return [decode_entry(partition, entry, fields) for entry, fields in rows]
 
+    async def read_above(
+        self, partition: int, after: str, count: int, until: str | None = None
+    ) -> tuple[list[Recorded | Damaged], int]:
+        """As `read`, and from which millisecond on the log was whole at that moment: what is before that may be trimmed."""
+        with faults():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.xrange(keys.log(partition), min="(" + after if after != "0" else "-", max=until or "+", count=count)
+            pipe.hget(keys.archive(partition), "floor")
+            rows, floor = await pipe.execute()
+        return [decode_entry(partition, entry, fields) for entry, fields in rows], int(floor or 0)
+
     async def last_entry(self, partition: int) -> str:
         with faults():
             rows = await self._redis.xrevrange(keys.log(partition), count=1)

@@ -27,7 +27,7 @@ from pipeline.log import Damaged, decode_entry
 from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
-from projections.base import History, Portion, Projection, View, advance, light, position
+from projections.base import START, History, Portion, Projection, View, advance, light, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
@@ -197,10 +197,12 @@ class Projector:
         for partition, foldings in self.held.items():
             front = _front(foldings)
             for checkpoint, level in _levels(foldings).items():
-                if checkpoint == front:
+                if checkpoint == front and front != START:
                     entries = tails.get(partition, [])
                 else:
-                    entries = await self._history.read(partition, checkpoint, BATCH, front)
+                    # Who has seen nothing begins with what was archived, if anything was.
+                    until = None if checkpoint == front else front
+                    entries = await self._history.read(partition, checkpoint, BATCH, until)
                 chosen = light(entries)
                 cut = cut or len(chosen) < len(entries)
                 if chosen:
@@ -256,7 +258,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         projector = Projector(
             wiring.store.redis,
             blocking,
-            wiring.log,
+            wiring.history,
             range(wiring.store.partitions),
             projections(wiring.settings),
             clock=wiring.clock,
