@@ -33,6 +33,9 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
+    gp:{p}:archive         hash     the end of the archive's chain (archive/chain.py): number, seal, first, last, count, octets, entries; through and
+                                    link of what retention took away; floor (ms): entries before it (trimmed: how many) are no longer in the log
+    gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
@@ -108,7 +111,8 @@ JANITORS: Final = "janitors"
 
 
 def log(partition: int) -> str:
-    return f"gp:{{{partition}}}:log"
+    """-1 is the directory's, as it is for the archive."""
+    return f"gp:{{{partition}}}:log" if partition >= 0 else DIRECTORY_LOG
 
 
 def scan(partition: int) -> str:
@@ -192,6 +196,15 @@ def view(partition: int, name: str, version: int) -> str:
     return f"gp:{{{partition}}}:view:{name}:{version}:"
 
 
+def views(partition: int) -> str:
+    """Prefix of all keys of all projections."""
+    return f"gp:{{{partition}}}:view:"
+
+
+def builds(partition: int) -> str:
+    return f"gp:{{{partition}}}:view:builds"
+
+
 def addresses(domain: str) -> str:
     return f"gp:{{directory}}:addresses:{domain}"
 
@@ -259,3 +272,12 @@ def engines_of(process: str) -> str:
 def client(name: str) -> str:
     """Prefix of all keys of one client."""
     return f"gp:{{client:{name}}}:"
+
+
+def archive(partition: int) -> str:
+    """-1 is the directory's log."""
+    return f"gp:{{{partition if partition >= 0 else 'directory'}}}:archive"
+
+
+def archive_lease(partition: int) -> str:
+    return archive(partition) + ":lease"

@@ -400,6 +400,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    archive: Annotated[
+        bool,
+        _doc(
+            "Copy the history to the archive and take it out of Redis after hot_period. Needs DuckDB: pip install 'gatepost[archive]'. See docs/archive.md."
+        ),
+    ] = True
+    archive_store: Annotated[
+        str,
+        _doc(
+            "Where the archive is: a directory, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, whose credentials come from the environment (AWS_ACCESS_KEY_ID, ...). Empty: `archive` in the data directory."
+        ),
+    ] = ""
+    archive_segment: Annotated[int, _doc("Entries of one segment of the archive, at most.")] = 100_000
+    archive_retention: Annotated[
+        Duration, _doc("How long the archive is kept; then whole days of it are removed. 0: for ever.")
+    ] = Duration(400 * 86400 * SECOND)
+    archive_cache: Annotated[
+        Size,
+        _doc("Of an archive in an object store: how much of it each machine keeps copies of, in its data directory."),
+    ] = Size(2 << 30)
+    hot_period: Annotated[
+        Duration, _doc("How long the history stays in Redis as well, where it is found a little faster.")
+    ] = Duration(3 * 86400 * SECOND)
+    log_memory: Annotated[
+        Size,
+        _doc(
+            "How much memory of Redis the history may use; with more, it goes to the archive sooner than after hot_period. 0: half of maxmemory."
+        ),
+    ] = Size(0)
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)
@@ -425,6 +455,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("archive_segment", self.archive_segment, 1000, 1_000_000)
+        _range("archive_retention", self.archive_retention.seconds, 0, 86400 * 36525)
+        _range("hot_period", self.hot_period.seconds, 3600, 86400 * 3660)
+        if 0 < self.archive_retention < self.hot_period:
+            raise ValueError("archive_retention is shorter than hot_period")
         _range("undo_time", self.undo_time.seconds, 0, 86400)
         _range("source_memory", self.source_memory.seconds, 1, 86400 * 30)
         addresses = [source.address for source in self.source_addresses]

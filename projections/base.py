@@ -100,6 +100,8 @@ class History(Protocol):
         kinds: Container[type[Event]] | None = None,
     ) -> Page: ...
 
+    async def floor(self, partition: int) -> int: ...
+
 
 class View(msgspec.Struct, frozen=True):
     """One projection of one partition, in one set of keys."""

@@ -94,6 +94,7 @@ class Projector:
         self._renew_at = 0.0
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
+        self._floors: dict[int, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
@@ -161,12 +162,19 @@ class Projector:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
         self.held[partition] = opened
+        self._floors[partition] = await self._history.floor(partition)
+
+    def _archived(self, partition: int, entry: str) -> bool:
+        """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
+        return order(entry)[0] < self._floors[partition]
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
-        for foldings in self.held.values():
+        for partition, foldings in self.held.items():
             front = _front(foldings)
-            if any(folding.checkpoint != front or not folding.live for folding in foldings):
+            if self._archived(partition, front) or any(
+                folding.checkpoint != front or not folding.live for folding in foldings
+            ):
                 return True
         return False
 
@@ -193,10 +201,11 @@ class Projector:
             front = _front(foldings)
             for (checkpoint, hot), level in _levels(foldings).items():
                 page = tails.get(partition)
-                if checkpoint != front:
+                if checkpoint != front or self._archived(partition, front):
                     kinds = _kinds(folding.view.projection for folding in level)
                     source = self._log if hot else self._history
-                    page = await source.page(partition, checkpoint, BATCH, front, kinds)
+                    until = None if checkpoint == front else front
+                    page = await source.page(partition, checkpoint, BATCH, until, kinds)
                 if page is None or not page.count:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
@@ -259,7 +268,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         projector = Projector(
             wiring.store.redis,
             blocking,
-            wiring.log,
+            wiring.history,
             range(wiring.store.partitions),
             projections(wiring.settings),
             clock=wiring.clock,
