@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cli.options import noun
 from cli.report.outbound import outbound
+from cli.report.schedule import app as schedule
 
 app = noun(
     "report",
@@ -13,6 +14,8 @@ For example:
 
   gatepost report outbound --domain example.com --from 2026-11-01 --to 2026-11-22 --tz Europe/Berlin
   gatepost report outbound --domain example.com --days 1 --status failed --output report.html
+  gatepost report schedule add example.com --every week --at 07:00 --to boss@elsewhere.example
 """,
 )
 app.command(outbound)
+app.command(schedule)

@@ -30,11 +30,14 @@ class Bar(msgspec.Struct, frozen=True):
 
     @property
     def label(self) -> str:
-        """`2026-11-20`, `2026-11-16 - 11-22`, `2026-11`."""
+        """`2026-11-20`, `2026-11-16 - 11-22`, `2026-11`, `2026`."""
         if self.first == self.last:
             return self.first.isoformat()
-        if self.first.day == 1 and (self.last + DAY).day == 1:
+        behind = self.last + DAY
+        if self.first == self.last.replace(day=1) and behind.day == 1:
             return self.first.isoformat()[:7]
+        if self.first == self.last.replace(month=1, day=1) and behind.month == behind.day == 1:
+            return self.first.isoformat()[:4]
         return f"{self.first.isoformat()} - {self.last.isoformat()[5:]}"
 
 

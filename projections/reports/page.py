@@ -30,7 +30,7 @@ h1{font-size:1.5rem;margin:0}h2{font-size:1.15rem;margin:2rem 0 .5rem}h3{font-si
 p{margin:.25rem 0}.dim{color:var(--dim)}a{color:inherit}
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
 th,td{padding:.25rem .75rem .25rem 0;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
-th{font-weight:600;color:var(--dim)}.n{text-align:right}
+th{font-weight:600;color:var(--dim)}.n{text-align:right;white-space:nowrap}
 td.reply{white-space:pre-wrap;overflow-wrap:anywhere;min-width:18rem;font:13px/1.45 ui-monospace,Menlo,Consolas,monospace}
 td.time,td.id{white-space:nowrap}
 .s-delivered{color:var(--delivered)}.s-deferred,.s-no_server{color:var(--deferred)}.s-failed,.s-undeliverable{color:var(--failed)}
@@ -69,13 +69,14 @@ class PageWriter:
         status = words.statuses[row.status] + (f", {words.duplicate}" if row.duplicate else "")
         domain = f"<td>{_text(row.domain)}</td>" if self._several else ""
         sender = _text(row.sender) or ("&lt;&gt;" if row.message else "")
-        place = _text(row.server) + (f"<br>[{_text(row.address)}]" if row.address else "")
+        lines = [_text(row.server), f"[{_text(row.address)}]" if row.address else "", _text(row.tls)]
         return (
-            f'<tr><td class="time">{shown(row.at, self._heading.zone)}</td>{domain}<td>{sender}</td>'
+            f'<tr><td class="time">{shown(row.at, self._heading.zone)}</td>{domain}'
+            f'<td class="s-{row.status}">{escape(status)}</td><td>{sender}</td>'
             f"<td>{'<br>'.join(map(_text, row.recipients))}</td>"
-            f'<td class="n">{size(row.size) if row.message else ""}</td><td class="n">{row.tries}</td><td>{place}</td>'
-            f'<td>{_text(row.tls)}</td><td class="s-{row.status}">{escape(status)}</td>'
             f'<td class="reply">{escape(whole(row.reply))}</td><td>{_text(row.about)}</td>'
+            f"<td>{'<br>'.join(filter(None, lines))}</td>"
+            f'<td class="n">{size(row.size) if row.message else ""}</td><td class="n">{row.tries or ""}</td>'
             f'<td class="n">{age(row.waited)}</td><td class="id">{_text(row.message)}</td></tr>\n'
         )
 

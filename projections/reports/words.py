@@ -35,7 +35,7 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     chart: str
     chart_described: str
     columns: tuple[str, ...]
-    """time, domain, from, to, size, try, server, TLS, status, answer, class, in the queue, id."""
+    """Of the rows, in order; the second is left out where there is one domain."""
     statuses: dict[str, str]
     duplicate: str
     no_reply: str
@@ -69,7 +69,7 @@ WORDS: Final = {
         duplicates="Perhaps delivered although no answer came, so that they may come twice: {}",
         chart="Attempts over time",
         chart_described="Bars from {} to {}: delivered, deferred, failed. The highest is {}. The table below has the same numbers.",
-        columns=("time", "domain", "from", "to", "size", "try", "server", "TLS", "status", "answer", "class", "in the queue", "id"),
+        columns=("time", "domain", "status", "from", "to", "answer", "class", "server, TLS", "size", "try", "in the queue", "id"),
         statuses={
             DELIVERED: "delivered", DEFERRED: "deferred", NO_SERVER: "no server", FAILED: "failed",
             UNDELIVERABLE: "undeliverable",
@@ -106,7 +106,7 @@ WORDS: Final = {
         chart="Versuche im Lauf der Zeit",
         chart_described="Balken von {} bis {}: zugestellt, aufgeschoben, gescheitert. Der höchste ist {}. Die Tabelle darunter hat dieselben Zahlen.",
         columns=(
-            "Zeit", "Domain", "von", "an", "Größe", "Versuch", "Server", "TLS", "Ergebnis", "Antwort", "Klasse", "Wartezeit", "Id",
+            "Zeit", "Domain", "Ergebnis", "von", "an", "Antwort", "Klasse", "Server, TLS", "Größe", "Versuch", "Wartezeit", "Id",
         ),
         statuses={
             DELIVERED: "zugestellt", DEFERRED: "aufgeschoben", NO_SERVER: "kein Server", FAILED: "gescheitert",

@@ -130,3 +130,59 @@ def test_days_are_those_of_the_domain_unless_another_zone_is_named(told: Shop):
     assert zone["zone"] == "Asia/Kolkata"
     assert zone["from"].endswith("T00:00:00.000+05:30")
     assert told.run("report", "outbound", "--domain", DOMAIN, "--tz", "UTC", "--json").json["report"]["zone"] == "UTC"
+
+
+def test_reports_by_mail_are_added_listed_sent_and_removed(told: Shop):
+    assert "No report goes out by mail" in told.run("report", "schedule", "list").out
+    told.run("domain", "set", DOMAIN, "--timezone", "Europe/Berlin")
+    done = told.run(
+        "report", "schedule", "add", DOMAIN, "--every", "week", "--at", "7:30", "--to", "boss@elsewhere.test"
+    )
+    assert done.out.startswith(f"weekly of {DOMAIN} goes to boss@elsewhere.test every week; the next is due at ")
+    told.run(
+        "report",
+        "schedule",
+        "add",
+        DOMAIN,
+        "--every",
+        "week",
+        "--to",
+        "b@elsewhere.test",
+        "--status",
+        "failed",
+        "--format",
+        "text",
+    )
+    first, second = told.run("report", "schedule", "list", "--json").json["reports"]
+    assert (first["name"], first["at"], first["zone"], first["last"]) == ("weekly", "07:30", "Europe/Berlin", None)
+    assert (second["name"], second["only"], second["format"]) == ("weekly-2", ["failed"], "text")
+    sent = told.run("report", "schedule", "run", DOMAIN, "weekly", "--json").json
+    assert sent["to"] == "boss@elsewhere.test"
+    assert f"weekly of {DOMAIN}" not in told.run("report", "schedule", "list").out
+    assert told.run("report", "schedule", "remove", DOMAIN, "weekly").out == f"weekly of {DOMAIN} is sent no more\n"
+    assert [one["name"] for one in told.run("report", "schedule", "list", DOMAIN, "--json").json["reports"]] == [
+        "weekly-2"
+    ]
+    history = told.run("directory", "history").out
+    assert "reports by mail: none -> weekly (every week to boss@elsewhere.test)" in history
+    change = told.run("directory", "history", "--json").json["changes"][0]["change"]
+    told.run("directory", "revert", str(change), "--yes")
+    assert len(told.run("report", "schedule", "list", "--json").json["reports"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "fault"),
+    [
+        (("add", DOMAIN, "--every", "year", "--to", "a@b.test"), 2, "every 'year'"),
+        (("add", DOMAIN, "--every", "day", "--to", "nobody"), 2, "--to 'nobody'"),
+        (("add", DOMAIN, "--every", "day", "--to", "a@b.test", "--at", "25:00"), 2, "no time of day"),
+        (("add", DOMAIN, "--every", "day", "--to", "a@b.test", "--status", "lost"), 2, "no status"),
+        (("add", "nobody.test", "--every", "day", "--to", "a@b.test"), 3, "nobody.test"),
+        (("remove", DOMAIN, "x"), 3, "has no report 'x'"),
+        (("run", DOMAIN, "x"), 3, "has no report 'x'"),
+    ],
+)
+def test_a_report_by_mail_that_cannot_be_is_refused(shop: Shop, words, code, fault):
+    shop.add()
+    done = shop.run("report", "schedule", *words)
+    assert (done.code, fault in done.err) == (code, True), done.err
