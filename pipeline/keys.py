@@ -7,10 +7,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
     gp:{p}:rescan          zset     messages that wait for an engine, by when they are scanned again
-    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
-                                    messages, consumer group `janitors`. Fields: id (of the new message), m (message it
+    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, other mail of ours that an event speaks of, and what
+                                    was redirected, and are not yet messages, consumer group `janitors`. Fields: id (of the new message), m (message it
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
                                     the cold store already)
+    gp:{p}:report:<d>:<n>  hash     what was sent of a report that goes out by mail: v version, m the Sent (MessagePack)
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
@@ -129,6 +130,10 @@ def outbox(partition: int) -> str:
 
 def promised(partition: int) -> str:
     return f"gp:{{{partition}}}:promised"
+
+
+def report(partition: int, domain: str, name: str) -> str:
+    return f"gp:{{{partition}}}:report:{domain}:{name}"
 
 
 def head(partition: int, message_id: str) -> str:

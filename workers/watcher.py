@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import asyncio
 
+from workers import mailing
+from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    del wiring
     notify("READY=1")
-    await stop.wait()
+    await asyncio.gather(
+        every(mailing.EVERY, mailing.Mailing(wiring).send_due, stop),
+        stop.wait(),
+    )
