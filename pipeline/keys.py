@@ -74,6 +74,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
+    gp:{books}:check       string   what the continuous check of the books found last: BooksCheck (MessagePack)
+    gp:{books}:lease       string   token of the watcher that walks through the messages to check them. Expires
+    gp:{books}:totals      list     how much waits and came and left, in all, once a minute, the newest first: Total (MessagePack)
+    gp:{books}:domains     list     the same per domain, of the last quarter of an hour: Counted (MessagePack)
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -96,6 +101,10 @@ EGRESS: Final = "gp:{egress}:servers"
 ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
+BOOKS_CHECK: Final = "gp:{books}:check"
+BOOKS_LEASE: Final = "gp:{books}:lease"
+BOOKS_TOTALS: Final = "gp:{books}:totals"
+BOOKS_DOMAINS: Final = "gp:{books}:domains"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
