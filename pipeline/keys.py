@@ -81,6 +81,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{selfcheck}:result  hash     last: SelfCheck (MessagePack) of the last comparison of all views with the events; begun: the night
                                     of which one was begun, and when (ms)
     gp:{selfcheck}:lease   string   token of the watcher that compares. Expires
+    gp:{books}:check       string   what the continuous check of the books found last: BooksCheck (MessagePack)
+    gp:{books}:lease       string   token of the watcher that walks through the messages to check them. Expires
+    gp:{books}:totals      list     how much waits and came and left, in all, once a minute, the newest first: Total (MessagePack)
+    gp:{books}:domains     list     the same per domain, of the last quarter of an hour: Counted (MessagePack)
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -106,6 +110,10 @@ WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 SELFCHECK: Final = "gp:{selfcheck}:result"
 SELFCHECK_LEASE: Final = "gp:{selfcheck}:lease"
+BOOKS_CHECK: Final = "gp:{books}:check"
+BOOKS_LEASE: Final = "gp:{books}:lease"
+BOOKS_TOTALS: Final = "gp:{books}:totals"
+BOOKS_DOMAINS: Final = "gp:{books}:domains"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
