@@ -30,6 +30,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
                                     (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
+    gp:{p}:alert:<subject> hash     head of an alert: v version, m the Alert (MessagePack). Expires a year after it was over
+    gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
+    gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
+    gp:{p}:notice          hash     id -> Notice (MessagePack) of each
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
@@ -74,6 +78,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
+    gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
+    gp:{alerts}:mailed     hash     "address rule" -> when a mail about alerts of that rule went there last (ms)
+    gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -96,6 +104,9 @@ EGRESS: Final = "gp:{egress}:servers"
 ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
+ALERT_LEASE: Final = "gp:{alerts}:lease"
+ALERTS_MAILED: Final = "gp:{alerts}:mailed"
+ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -171,6 +182,22 @@ def route(partition: int, domain: str) -> str:
 
 def learned(partition: int, domain: str, digest: str) -> str:
     return f"gp:{{{partition}}}:learned:{domain}:{digest}"
+
+
+def alert(partition: int, subject: str) -> str:
+    return f"gp:{{{partition}}}:alert:{subject}"
+
+
+def alerts(partition: int) -> str:
+    return f"gp:{{{partition}}}:alerts"
+
+
+def notices(partition: int) -> str:
+    return f"gp:{{{partition}}}:notices"
+
+
+def notice(partition: int) -> str:
+    return f"gp:{{{partition}}}:notice"
 
 
 def parked(partition: int) -> str:
