@@ -7,8 +7,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
     gp:{p}:rescan          zset     messages that wait for an engine, by when they are scanned again
-    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
-                                    messages, consumer group `janitors`. Fields: id (of the new message), m (message it
+    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, other mail of ours that an event speaks of, and what
+                                    was redirected, and are not yet messages, consumer group `janitors`. Fields: id (of the new message), m (message it
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
                                     the cold store already)
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
