@@ -34,6 +34,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
     gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
     gp:{p}:notice          hash     id -> Notice (MessagePack) of each
+    gp:{p}:letter          hash     id -> id of the mail that a notice is part of, once that is settled
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
@@ -79,7 +80,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
     gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
-    gp:{alerts}:mailed     hash     "address rule" -> when a mail about alerts of that rule went there last (ms)
+    gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
     gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
@@ -105,7 +106,6 @@ ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 ALERT_LEASE: Final = "gp:{alerts}:lease"
-ALERTS_MAILED: Final = "gp:{alerts}:mailed"
 ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
@@ -198,6 +198,14 @@ def notices(partition: int) -> str:
 
 def notice(partition: int) -> str:
     return f"gp:{{{partition}}}:notice"
+
+
+def letter(partition: int) -> str:
+    return f"gp:{{{partition}}}:letter"
+
+
+def alerts_mailed(address: str, rule: str) -> str:
+    return f"gp:{{alerts}}:mailed:{address} {rule}"
 
 
 def parked(partition: int) -> str:

@@ -66,8 +66,9 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     detail: str = ""
     test: bool = False
     tries: int = 0
-    letter: str = ""
-    """Id of the mail that it is part of, once that is settled."""
+    """Of the webhook, that failed."""
+    next: int = 0
+    """It is not told before then."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
