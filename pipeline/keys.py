@@ -79,6 +79,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
+    gp:{alerts}:looked     hash     name of a machine -> when a watcher there looked last whether all is well (ms)
     gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
     gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
     gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
@@ -106,6 +107,7 @@ ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 ALERT_LEASE: Final = "gp:{alerts}:lease"
+ALERTS_LOOKED: Final = "gp:{alerts}:looked"
 ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"

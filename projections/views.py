@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.settings import Settings
+from projections.alerts import Alerts
 from projections.base import Projection
 from projections.books import Books
 from projections.classifier import Classifier
@@ -13,4 +14,4 @@ from projections.refusals import Refusals
 
 
 def projections(settings: Settings) -> tuple[Projection, ...]:
-    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier(), Quarantine())
+    return (Queue(), Failures(settings.failures_kept), Books(), Refusals(), Classifier(), Quarantine(), Alerts())

@@ -110,9 +110,9 @@ class Teller:
         """In order; what speaks of the same as one that was not taken waits for it."""
         if not notices:
             return 0
-        settings, told = self._wiring.settings, 0
+        wiring, settings, told = self._wiring, self._wiring.settings, 0
         tries, until = await self._pending.webhook()
-        now = self._wiring.clock()
+        now = wiring.clock()
         notices = await self._not_given_up(notices, now)
         if not notices or now < until:
             return 0
@@ -131,7 +131,7 @@ class Teller:
             if time.monotonic() > end or not await self._pending.lead(self._token):
                 break
             result = await webhook.post(
-                settings.alert_webhook, key, notice, self._wiring.hostname, self._wiring.clock()
+                settings.alert_webhook, key, notice, wiring.hostname, wiring.clock(), within=webhook.TIMEOUT
             )
             if result.taken:
                 await self._pending.done([notice])

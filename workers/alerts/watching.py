@@ -9,7 +9,8 @@ from typing import Final
 import structlog
 
 from pipeline.alerts.judge import Changes, judge
-from pipeline.alerts.model import Alert, Measured, Sample
+from pipeline.alerts.looked import forsaken, note
+from pipeline.alerts.model import Alert, Assessment, Measured, Sample
 from pipeline.alerts.rules import RULES, assess, setting
 from pipeline.alerts.standing import heads, standing
 from pipeline.alerts.steps import over_step, partition_of_alert, raised_step
@@ -44,10 +45,11 @@ class Watch:
 
     async def judge(self, measured: Measured) -> int:
         """What follows from what was measured."""
-        store = self._wiring.store
-        changes = judge(
-            await standing(store), assess(measured, self._wiring.settings), self._pending, self._wiring.clock()
-        )
+        store, now = self._wiring.store, self._wiring.clock()
+        known, machines = await standing(store), await note(store.redis, measured.host, now)
+        found = assess(measured, self._wiring.settings)
+        covered = found.covered | forsaken(known, machines, now)
+        changes = judge(known, Assessment(found.samples, covered), self._pending, now)
         self._pending = changes.pending
         done = await asyncio.gather(*[self._take(step, told) for step, told in await self._steps(changes)])
         return sum(done)

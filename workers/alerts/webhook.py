@@ -33,7 +33,7 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
     """The next one would fare no better just now."""
 
 
-async def post(url: str, key: bytes, notice: Notice, gateway: str, now: int, *, within: float = TIMEOUT) -> Posted:
+async def post(url: str, key: bytes, notice: Notice, gateway: str, now: int, *, within: float) -> Posted:
     """One try, `within` seconds. `now` in ns."""
     content = webhook.body(notice, gateway)
     headers = webhook.headers(key, now // SECOND, content, notice)
