@@ -31,6 +31,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
                                     (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
+    gp:{p}:alert:<subject> hash     head of an alert: v version, m the Alert (MessagePack). Expires a year after it was over
+    gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
+    gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
+    gp:{p}:notice          hash     id -> Notice (MessagePack) of each
+    gp:{p}:letter          hash     id -> id of the mail that a notice is part of, once that is settled
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
@@ -85,6 +90,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{books}:lease       string   token of the watcher that walks through the messages to check them. Expires
     gp:{books}:totals      list     how much waits and came and left, in all, once a minute, the newest first: Total (MessagePack)
     gp:{books}:domains     list     the same per domain, of the last quarter of an hour: Counted (MessagePack)
+    gp:{alerts}:looked     hash     name of a machine -> when a watcher there looked last whether all is well (ms)
+    gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
+    gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
+    gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -114,6 +123,9 @@ BOOKS_CHECK: Final = "gp:{books}:check"
 BOOKS_LEASE: Final = "gp:{books}:lease"
 BOOKS_TOTALS: Final = "gp:{books}:totals"
 BOOKS_DOMAINS: Final = "gp:{books}:domains"
+ALERT_LEASE: Final = "gp:{alerts}:lease"
+ALERTS_LOOKED: Final = "gp:{alerts}:looked"
+ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -194,6 +206,30 @@ def route(partition: int, domain: str) -> str:
 
 def learned(partition: int, domain: str, digest: str) -> str:
     return f"gp:{{{partition}}}:learned:{domain}:{digest}"
+
+
+def alert(partition: int, subject: str) -> str:
+    return f"gp:{{{partition}}}:alert:{subject}"
+
+
+def alerts(partition: int) -> str:
+    return f"gp:{{{partition}}}:alerts"
+
+
+def notices(partition: int) -> str:
+    return f"gp:{{{partition}}}:notices"
+
+
+def notice(partition: int) -> str:
+    return f"gp:{{{partition}}}:notice"
+
+
+def letter(partition: int) -> str:
+    return f"gp:{{{partition}}}:letter"
+
+
+def alerts_mailed(address: str, rule: str) -> str:
+    return f"gp:{{alerts}}:mailed:{address} {rule}"
 
 
 def parked(partition: int) -> str:
