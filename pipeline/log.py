@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.exceptions import RedisError
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
@@ -141,9 +141,13 @@ class Log:
         try:
             if not self._server_ms:
                 self._server_ms = await self._time()
+            metrics.COMMIT_STEPS.add(by=len(batch))
+            metrics.COMMIT_BATCH.observe(len(batch))
+            began = time.monotonic()
             answer = await self._append(
                 self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch])
             )
+            metrics.COMMIT_SECONDS.observe(time.monotonic() - began)
         except (RedisError, OSError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):

@@ -499,11 +499,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration(14 * 86400 * SECOND)
     )
     log_format: Annotated[str, _doc("console or json.")] = "console"
+    metrics: Annotated[
+        EngineAddress,
+        _doc(
+            "Where `gatepost up` answers /metrics for Prometheus, /healthz and /readyz: HOST:PORT, such as 127.0.0.1:9125, or unix:/PATH. There is no password: let nobody but the operator reach it. Empty: nowhere. See docs/monitoring.md."
+        ),
+    ] = EngineAddress()
+    metrics_domains: Annotated[
+        int, _doc("Domains with the largest queues that are named in the metrics; all others are one.")
+    ] = 20
 
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _range("metrics_domains", self.metrics_domains, 0, 150)
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")

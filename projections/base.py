@@ -52,7 +52,7 @@ ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Postpon
 """Events of a message for which a row of mail under way may be needed."""
 NO_ROWS: Final[frozenset[type[Event]]] = frozenset()
 
-_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))
+_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"), "fold")
 
 
 class Projection(Protocol):

@@ -48,6 +48,11 @@ def socket_path(data: Path) -> Path:
     path = data.resolve() / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_LIMIT:
         return path
+    return private_directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def private_directory() -> Path:
+    """One of this user's, with a short path. Raises ConfigurationError when somebody else has it."""
     directory = Path(tempfile.gettempdir()) / f"gatepost-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
@@ -56,7 +61,7 @@ def socket_path(data: Path) -> Path:
             f"{directory} is not a private directory of this user",
             remedy="Choose a shorter --data, or remove that directory.",
         )
-    return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    return directory
 
 
 def redis_url(settings: Settings) -> str:
