@@ -77,6 +77,11 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "cli.books:books",
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
+            (
+                "audit",
+                "cli.audit:app",
+                "Export what happened with proof that it is whole, check that, and who did what.",
+            ),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),
