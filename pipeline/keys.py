@@ -74,6 +74,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
+    gp:{selfcheck}:result  hash     last: SelfCheck (MessagePack) of the last comparison of all views with the events; begun: the night
+                                    of which one was begun, and when (ms)
+    gp:{selfcheck}:lease   string   token of the watcher that compares. Expires
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -96,6 +100,8 @@ EGRESS: Final = "gp:{egress}:servers"
 ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
+SELFCHECK: Final = "gp:{selfcheck}:result"
+SELFCHECK_LEASE: Final = "gp:{selfcheck}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
