@@ -34,6 +34,7 @@ ROLES: Final[Mapping[str, str]] = {
     "janitor": "workers.janitor",
     "syncer": "workers.syncer",
     "watcher": "workers.watcher",
+    "archiver": "workers.archiver",
 }
 """Each role's module, which offers `async run_role(wiring, stop)`; a process loads its own only."""
 

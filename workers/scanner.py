@@ -16,6 +16,7 @@ from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
+from pipeline.ownmail import ORIGINS
 from pipeline.pause import end
 from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
@@ -37,6 +38,9 @@ HEADER_TEXT: Final = 500
 """Characters of Subject, From and Message-ID that go into the event."""
 AHEAD: Final = 128
 """Messages in hand from which on no more are fetched."""
+
+UNSEEN: Final = frozenset({RELEASE, *ORIGINS})
+"""What a person released is not looked at again, and what we wrote to a person holds the words of strangers as data."""
 
 
 class Scanner:
@@ -101,8 +105,7 @@ class Scanner:
         if message.origin == "smtp" and self._wiring.directory.home(message.domain) is None:
             # It was accepted for a domain of ours, which is too new for what this process has in memory.
             await self._wiring.directory.find_home(message.domain)
-        # What a person released is not looked at again.
-        looking = () if message.origin == RELEASE else self._engines
+        looking = () if message.origin in UNSEEN else self._engines
         mail, report = await examine(self._wiring, looking, self._names, message, content)
         views = await views_of(self._wiring, mail, self._country(mail.message.client))
         verdict = policy.judge(report, message, self._wiring.settings, views)

@@ -25,6 +25,7 @@ import msgspec
 import structlog
 
 from pipeline import diagnosis, keys, metrics
+from pipeline.archive import duck
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
@@ -69,6 +70,7 @@ def plan(settings: Settings) -> list[str]:
         "projector",
         "janitor",
         "watcher",
+        *(["archiver"] if settings.archive and duck.installed() else []),
         ON_DEMAND,
     ]
 
