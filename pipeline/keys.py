@@ -84,6 +84,10 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
     gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
 
+    gp:{selfcheck}:result  hash     last: SelfCheck (MessagePack) of the last comparison of all views with the events; begun: the night
+                                    of which one was begun, and when (ms)
+    gp:{selfcheck}:lease   string   token of the watcher that compares. Expires
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -109,6 +113,8 @@ WATCH_LEASE: Final = "gp:{watch}:lease"
 ALERT_LEASE: Final = "gp:{alerts}:lease"
 ALERTS_LOOKED: Final = "gp:{alerts}:looked"
 ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
+SELFCHECK: Final = "gp:{selfcheck}:result"
+SELFCHECK_LEASE: Final = "gp:{selfcheck}:lease"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"

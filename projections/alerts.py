@@ -42,6 +42,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class Alerts:
     name = NAME
     version = "1"
+    hot = False
     rows = ""
     row_events = NO_ROWS
     kinds: frozenset[type[Event]] = frozenset({AlertRaised, AlertOver})

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
@@ -21,13 +21,13 @@ import msgspec
 import structlog
 
 from pipeline import keys
-from pipeline.events import Recorded
+from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
-from pipeline.log import Damaged, decode_entry
+from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
-from projections.base import History, Portion, Projection, View, advance, light, position
+from projections.base import History, Portion, Projection, View, advance, first_of, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
@@ -84,8 +84,10 @@ class Projector:
         self._redis = redis
         self._blocking = blocking
         self._history = history
+        self._log = Log(redis)
         self._partitions = partitions
         self._projections = views
+        self._kinds = _kinds(views)
         self._lease = lease
         self._clock = clock
         self._token = secrets.token_hex(8)
@@ -177,47 +179,42 @@ class Projector:
         with faults():
             return bool(await self._blocking.xread(self._fronts(), count=1, block=max(1, block)))
 
-    async def _tails(self) -> dict[int, list[Recorded | Damaged]]:
+    async def _tails(self) -> dict[int, Page]:
         """What the logs hold beyond the views, up to a batch of each."""
-        with faults():
-            answer: Any = await self._redis.xread(self._fronts(), count=BATCH)
-        rows = dict(answer or ())
-        tails = {}
-        for partition in self.held:
-            found = rows.get(keys.log(partition).encode())
-            if found:
-                tails[partition] = [decode_entry(partition, entry, fields) for entry, fields in found]
-        return tails
+        fronts = {partition: _front(foldings) for partition, foldings in self.held.items()}
+        return await read_pages(self._redis, fronts, BATCH, self._kinds)
 
     async def fold(self) -> bool:
         """Bring all views one batch forward; whether there is more."""
         tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
-        cut = False
+        more = False
         for partition, foldings in self.held.items():
             front = _front(foldings)
-            for checkpoint, level in _levels(foldings).items():
-                if checkpoint == front:
-                    entries = tails.get(partition, [])
-                else:
-                    entries = await self._history.read(partition, checkpoint, BATCH, front)
-                chosen = light(entries)
-                cut = cut or len(chosen) < len(entries)
-                if chosen:
-                    work.append((Portion([folding.view for folding in level], checkpoint, chosen), level))
+            for (checkpoint, hot), level in _levels(foldings).items():
+                page = tails.get(partition)
+                if checkpoint != front:
+                    kinds = _kinds(folding.view.projection for folding in level)
+                    source = self._log if hot else self._history
+                    page = await source.page(partition, checkpoint, BATCH, front, kinds)
+                if page is None or not page.count:
+                    continue
+                portion, left = first_of([folding.view for folding in level], checkpoint, page)
+                work.append((portion, level))
+                more = more or left is not None or page.count == BATCH
         stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
                 for folding in level:
-                    folding.checkpoint = portion.entries[-1].entry
+                    folding.checkpoint = portion.reached
             else:
                 _log.info("another projector was first", partition=portion.views[0].partition)
                 await self._reopen(portion.views[0].partition)
-        self._busy = sum(map(len, tails.values())) >= BUSY
+        self._busy = sum(page.count for page in tails.values()) >= BUSY
         for partition in list(self.held):
-            if len(tails.get(partition, ())) < BATCH:
+            if partition not in tails or tails[partition].count < BATCH:
                 await self._switch(partition)
-        return bool(work) and (cut or self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
+        return bool(work) and (more or self._behind())
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""
@@ -242,10 +239,16 @@ def _front(foldings: Sequence[Folding]) -> str:
     return max((folding.checkpoint for folding in foldings), key=order)
 
 
-def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
-    levels: dict[str, list[Folding]] = {}
+def _kinds(views: Iterable[Projection]) -> frozenset[type[Event]]:
+    """What any of them looks at."""
+    return frozenset().union(*(view.kinds for view in views))
+
+
+def _levels(foldings: Sequence[Folding]) -> dict[tuple[str, bool], list[Folding]]:
+    """Views by how far they are; those that hold what is in Redis apart, as what came before the first entry there is not for them."""
+    levels: dict[tuple[str, bool], list[Folding]] = {}
     for folding in foldings:
-        levels.setdefault(folding.checkpoint, []).append(folding)
+        levels.setdefault((folding.checkpoint, folding.view.projection.hot), []).append(folding)
     return levels
 
 

@@ -21,6 +21,7 @@ from pipeline.units import SECOND
 from projections.builds import live_prefixes
 from projections.queue import NAME as QUEUE
 from projections.readers import DomainQueue, read_health, read_queue
+from projections.readers.selfcheck import CheckedView, last_selfcheck
 from projections.views import projections
 from workers.wiring import Wiring
 
@@ -57,6 +58,7 @@ class Measuring:
             memory=await self._tried(self._memory),
             parked=await self._tried(self._parked),
             receiver=await self._tried(self._receiver),
+            differences=await self._tried(self._differences),
             disk_free=self._disk(),
             certificate=self._certificate(),
         )
@@ -139,6 +141,13 @@ class Measuring:
                         names |= {row["name"] for row in rows if row["idle"] < HEARD_OF_MS}
         return len(names)
 
+    async def _differences(self) -> tuple[tuple[str, str], ...] | None:
+        """None: no self-check has ended yet."""
+        found = await last_selfcheck(self._store.redis)
+        if found is None:
+            return None
+        return tuple((view.view, _different(view)) for view in found.views if not view.equal)
+
     async def _memory(self) -> tuple[int, int]:
         with faults():
             info: Any = await self._store.redis.info("memory")
@@ -165,6 +174,12 @@ class Measuring:
         """When the one of the settings ends. A self-signed one is made anew by itself."""
         path = self._wiring.settings.tls_certificate
         return certificate_end(Path(path)) if path else None
+
+
+def _different(view: CheckedView) -> str:
+    if view.failed:
+        return f"it could not be compared: {view.failed}"
+    return "; ".join([f"{view.differences:,} differences", *view.named[:1]])
 
 
 def fresh(lags: Sequence[tuple[str, int]]) -> bool:
