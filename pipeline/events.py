@@ -577,6 +577,22 @@ class Exported(Event, frozen=True, kw_only=True, tag="exported"):
     """SHA-256 of the file, in hexadecimal."""
 
 
+class ReportSent(Event, frozen=True, kw_only=True, tag="report_sent"):
+    """A report went out by mail, because it was due or because somebody had it sent. The subject is `!report:<domain>:<schedule>`."""
+
+    schedule: str
+    to: str
+    start: int
+    """What it is of: from here (ns) ..."""
+    end: int
+    """... to before this."""
+    message: str
+    """Id of the mail."""
+    rows: int = 0
+    by: str = ""
+    """Who had it sent; empty: it was due."""
+
+
 class Dropped(Event, frozen=True, kw_only=True, tag="dropped"):
     """Days of the archive of one partition whose retention was over are gone. `domain` is empty; the subject is `!archive`."""
 
@@ -623,7 +639,7 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | Dropped
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | ReportSent | Dropped
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__

@@ -401,6 +401,36 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    archive: Annotated[
+        bool,
+        _doc(
+            "Copy the history to the archive and take it out of Redis after hot_period. Needs DuckDB: pip install 'gatepost[archive]'. See docs/archive.md."
+        ),
+    ] = True
+    archive_store: Annotated[
+        str,
+        _doc(
+            "Where the archive is: a directory, or s3://BUCKET/PREFIX, gs://BUCKET/PREFIX, az://CONTAINER/PREFIX, whose credentials come from the environment (AWS_ACCESS_KEY_ID, ...). Empty: `archive` in the data directory."
+        ),
+    ] = ""
+    archive_segment: Annotated[int, _doc("Entries of one segment of the archive, at most.")] = 100_000
+    archive_retention: Annotated[
+        Duration, _doc("How long the archive is kept; then whole days of it are removed. 0: for ever.")
+    ] = Duration(400 * 86400 * SECOND)
+    archive_cache: Annotated[
+        Size,
+        _doc("Of an archive in an object store: how much of it each machine keeps copies of, in its data directory."),
+    ] = Size(2 << 30)
+    hot_period: Annotated[
+        Duration, _doc("How long the history stays in Redis as well, where it is found a little faster.")
+    ] = Duration(3 * 86400 * SECOND)
+    log_memory: Annotated[
+        Size,
+        _doc(
+            "How much memory of Redis the history may use; with more, it goes to the archive sooner than after hot_period. 0: half of maxmemory."
+        ),
+    ] = Size(0)
+
     lease: Annotated[
         Duration, _doc("A worker's work is given to another when nothing was heard from it for so long.")
     ] = Duration(60 * SECOND)
@@ -469,11 +499,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         Duration(14 * 86400 * SECOND)
     )
     log_format: Annotated[str, _doc("console or json.")] = "console"
+    metrics: Annotated[
+        EngineAddress,
+        _doc(
+            "Where `gatepost up` answers /metrics for Prometheus, /healthz and /readyz: HOST:PORT, such as 127.0.0.1:9125, or unix:/PATH. There is no password: let nobody but the operator reach it. Empty: nowhere. See docs/monitoring.md."
+        ),
+    ] = EngineAddress()
+    metrics_domains: Annotated[
+        int, _doc("Domains with the largest queues that are named in the metrics; all others are one.")
+    ] = 20
 
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _range("metrics_domains", self.metrics_domains, 0, 150)
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
@@ -485,6 +525,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("archive_segment", self.archive_segment, 1000, 1_000_000)
+        _range("archive_retention", self.archive_retention.seconds, 0, 86400 * 36525)
+        _range("hot_period", self.hot_period.seconds, 3600, 86400 * 3660)
+        if 0 < self.archive_retention < self.hot_period:
+            raise ValueError("archive_retention is shorter than hot_period")
         _range("undo_time", self.undo_time.seconds, 0, 86400)
         _range("source_memory", self.source_memory.seconds, 1, 86400 * 30)
         addresses = [source.address for source in self.source_addresses]

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
 from pipeline.faults import StoreError
+from workers import mailing
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
 from workers.duties import every
@@ -26,10 +27,10 @@ Duty: TypeAlias = tuple[float, Callable[[], Awaitable[int]]]
 
 def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
     """All that a watcher does: add yours as a line of its own."""
-    del wiring
     return [
         (look_every(watch), watch.look),
         (TELL_EVERY, teller.tell),
+        (mailing.EVERY, mailing.Mailing(wiring).send_due),
     ]
 
 

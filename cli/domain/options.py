@@ -237,4 +237,5 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "contact_outside": domain.contact_outside,
         "trusted_relays": list(domain.trusted_relays),
         "protected_names": list(domain.protected_names),
+        "reports": [one.name for one in domain.reports],
     }

@@ -203,6 +203,7 @@ def _facts(
         ("outside", clean(home.contact_outside)),
         ("trusted relays", ", ".join(map(clean, home.trusted_relays))),
         ("protected names", ", ".join(map(clean, home.protected_names))),
+        ("reports", ", ".join(f"every {one.every} to {clean(one.to)}" for one in home.reports)),
         ("policy", f"of its own; see `gatepost policy show --domain {home.name}`" if home.policy else ""),
         ("former MX", ", ".join(domain.former_mx)),
         ("added", local(domain.created_at) if domain.created_at else ""),

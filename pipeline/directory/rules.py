@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options, policy
+from pipeline.directory import options, policy, reports
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -38,6 +38,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
         else:
             _check_values(domain)
             policy.check(domain.policy or policy.NOTHING, personal=False)
+            reports.check(domain.reports)
             _check_place(domains, domain)
 
 
@@ -148,6 +149,11 @@ def _check_times(domain: Domain) -> None:
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:
+    if domain.alias_of and domain.reports:
+        raise RefusedError(
+            f"{domain.name} has reports by mail, and an alias has none of its own",
+            remedy=f"Remove them first: gatepost report schedule remove {domain.name} {domain.reports[0].name}.",
+        )
     if domain.alias_of:
         _check_alias(domains, domain)
     elif not effective(domains, domain).route:
