@@ -45,7 +45,6 @@ class Alerts:
     hot = False
     rows = ""
     row_events = NO_ROWS
-    hot = False
     kinds: frozenset[type[Event]] = frozenset({AlertRaised, AlertOver})
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
