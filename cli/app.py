@@ -78,6 +78,12 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "cli.books:books",
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
+            ("alerts", "cli.alerts:app", "What is wrong now, what was, and whether an alert would reach you."),
+            (
+                "audit",
+                "cli.audit:app",
+                "Export what happened with proof that it is whole, check that, and who did what.",
+            ),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),

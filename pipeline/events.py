@@ -550,6 +550,8 @@ class AlertRaised(Event, frozen=True, kw_only=True, tag="alert_raised"):
     value: str = ""
     """What was measured, and `limit`: what it may be; both as they are written."""
     limit: str = ""
+    detail: str = ""
+    """Words of somebody else, made safe to show: what a server answered."""
 
 
 class AlertOver(Event, frozen=True, kw_only=True, tag="alert_over"):

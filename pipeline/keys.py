@@ -31,9 +31,17 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
                                     (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
+    gp:{p}:alert:<subject> hash     head of an alert: v version, m the Alert (MessagePack). Expires a year after it was over
+    gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
+    gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
+    gp:{p}:notice          hash     id -> Notice (MessagePack) of each
+    gp:{p}:letter          hash     id -> id of the mail that a notice is part of, once that is settled
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
+    gp:{p}:archive         hash     the end of the archive's chain (archive/chain.py): number, seal, first, last, count, octets, entries; through and
+                                    link of what retention took away; floor (ms): entries before it (trimmed: how many) are no longer in the log
+    gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
@@ -78,6 +86,14 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{selfcheck}:result  hash     last: SelfCheck (MessagePack) of the last comparison of all views with the events; begun: the night
                                     of which one was begun, and when (ms)
     gp:{selfcheck}:lease   string   token of the watcher that compares. Expires
+    gp:{books}:check       string   what the continuous check of the books found last: BooksCheck (MessagePack)
+    gp:{books}:lease       string   token of the watcher that walks through the messages to check them. Expires
+    gp:{books}:totals      list     how much waits and came and left, in all, once a minute, the newest first: Total (MessagePack)
+    gp:{books}:domains     list     the same per domain, of the last quarter of an hour: Counted (MessagePack)
+    gp:{alerts}:looked     hash     name of a machine -> when a watcher there looked last whether all is well (ms)
+    gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
+    gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
+    gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
 
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
@@ -103,13 +119,21 @@ WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
 SELFCHECK: Final = "gp:{selfcheck}:result"
 SELFCHECK_LEASE: Final = "gp:{selfcheck}:lease"
+BOOKS_CHECK: Final = "gp:{books}:check"
+BOOKS_LEASE: Final = "gp:{books}:lease"
+BOOKS_TOTALS: Final = "gp:{books}:totals"
+BOOKS_DOMAINS: Final = "gp:{books}:domains"
+ALERT_LEASE: Final = "gp:{alerts}:lease"
+ALERTS_LOOKED: Final = "gp:{alerts}:looked"
+ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
 
 
 def log(partition: int) -> str:
-    return f"gp:{{{partition}}}:log"
+    """-1 is the directory's, as it is for the archive."""
+    return f"gp:{{{partition}}}:log" if partition >= 0 else DIRECTORY_LOG
 
 
 def scan(partition: int) -> str:
@@ -184,6 +208,30 @@ def learned(partition: int, domain: str, digest: str) -> str:
     return f"gp:{{{partition}}}:learned:{domain}:{digest}"
 
 
+def alert(partition: int, subject: str) -> str:
+    return f"gp:{{{partition}}}:alert:{subject}"
+
+
+def alerts(partition: int) -> str:
+    return f"gp:{{{partition}}}:alerts"
+
+
+def notices(partition: int) -> str:
+    return f"gp:{{{partition}}}:notices"
+
+
+def notice(partition: int) -> str:
+    return f"gp:{{{partition}}}:notice"
+
+
+def letter(partition: int) -> str:
+    return f"gp:{{{partition}}}:letter"
+
+
+def alerts_mailed(address: str, rule: str) -> str:
+    return f"gp:{{alerts}}:mailed:{address} {rule}"
+
+
 def parked(partition: int) -> str:
     return f"gp:{{{partition}}}:parked"
 
@@ -195,6 +243,15 @@ def hint(partition: int) -> str:
 def view(partition: int, name: str, version: int) -> str:
     """Prefix of all keys of one projection."""
     return f"gp:{{{partition}}}:view:{name}:{version}:"
+
+
+def views(partition: int) -> str:
+    """Prefix of all keys of all projections."""
+    return f"gp:{{{partition}}}:view:"
+
+
+def builds(partition: int) -> str:
+    return f"gp:{{{partition}}}:view:builds"
 
 
 def addresses(domain: str) -> str:
@@ -264,3 +321,12 @@ def engines_of(process: str) -> str:
 def client(name: str) -> str:
     """Prefix of all keys of one client."""
     return f"gp:{{client:{name}}}:"
+
+
+def archive(partition: int) -> str:
+    """-1 is the directory's log."""
+    return f"gp:{{{partition if partition >= 0 else 'directory'}}}:archive"
+
+
+def archive_lease(partition: int) -> str:
+    return archive(partition) + ":lease"

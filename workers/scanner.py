@@ -11,7 +11,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline import country, decide, delays, keys
+from pipeline import country, decide, delays, keys, metrics
 from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
@@ -26,6 +26,7 @@ from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
+from pipeline.units import SECOND
 from workers.awaiting import Awaiting
 from workers.consume import Consumer, Entry, streams
 from workers.engines import Watch
@@ -110,6 +111,7 @@ class Scanner:
         verdict = policy.judge(report, message, self._wiring.settings, views)
         fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.stopped)
         if fate == missing.WAIT:
+            metrics.SCAN_WAITING.add()
             return self._awaiting.step(message, report.missing, entry)
         if fate == missing.QUARANTINE:
             kept = missing.kept_back(message, verdict.actions, report.missing, now=self._wiring.clock())
@@ -125,6 +127,10 @@ class Scanner:
         entry: Entry,
     ) -> Step:
         now = self._wiring.clock()
+        metrics.SCANNED.add(verdict.verdict)
+        metrics.SCAN_SECONDS.observe(verdict.took / SECOND)
+        for name in unseen:
+            metrics.ENGINE_MISSING.add(name)
         scanned = Scanned(
             at=now,
             domain=message.domain,

@@ -74,6 +74,10 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """IANA name."""
     language: str = ""
     """en or de."""
+    alert_waiting: int = 0
+    """Messages from which on there is an alert; 0: as the settings say, -1: never (see alerts/model.py)."""
+    alert_oldest: int = 0
+    """The same for how long (ns) one waits."""
     contact: str = ""
     """The postmaster's address, which may be inside the domain."""
     contact_outside: str = ""

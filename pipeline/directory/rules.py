@@ -75,8 +75,7 @@ def _check_values(domain: Domain) -> None:
     _check_relays(domain)
     _check_engines(domain)
     _check_options(domain)
-    if domain.max_message_size < 0 or domain.max_recipients < 0:
-        raise ConfigurationError("a limit cannot be negative")
+    _check_limits(domain)
     _check_times(domain)
     _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
@@ -89,6 +88,12 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_limits(domain: Domain) -> None:
+    # Of alerts -1 means that there are none.
+    if min(domain.max_message_size, domain.max_recipients, domain.alert_waiting + 1, domain.alert_oldest + 1) < 0:
+        raise ConfigurationError("a limit cannot be negative")
 
 
 def _check_relays(domain: Domain) -> None:
