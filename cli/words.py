@@ -142,7 +142,10 @@ def _placed(event: Quarantined | Queued) -> Told:
 
 def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped) -> Told:
     if isinstance(event, AlertRaised):
-        return Told("alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}",))
+        heard = (clean(event.detail),) if event.detail else ()
+        return Told(
+            "alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}", *heard)
+        )
     if isinstance(event, AlertOver):
         since = (f"it began at {render.local(event.since)}",) if event.since else ()
         return Told("alert over", GOOD, clean(event.text), since)

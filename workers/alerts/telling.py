@@ -74,7 +74,7 @@ class Teller:
         """One mail of all that there is to say to somebody about a rule, unless it has to wait."""
         now = self._wiring.clock()
         wait = max(notices[0].at + GATHER - now, await self._pending.next_mail(address, rule))
-        if wait > 0 and not notices[0].test:
+        if wait > 0:
             if wait > GATHER:
                 await self._pending.put_off(notices, now + wait)
             return 0
