@@ -7,6 +7,7 @@ from pipeline.events import (
     AddressesSet,
     AlertOver,
     AlertRaised,
+    AlertsSilenced,
     Attempt,
     Client,
     Deferred,
@@ -214,6 +215,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
         limit="1,000",
     ),
     AlertOver(at=AT, domain=DOMAIN, rule="waiting", what=DOMAIN, since=AT - SECOND, text="12 messages wait"),
+    AlertsSilenced(at=AT, domain="", by="cli:root", rule="down", what=DOMAIN, until=AT + SECOND, note="their move"),
     Exported(at=AT, domain=DOMAIN, by="cli:root", start=AT - SECOND, end=AT, events=4711, digest="00" * 32),
     ReportSent(
         at=AT, domain=DOMAIN, schedule="weekly", to="boss@elsewhere.test", start=AT - 2 * SECOND, end=AT - SECOND, message="0" * 22,
