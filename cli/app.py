@@ -77,6 +77,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "cli.books:books",
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
+            ("views", "cli.views:views", "How far behind the log each view is, and whether it is whole."),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),

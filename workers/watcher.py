@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import asyncio
 
+from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
+from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     """Until `stop`."""
-    del wiring
+    books = Bookkeeper(wiring)
     notify("READY=1")
-    await stop.wait()
+    await asyncio.gather(
+        every(COUNT_EVERY, books.count, stop),
+        every(WALK_EVERY, books.walk, stop),
+    )

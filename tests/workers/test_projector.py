@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import pytest
 from structlog.testing import capture_logs
@@ -175,9 +175,8 @@ async def agree(bench: Bench, messages: dict[str, Message]) -> None:
                 if message.live and name.endswith(f"{partition:02}"):
                     yield message
 
-        async def load(self, message_id: str) -> Message | None:
-            message = messages.get(message_id)
-            return message if message is not None and message.live else None
+        async def read(self, message_ids: Sequence[str]) -> list[Message]:
+            return [messages[name] for name in message_ids if name in messages and messages[name].live]
 
     assert await check_books(bench.redis, PARTITIONS, Heads()) == []
     assert len(messages) > 50
