@@ -65,9 +65,14 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Books:
     name = NAME
-    version = "3"
+    version = "4"
+    hot = False
     rows = LIVE
     row_events = ROW_EVENTS
+
+    @property
+    def kinds(self) -> frozenset[type[Event]]:
+        return KINDS
 
     def asks(self, batch: Sequence[Recorded]) -> list[str]:
         """Which domains are ours."""
@@ -232,3 +237,4 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Discarded: _discarded,
     Redirected: _redirected,
 }
+KINDS: Final = frozenset(_HANDLERS)

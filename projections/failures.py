@@ -40,8 +40,10 @@ decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 
 class Failures:
     name = NAME
+    hot = False
     rows = ROWS
     row_events = NO_ROWS
+    kinds = _ERRORS | {Received}
 
     def __init__(self, kept: int = 50) -> None:
         self.kept = kept
@@ -49,7 +51,7 @@ class Failures:
     @property
     def version(self) -> str:
         """A view that kept fewer cannot become one that keeps more, so the number is part of it."""
-        return f"2.{self.kept}"
+        return f"3.{self.kept}"
 
     def asks(self, batch: Sequence[Recorded]) -> Iterable[str]:
         """Which domains are ours, and the groups that its errors belong to, in whichever of the two places."""

@@ -186,12 +186,12 @@ async def _behind(history: History, partition: int, checkpoint: str, ends: _Ends
     """(ns, events, whether these were counted)."""
     if order(checkpoint) >= order(ends.last):
         return 0, 0, True
-    following = await history.read(partition, checkpoint, COUNTED)
-    if not following:
+    following = await history.page(partition, checkpoint, COUNTED)
+    if not following.entries:
         return 0, 0, True
-    since = max(0, now - _appended(following[0].entry))
-    if len(following) < COUNTED:
-        return since, len(following), True
+    since = max(0, now - _appended(following.entries[0].entry))
+    if following.count < COUNTED:
+        return since, following.count, True
     return since, max(COUNTED, round(ends.length * (1 - _done(checkpoint, ends)))), False
 
 

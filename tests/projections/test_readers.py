@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pipeline import keys
 from pipeline.directory import Hold
 from pipeline.events import Attempt, Deferred, Delivered, Quarantined, RouteDeferred
 from pipeline.faults import CorruptError
@@ -17,6 +18,7 @@ from projections.failures import Failures
 from projections.queue import Queue
 from projections.readers import read_books, read_failures, read_health, read_queue, read_waiting
 from projections.readers.ages import DAY, HOUR, MINUTE
+from projections.readers.selfcheck import CheckedView, SelfCheck, last_selfcheck
 from tests.support.examples import ANNA, AT, ATTEMPT, SECOND, event, received
 from tests.support.histories import recorded, write_log
 
@@ -284,3 +286,29 @@ async def test_a_record_that_cannot_be_read_is_a_fault_that_says_how_to_mend_it(
     with pytest.raises(CorruptError) as caught:
         await read_failures(redis, PARTITIONS, A)
     assert "gatepost replay failures --mend" in caught.value.remedy
+
+
+async def test_readers_look_at_the_builds_that_a_source_names(redis, log):
+    await project(redis, log, [(message(A, 1), received("x@a.test", domain=A))])
+    partition = partition_for(A, PARTITIONS)
+    view = await builds.temporary(redis, partition, Queue(), AT)
+    events = recorded([(message(A, 1), received("x@a.test", domain=A, at=AT, size=7))], partition)
+    assert await advance(redis, [Portion([view], START, events)]) == [True]
+    source = builds.Source(redis, {"queue": {partition: view.prefix}})
+    assert [one.bytes for one in (await read_queue(source, PARTITIONS)).domains] == [7]
+    assert (await read_waiting(source, PARTITIONS, A))[0].size == 7
+    assert (await read_books(source, PARTITIONS)).domains == ()
+    assert (await read_queue(redis, PARTITIONS)).bytes == 1234
+
+
+async def test_the_last_self_check_is_what_was_stored_last(redis):
+    assert await last_selfcheck(redis) is None
+    views = (
+        CheckedView(view="queue", events=10, seconds=0.5),
+        CheckedView(view="books", events=10, seconds=0.5, differences=2, named=("a", "b")),
+    )
+    check = SelfCheck(night="2026-11-30", started=AT, ended=AT + SECOND, views=views)
+    await redis.hset(keys.SELFCHECK, "last", msgspec.msgpack.encode(check))
+    assert await last_selfcheck(redis) == check
+    assert not check.equal
+    assert (check.events, check.differences) == (20, 2)
