@@ -14,6 +14,7 @@ from pipeline.faults import StoreError
 from workers import mailing
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
+from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
 from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -27,10 +28,13 @@ Duty: TypeAlias = tuple[float, Callable[[], Awaitable[int]]]
 
 def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
     """All that a watcher does: add yours as a line of its own."""
+    books = Bookkeeper(wiring)
     return [
         (look_every(watch), watch.look),
         (TELL_EVERY, teller.tell),
         (mailing.EVERY, mailing.Mailing(wiring).send_due),
+        (COUNT_EVERY, books.count),
+        (WALK_EVERY, books.walk),
     ]
 
 

@@ -70,10 +70,12 @@ CLIENT = Client(
 )  # fmt: skip
 
 
-def received(*recipients: str, at: int = AT, domain: str = DOMAIN, size: int = 1234, sender: str = SENDER) -> Received:
+def received(
+    *recipients: str, at: int = AT, domain: str = DOMAIN, size: int = 1234, sender: str = SENDER, origin: str = "smtp"
+) -> Received:
     return Received(
         at=at, domain=domain, sender=sender, recipients=tuple(RecipientSpec(address=a) for a in recipients or (ANNA,)),
-        size=size, expires=at + 7 * 86400 * SECOND, client=CLIENT,
+        size=size, expires=at + 7 * 86400 * SECOND, client=CLIENT, origin=origin,
     )  # fmt: skip
 
 
