@@ -7,6 +7,7 @@ and `docs/settings.md` are generated from this struct, so a description here is 
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -407,6 +408,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")
     ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
+    selfcheck_at: Annotated[
+        str,
+        _doc(
+            "When each night every view is made anew from the events and compared, as HH:MM of this machine's time zone. Empty: never. See docs/replay.md."
+        ),
+    ] = "03:30"
     failures_kept: Annotated[int, _doc("Delivery errors shown per domain.")] = 50
     log_format: Annotated[str, _doc("console or json.")] = "console"
 
@@ -414,6 +421,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        if self.selfcheck_at and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", self.selfcheck_at):
+            raise ValueError(f"selfcheck_at is {self.selfcheck_at!a}; expected HH:MM, or nothing")
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")

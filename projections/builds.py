@@ -10,6 +10,7 @@ that a crash left behind is dropped by whoever comes next. Key:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -18,8 +19,8 @@ from pipeline import keys
 from pipeline.store import Client, Script, faults
 from projections.base import Projection, View
 
-DAY_MS: Final = 86_400_000
-"""How long a rebuild may take; then its keys count as left behind by a crash."""
+ALIVE_MS: Final = 15 * 60_000
+"""How long after the last sign of life of who makes it (see `keep`) a temporary build counts as left behind by a crash."""
 _CHUNK: Final = 500
 
 _switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"))
@@ -117,9 +118,14 @@ async def _new(redis: Client, partition: int, projection: Projection) -> View:
 async def temporary(redis: Client, partition: int, projection: Projection, now: int) -> View:
     """A build for a comparison, nobody's live one; drop it afterwards. `now`: ns."""
     view = await _new(redis, partition, projection)
-    with faults():
-        await redis.hset(builds_key(partition), _drop_field(view), str(now // 1_000_000 + DAY_MS))
+    await keep(redis, view, now)
     return view
+
+
+async def keep(redis: Client, view: View, now: int) -> None:
+    """A temporary build is still worked on. `now`: ns."""
+    with faults():
+        await redis.hset(builds_key(view.partition), _drop_field(view), str(now // 1_000_000 + ALIVE_MS))
 
 
 async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool) -> bool:
@@ -148,6 +154,20 @@ async def drop(redis: Client, view: View) -> None:
     await _drop_keys(redis, view.prefix)
     with faults():
         await redis.hdel(builds_key(view.partition), _drop_field(view))
+
+
+async def drop_surely(redis: Client, view: View) -> None:
+    """As `drop`, also when whoever waits for it is told to end meanwhile, once or again and again."""
+    dropping = asyncio.ensure_future(drop(redis, view))
+    told = False
+    while not dropping.done():
+        try:
+            await asyncio.shield(dropping)
+        except asyncio.CancelledError:
+            told = True
+    dropping.result()
+    if told:
+        raise asyncio.CancelledError
 
 
 async def drop_dead(redis: Client, partition: int, now: int) -> int:
