@@ -23,7 +23,7 @@ import structlog
 from pipeline import keys
 from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
-from pipeline.log import Page, read_pages
+from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
@@ -84,6 +84,7 @@ class Projector:
         self._redis = redis
         self._blocking = blocking
         self._history = history
+        self._log = Log(redis)
         self._partitions = partitions
         self._projections = views
         self._kinds = _kinds(views)
@@ -190,11 +191,12 @@ class Projector:
         more = False
         for partition, foldings in self.held.items():
             front = _front(foldings)
-            for checkpoint, level in _levels(foldings).items():
+            for (checkpoint, hot), level in _levels(foldings).items():
                 page = tails.get(partition)
                 if checkpoint != front:
                     kinds = _kinds(folding.view.projection for folding in level)
-                    page = await self._history.page(partition, checkpoint, BATCH, front, kinds)
+                    source = self._log if hot else self._history
+                    page = await source.page(partition, checkpoint, BATCH, front, kinds)
                 if page is None or not page.count:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
@@ -242,10 +244,11 @@ def _kinds(views: Iterable[Projection]) -> frozenset[type[Event]]:
     return frozenset().union(*(view.kinds for view in views))
 
 
-def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
-    levels: dict[str, list[Folding]] = {}
+def _levels(foldings: Sequence[Folding]) -> dict[tuple[str, bool], list[Folding]]:
+    """Views by how far they are; those that hold what is in Redis apart, as what came before the first entry there is not for them."""
+    levels: dict[tuple[str, bool], list[Folding]] = {}
     for folding in foldings:
-        levels.setdefault(folding.checkpoint, []).append(folding)
+        levels.setdefault((folding.checkpoint, folding.view.projection.hot), []).append(folding)
     return levels
 
 

@@ -459,6 +459,8 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
         "refusals",
         "classifier",
         "quarantine",
+        "trace",
+        "outbound",
     ]
     assert shop.run("replay", "nonsense").code == 2
 

@@ -237,6 +237,7 @@ class Keys:
         self.hashes: dict[str, dict[str, bytes]] = {}
         self.zsets: dict[str, dict[str, float]] = {}
         self.lists: dict[str, list[bytes]] = {}
+        self.strings: dict[str, bytes] = {}
 
     def apply(self, writes: Writes) -> None:
         for verb, key, *words in writes:
@@ -272,11 +273,14 @@ class Keys:
     def _ltrim(self, key, words):
         self.lists[key] = self.lists.get(key, [])[: int(words[1]) + 1]
 
+    def _append(self, key, words):
+        self.strings[key] = self.strings.get(key, b"") + words[0]
+
     def counts(self, key: str) -> dict[str, int]:
         return {field: int(value) for field, value in self.hashes.get(key, {}).items()}
 
     def dump(self) -> dict[str, object]:
-        return {**self.hashes, **self.zsets, **self.lists}
+        return {**self.hashes, **self.zsets, **self.lists, **self.strings}
 
 
 def pairs(words: Sequence) -> list[tuple]:
