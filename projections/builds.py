@@ -156,9 +156,9 @@ async def drop(redis: Client, view: View) -> None:
         await redis.hdel(builds_key(view.partition), _drop_field(view))
 
 
-async def drop_surely(redis: Client, view: View) -> None:
-    """As `drop`, also when whoever waits for it is told to end meanwhile, once or again and again."""
-    dropping = asyncio.ensure_future(drop(redis, view))
+async def drop_surely(redis: Client, views: Iterable[View]) -> None:
+    """As `drop` of each, also when whoever waits for it is told to end meanwhile, once or again and again."""
+    dropping = asyncio.gather(*(drop(redis, view) for view in views))
     told = False
     while not dropping.done():
         try:

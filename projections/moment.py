@@ -40,8 +40,7 @@ async def temporary_builds(
             views.append(await builds.temporary(redis, partition, projection, now))
         yield views
     finally:
-        for view in views:
-            await builds.drop_surely(redis, view)
+        await builds.drop_surely(redis, views)
 
 
 def source(redis: Client, views: Sequence[View]) -> Source:

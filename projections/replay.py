@@ -126,7 +126,7 @@ class _Replay:
                 self._mended = True
                 useless = view
         finally:
-            await builds.drop_surely(self._redis, useless)
+            await builds.drop_surely(self._redis, [useless])
 
     async def _take_over(self, live: View, version: str, rebuild: Rebuild) -> None:
         for _ in range(SWITCH_TRIES):

@@ -70,7 +70,7 @@ async def test_a_rebuilt_view_takes_over_only_where_the_live_one_stands(redis):
     await fill(redis, rebuilt)
     assert await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True)
     assert await builds.live(redis, 0, SMALL) == (rebuilt, SMALL.version)
-    assert await builds.drop_dead(redis, 0, AT + 2 * builds.DAY_MS * 1_000_000) == 1
+    assert await builds.drop_dead(redis, 0, AT + 2 * builds.ALIVE_MS * 1_000_000) == 1
     assert await redis.lrange(rebuilt.prefix + "f:" + DOMAIN, 0, -1) != []
 
 
