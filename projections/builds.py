@@ -23,7 +23,7 @@ ALIVE_MS: Final = 15 * 60_000
 """How long after the last sign of life of who makes it (see `keep`) a temporary build counts as left behind by a crash."""
 _CHUNK: Final = 500
 
-_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"))
+_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
 
 
 def builds_key(partition: int) -> str:

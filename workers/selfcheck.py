@@ -29,7 +29,7 @@ from projections.readers.selfcheck import CheckedView, SelfCheck, last_selfcheck
 from projections.rebuild import Share
 from projections.replay import Progress, Report, replay
 
-LOOK_EVERY: Final = 60.0
+NIGHT_EVERY: Final = 60.0
 """Seconds between two looks whether it is time."""
 TIDY_EVERY: Final = 300.0
 """Seconds between two looks for builds that somebody left behind."""
@@ -45,7 +45,7 @@ LEASE: Final = 30.0
 NAMED: Final = 20
 _SHOWN: Final = 200
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
+_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("selfcheck")
 
 
@@ -73,6 +73,7 @@ class NightlyCheck:
         views: Sequence[Projection],
         *,
         at: str,
+        stop: asyncio.Event,
         clock: Callable[[], int] = time.time_ns,
         share: float = SHARE,
         budget: float = BUDGET,
@@ -83,6 +84,7 @@ class NightlyCheck:
         self._partitions = partitions
         self._views = views
         self._at = at
+        self._stop = stop
         self._clock = clock
         self._share = share
         self._budget = budget
@@ -92,10 +94,10 @@ class NightlyCheck:
         """Remove builds that somebody left behind who was killed."""
         return sum([await builds.drop_dead(self._redis, partition, self._clock()) for partition in self._partitions])
 
-    async def look(self, stop: asyncio.Event) -> int:
+    async def look(self) -> int:
         """Check if it is time; 1 when a check was made. Leaves off at `stop`."""
         checking = asyncio.create_task(self._look(), name="self-check")
-        stopping = asyncio.create_task(stop.wait())
+        stopping = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait((checking, stopping), return_when=asyncio.FIRST_COMPLETED)
             return int(checking.result()) if checking.done() else 0

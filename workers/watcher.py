@@ -6,30 +6,63 @@ Each duty is safe to run in any number of processes at once: what must happen on
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
+from pipeline.faults import StoreError
 from projections.views import projections
+from workers import mailing
+from workers.alerts.telling import Teller
+from workers.alerts.watching import Watch
 from workers.duties import every
 from workers.notify import notify
-from workers.selfcheck import LOOK_EVERY, TIDY_EVERY, NightlyCheck
+from workers.selfcheck import NIGHT_EVERY, TIDY_EVERY, NightlyCheck
 from workers.wiring import Wiring
 
+LOOK_EVERY = 15.0
+TELL_EVERY = 2.0
 
-async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    """Until `stop`."""
+Duty: TypeAlias = tuple[float, Callable[[], Awaitable[int]]]
+"""How often (seconds after it ended), and what; its result is how much there was to do."""
+
+
+def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
+    """All that a watcher does: add yours as a line of its own."""
+    return [
+        (look_every(watch), watch.look),
+        (TELL_EVERY, teller.tell),
+        (mailing.EVERY, mailing.Mailing(wiring).send_due),
+    ]
+
+
+def nightly(wiring: Wiring, stop: asyncio.Event) -> list[Duty]:
+    """What takes long, and leaves off at `stop`; and what whoever was killed at such work left behind."""
     check = NightlyCheck(
         wiring.store.redis,
         wiring.history,
         range(wiring.store.partitions),
         projections(wiring.settings),
         at=wiring.settings.selfcheck_at,
+        stop=stop,
         clock=wiring.clock,
     )
+    return [(NIGHT_EVERY, check.look), (TIDY_EVERY, check.tidy)]
 
-    async def selfcheck() -> int:
-        return await check.look(stop)
 
-    async def leftover_builds() -> int:
-        return await check.tidy()
+def look_every(watch: Watch) -> float:
+    """A short limit is kept as precisely as it was asked for."""
+    return min(LOOK_EVERY, max(0.5, watch.shortest / 4e9))
 
+
+async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
+    """Until `stop`."""
+    watch, teller = Watch(wiring), Teller(wiring)
     notify("READY=1")
-    await asyncio.gather(every(LOOK_EVERY, selfcheck, stop), every(TIDY_EVERY, leftover_builds, stop), stop.wait())
+    try:
+        await asyncio.gather(
+            *(every(seconds, duty, stop) for seconds, duty in [*duties(wiring, watch, teller), *nightly(wiring, stop)])
+        )
+    finally:
+        with contextlib.suppress(StoreError):
+            await teller.resign()

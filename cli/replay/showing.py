@@ -23,17 +23,19 @@ class Shown(NamedTuple):
 async def _queue(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:
     """Who held what then is in the directory's history; the view says what waited, and why."""
     from cli.forms import queued_domain_form
-    from cli.queue import _show
     from cli.render import rfc3339
+    from cli.waiting.showing import show
     from projections.readers import read_queue
+    from projections.readers.rates import WINDOWS, Rates
 
-    report = await read_queue(redis, opened.wiring.store.partitions, domain)
+    report = await read_queue(redis, opened.wiring.store.partitions, domain, now=moment)
+    unknown = Rates(total=(None,) * len(WINDOWS), domains={}, waiting=())
     form = {
         "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
         "oldest_at": rfc3339(report.oldest or 0),
-        "domains": [queued_domain_form(one) for one in report.domains],
+        "domains": [queued_domain_form(one, unknown) for one in report.domains],
     }
-    return Shown(form, lambda screen: _show(screen, report, moment, one=domain is not None))
+    return Shown(form, lambda screen: show(screen, report, unknown, moment, one=domain is not None))
 
 
 async def _failures(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:
