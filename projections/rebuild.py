@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Protocol
 
 from pipeline.events import Recorded
@@ -44,15 +44,22 @@ class Share:
 
     batch = GENTLE_BATCH
 
-    def __init__(self, share: float) -> None:
+    def __init__(
+        self,
+        share: float,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         """`share`: above 0, at most 1."""
         self._rests = 1 / share - 1
-        self._since = time.monotonic()
+        self._clock = clock
+        self._sleep = sleep
+        self._since = clock()
 
     async def rest(self) -> None:
-        worked = time.monotonic() - self._since
-        await asyncio.sleep(worked * self._rests)
-        self._since = time.monotonic()
+        worked = self._clock() - self._since
+        await self._sleep(worked * self._rests)
+        self._since = self._clock()
 
 
 class Rebuild:

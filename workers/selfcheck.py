@@ -107,39 +107,49 @@ class NightlyCheck:
     async def _look(self) -> bool:
         now = dt.datetime.fromtimestamp(self._clock() / 1e9).astimezone()
         night = night_of(now, self._at) if self._at else None
-        if night is None or not await self._claim(night):
+        if night is None or await self._over(night) or not await self._lease(LEASE):
             return False
         holding = asyncio.create_task(self._hold())
         try:
-            await self._begin(night)
+            # Somebody may have done it between our look and our lease.
+            if await self._over(night):
+                return False
+            await self._count(night)
+            await self._check_all(night)
         finally:
             await end([holding])
-            with suppress(StoreError), faults():
-                await _lease(self._redis, [keys.SELFCHECK_LEASE], [self._token, 0])
+            with suppress(StoreError):
+                await self._lease(0)
         return True
 
-    async def _claim(self, night: str) -> bool:
-        """Whether this night is for us to check."""
+    async def _begun(self, night: str) -> int:
+        """How often this night's check was begun."""
         with faults():
-            if not await _lease(self._redis, [keys.SELFCHECK_LEASE], [self._token, int(LEASE * 1000)]):
-                return False
             stored: Any = await self._redis.hget(keys.SELFCHECK, "begun")
         begun, _, times = (stored or b"").decode().partition(" ")
+        return int(times) if begun == night else 0
+
+    async def _over(self, night: str) -> bool:
         last = await last_selfcheck(self._redis)
-        tries = int(times or 0) if begun == night else 0
-        if (last is not None and last.night == night) or tries >= TRIES:
-            return False
+        return (last is not None and last.night == night) or await self._begun(night) >= TRIES
+
+    async def _count(self, night: str) -> None:
+        times = await self._begun(night) + 1
         with faults():
-            await self._redis.hset(keys.SELFCHECK, "begun", f"{night} {tries + 1}")
-        return True
+            await self._redis.hset(keys.SELFCHECK, "begun", f"{night} {times}")
+
+    async def _lease(self, seconds: float) -> bool:
+        """Take, keep, or (0) give back the right to compare."""
+        with faults():
+            return bool(await _lease(self._redis, [keys.SELFCHECK_LEASE], [self._token, int(seconds * 1000)]))
 
     async def _hold(self) -> None:
         while True:
             await asyncio.sleep(LEASE / 3)
-            with suppress(StoreError), faults():
-                await _lease(self._redis, [keys.SELFCHECK_LEASE], [self._token, int(LEASE * 1000)])
+            with suppress(StoreError):
+                await self._lease(LEASE)
 
-    async def _begin(self, night: str) -> None:
+    async def _check_all(self, night: str) -> None:
         before = await last_selfcheck(self._redis)
         unfinished = {view.view for view in before.views if view.failed} if before is not None else set()
         ordered = sorted(self._views, key=lambda view: view.name not in unfinished)
