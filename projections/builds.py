@@ -21,6 +21,8 @@ from projections.base import Projection, View
 
 ALIVE_MS: Final = 15 * 60_000
 """How long after the last sign of life of who makes it (see `keep`) a temporary build counts as left behind by a crash."""
+LINGER_MS: Final = 60_000
+"""How long a build that was replaced stays: who had just looked which one is live goes on reading it, and must not find it empty."""
 _CHUNK: Final = 500
 
 _switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
@@ -128,8 +130,8 @@ async def keep(redis: Client, view: View, now: int) -> None:
         await redis.hset(builds_key(view.partition), _drop_field(view), str(now // 1_000_000 + ALIVE_MS))
 
 
-async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool) -> bool:
-    """Make `new` the live build and `old` a dead one; False when `old` is not live any more.
+async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool, now: int) -> bool:
+    """Make `new` the live build and `old` a dead one; False when `old` is not live any more. `now`: ns.
 
     `caught_up`: only if both stand at the same entry of the log, False when they do not.
     """
@@ -140,6 +142,7 @@ async def switch(redis: Client, old: View, new: View, *, old_version: str, caugh
             [
                 old.projection.name, f"{old.build} {old_version}", _value(new), old.prefix, new.prefix,
                 _drop_field(old), _drop_field(new), "1" if caught_up else "0",
+                now // 1_000_000 + LINGER_MS,
             ],
         )  # fmt: skip
     return bool(done)

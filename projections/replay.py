@@ -110,10 +110,10 @@ class _Replay:
             if self._progress is not None:
                 self._progress(Progress(partition, self._events, time.monotonic() - self._started))
 
-        useless = await builds.temporary(self._redis, partition, self._projection, now)
+        useless = [await builds.temporary(self._redis, partition, self._projection, now)]
         try:
             rebuild = Rebuild(
-                self._redis, self._history, useless, told, now=now, domain=self._domain, pace=self._pace
+                self._redis, self._history, useless[0], told, now=now, domain=self._domain, pace=self._pace
             )  # fmt: skip
             await rebuild.catch_up(await position(self._redis, view))
             before = self._count
@@ -122,16 +122,16 @@ class _Replay:
                 if len(self._found) < DIFFERENCES_NAMED:
                     self._found.append(difference)
             if self._mend and self._count > before:
-                await self._take_over(view, version, rebuild)
+                await self._take_over(view, version, rebuild, now)
                 self._mended = True
-                useless = view
+                useless = []  # the other one lingers
         finally:
-            await builds.drop_surely(self._redis, [useless])
+            await builds.drop_surely(self._redis, useless)
 
-    async def _take_over(self, live: View, version: str, rebuild: Rebuild) -> None:
+    async def _take_over(self, live: View, version: str, rebuild: Rebuild, now: int) -> None:
         for _ in range(SWITCH_TRIES):
             await rebuild.catch_up(await position(self._redis, live))
-            if await builds.switch(self._redis, live, rebuild.view, old_version=version, caught_up=True):
+            if await builds.switch(self._redis, live, rebuild.view, old_version=version, caught_up=True, now=now):
                 return
         raise ConflictError("the live view moves too fast to be replaced", remedy="Run the replay again.")
 

@@ -22,7 +22,6 @@ from pipeline import keys
 from pipeline.faults import GatepostError, StoreError
 from pipeline.pause import end
 from pipeline.store import Client, Script, faults
-from projections import builds
 from projections.base import History, Projection
 from projections.compare import Difference
 from projections.readers.selfcheck import CheckedView, SelfCheck, last_selfcheck
@@ -31,8 +30,6 @@ from projections.replay import Progress, Report, replay
 
 NIGHT_EVERY: Final = 60.0
 """Seconds between two looks whether it is time."""
-TIDY_EVERY: Final = 300.0
-"""Seconds between two looks for builds that somebody left behind."""
 SHARE: Final = 0.2
 """Of one processor, and of Redis, that a check may use: at 1,000 messages/s the rest is needed."""
 WINDOW: Final = dt.timedelta(hours=6)
@@ -89,10 +86,6 @@ class NightlyCheck:
         self._share = share
         self._budget = budget
         self._token = secrets.token_hex(8)
-
-    async def tidy(self) -> int:
-        """Remove builds that somebody left behind who was killed."""
-        return sum([await builds.drop_dead(self._redis, partition, self._clock()) for partition in self._partitions])
 
     async def look(self) -> int:
         """Check if it is time; 1 when a check was made. Leaves off at `stop`."""

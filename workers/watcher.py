@@ -17,7 +17,7 @@ from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
 from workers.duties import every
 from workers.notify import notify
-from workers.selfcheck import NIGHT_EVERY, TIDY_EVERY, NightlyCheck
+from workers.selfcheck import NIGHT_EVERY, NightlyCheck
 from workers.wiring import Wiring
 
 LOOK_EVERY = 15.0
@@ -37,7 +37,7 @@ def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
 
 
 def nightly(wiring: Wiring, stop: asyncio.Event) -> list[Duty]:
-    """What takes long, and leaves off at `stop`; and what whoever was killed at such work left behind."""
+    """What takes long, and leaves off at `stop`."""
     check = NightlyCheck(
         wiring.store.redis,
         wiring.history,
@@ -47,7 +47,7 @@ def nightly(wiring: Wiring, stop: asyncio.Event) -> list[Duty]:
         stop=stop,
         clock=wiring.clock,
     )
-    return [(NIGHT_EVERY, check.look), (TIDY_EVERY, check.tidy)]
+    return [(NIGHT_EVERY, check.look)]
 
 
 def look_every(watch: Watch) -> float:

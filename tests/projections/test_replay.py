@@ -108,6 +108,7 @@ async def test_a_damaged_view_is_mended_by_the_rebuilt_one(redis, log):
     assert live is not None
     assert live[0].build != view.build
     assert (await replay(redis, log, [0], Books(), now=AT)).equal
+    assert await builds.drop_dead(redis, 0, AT + builds.LINGER_MS * 1_000_000) == 1
     assert await leftovers(redis, [live[0]]) == []
     assert await advance(redis, [Portion([view], "1-1", recorded([("x", received())]))]) == [False]
 

@@ -16,7 +16,6 @@ from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from projections import builds
 from projections.books import Books
-from projections.queue import Queue
 from projections.readers.selfcheck import last_selfcheck
 from projections.rebuild import Share
 from projections.views import projections
@@ -160,15 +159,6 @@ class Waiting(Dying):
     async def page(self, *_):
         Waiting.begun.set()
         await asyncio.Event().wait()
-
-
-async def test_what_somebody_left_behind_who_was_killed_is_removed_after_a_while(redis):
-    watcher = Watcher(redis)
-    await builds.temporary(redis, 1, Queue(), watcher.now)
-    assert await watcher.tidy() == 0
-    watcher.now += builds.ALIVE_MS * 10**6
-    assert await watcher.tidy() == 1
-    assert await left_behind(redis) == []
 
 
 async def left_behind(redis: Client) -> list[bytes]:
