@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Any, Final, Protocol, TypeAlias
 
 import msgspec
 
 from pipeline import keys
-from pipeline.archive.model import DIRECTORY, Archive
-from pipeline.events import AnyEvent, Recorded, decode, encode
-from pipeline.log import Damaged
+from pipeline.archive.model import DIRECTORY
+from pipeline.events import AnyEvent, decode
 from pipeline.store import Client, faults
 
+Row: TypeAlias = tuple[int, int, str, int, bytes]
+FIELDS: Final = frozenset({b"s", b"v", b"e"})
 FIRST: Final = "0"
 """In front of every entry."""
 _ENTRY: Final = re.compile(r"[0-9]{1,14}-[0-9]{1,20}")
@@ -62,10 +63,23 @@ def log_key(partition: int) -> str:
     return keys.DIRECTORY_LOG if partition == DIRECTORY else keys.log(partition)
 
 
+class Sealed(Protocol):
+    """What of the archive is needed here; see archive.SealedArchive."""
+
+    async def last(self, partition: int) -> str:
+        """As `model.Archive.last`."""
+
+    async def rows(self, partition: int, after: str, count: int, until: str | None = None) -> list[Row]:
+        """As `model.Archive.read`, undecoded: milliseconds, sequence, subject, version and octets of each entry."""
+
+    async def whole_from(self, partition: int) -> int:
+        """Before which millisecond retention has taken entries away; 0: none."""
+
+
 class Entries:
     """Reads the logs as they lie there, from the archive, and behind its end from Redis."""
 
-    def __init__(self, redis: Client, archive: Archive | None = None) -> None:
+    def __init__(self, redis: Client, archive: Sealed | None = None) -> None:
         self._redis = redis
         self._archive = archive
 
@@ -77,9 +91,9 @@ class Entries:
         while self._archive is not None:
             end = await self._archive.last(partition)
             if order(after) < order(end):
-                rows = await self._archive.read(partition, after, count, until)
+                rows = await self._archive.rows(partition, after, count, until)
                 if rows:
-                    return [_archived(partition, one) for one in rows]
+                    return [_archived(partition, row) for row in rows]
             entries = await self._hot(partition, max(after, end, key=order), count, until)
             # What was sealed and trimmed between the two looks is in the archive now.
             if await self._archive.last(partition) == end:
@@ -102,6 +116,12 @@ class Entries:
             yield entries
             after = entries[-1].id
 
+    async def first(self, partition: int) -> int:
+        """Before which millisecond entries were dropped, as their retention was over; 0 when all that ever were are there."""
+        if self._archive is None:
+            return 0
+        return await self._archive.whole_from(partition)
+
     async def last(self, partition: int) -> str:
         """The newest entry of a log; FIRST when there is none."""
         with faults():
@@ -113,19 +133,29 @@ class Entries:
 
 def hot_entry(partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Entry:
     """An entry as Redis gives it, whatever is in it."""
-    subject = fields.get(b"s", b"").decode("utf-8", "backslashreplace")
+    subject = fields.get(b"s", b"").decode("utf-8", "replace")
     data = fields.get(b"e", b"")
-    fault = ""
-    version, event = 0, None
+    place = entry.decode("ascii", "replace")
+    if fields.keys() != FIELDS:
+        return Entry(partition, place, subject, 0, data, None, "it has other fields than an entry has")
     try:
-        version = int(fields.get(b"v", b""))
-        event = decode(data)
+        version = int(fields[b"v"])
+    except ValueError:
+        return Entry(partition, place, subject, 0, data, None, "its version is no number")
+    return _entry(partition, place, subject, version, data)
+
+
+def _archived(partition: int, row: Row) -> Entry:
+    ms, seq, subject, version, data = row
+    if version >= 0:
+        return _entry(partition, f"{ms}-{seq}", subject, version, data)
+    # The archive keeps all fields of what is not as an entry is.
+    fields: dict[bytes, bytes] = dict(msgspec.msgpack.decode(data, type=list[tuple[bytes, bytes]]))
+    return hot_entry(partition, f"{ms}-{seq}".encode(), fields)
+
+
+def _entry(partition: int, place: str, subject: str, version: int, data: bytes) -> Entry:
+    try:
+        return Entry(partition, place, subject, version, data, decode(data))
     except (ValueError, msgspec.DecodeError) as error:
-        fault = f"{type(error).__name__}: {error}"[:200]
-    return Entry(partition, entry.decode("ascii", "replace"), subject, version, data, event, fault)
-
-
-def _archived(partition: int, one: Recorded | Damaged) -> Entry:
-    if isinstance(one, Damaged):
-        return Entry(partition, one.entry, one.subject, 0, b"", None, one.reason)
-    return Entry(partition, one.entry, one.subject, one.version, encode(one.event), one.event)
+        return Entry(partition, place, subject, version, data, None, f"{type(error).__name__}: {error}"[:200])

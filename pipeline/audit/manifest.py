@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT: Final = "gatepost-audit-1"
+FORMATS: Final = ("jsonl", "parquet")
 ALGORITHM: Final = "Ed25519"
 SUFFIX: Final = ".manifest.json"
 LARGEST: Final = 256 << 20
@@ -194,6 +195,9 @@ def _meant(manifest: Manifest) -> None:
         raise ValueError(f"it says {manifest.format!a}")
     if not 1 <= manifest.asked.partitions <= MAX_PARTITIONS:
         raise ValueError(f"a store has no {manifest.asked.partitions} partitions")
+    if manifest.file.format not in FORMATS:
+        raise ValueError(f"a file is not of the format {manifest.file.format!a}")
+    chain.moment(manifest.made.at)
     chain.moment(manifest.asked.start)
     chain.moment(manifest.asked.end)
     for piece in manifest.partitions.values():

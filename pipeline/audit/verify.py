@@ -19,7 +19,7 @@ from pipeline.audit import chain
 from pipeline.audit.entries import Entry, is_entry, order
 from pipeline.audit.export import NAMED, subjects_of
 from pipeline.audit.manifest import Manifest
-from pipeline.audit.subjects import Subjects
+from pipeline.audit.subjects import Filter, Subjects
 from pipeline.events import decode
 
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
@@ -81,11 +81,12 @@ class Checker:
         self._starts: dict[int, str] = {}
         self._ends: dict[int, str] = {}
         self._logs = {partition: place for place, partition in enumerate(manifest.asked.logs)}
+        self._gone = Filter()
         self._partition = DIRECTORY
         self._subjects = self._of(DIRECTORY)
 
     def _of(self, partition: int) -> Subjects:
-        return subjects_of(self._manifest.asked, partition, self._manifest.piece(partition))
+        return subjects_of(self._manifest.asked, partition, self._manifest.piece(partition), self._gone)
 
     def take(self, line: bytes) -> Row | None:
         """A line without its end; the record in it. What is wrong with it is in `problems`."""

@@ -45,3 +45,32 @@ def test_an_export_holds_every_event_of_the_domain_and_verifies(busy: Shop):
     done = busy.run("audit", "verify", str(file))
     assert done.code == 0, done.out
     assert "whole and unchanged" in done.out
+
+
+def test_a_parquet_export_says_the_same_and_verifies(busy: Shop, tmp_path: Path):
+    odd = tmp_path / "a [1] 'x'*"
+    odd.mkdir()
+    plain, packed = exported(busy), odd / "out?.parquet"
+    exported(busy, "--format", "parquet", "--to", "2026-01-01", name="none.parquet")
+    assert busy.run("audit", "verify", "none.parquet").code == 0
+    exported(busy, "--format", "parquet", name=str(packed))
+    assert packed.stat().st_mode & 0o777 == 0o600
+    done = busy.run("audit", "verify", str(packed), "--json")
+    assert (done.code, done.json["problems"]) == (0, 0), done.out
+    # One more: the export before it.
+    assert done.json["records"] == len(records(plain)) + 2
+    assert sorted(path.name for path in odd.iterdir()) == ["out?.parquet", "out?.parquet.manifest.json"]
+
+
+def test_the_store_is_whole_while_it_is_as_the_workers_left_it(busy: Shop):
+    busy.fold()
+    done = busy.run("audit", "verify", "--live")
+    assert done.code == 0, done.out
+    assert "whole" in done.out
+
+
+def test_an_export_agrees_with_the_store_it_is_of(busy: Shop):
+    for words in ([], ["--domain", DOMAIN]):
+        file = exported(busy, *words, name=f"{len(words)}.jsonl")
+        done = busy.run("audit", "verify", str(file), "--against-store")
+        assert done.code == 0, done.out

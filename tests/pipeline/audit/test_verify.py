@@ -27,7 +27,8 @@ def checked(tmp_path, data: bytes, manifest: bytes) -> Problems:
     for text in wrong:
         problems.add(text)
     if content is not None:
-        lines.check(file, content, problems)
+        for _ in lines.rows(file, content, problems):
+            pass
     return problems
 
 
@@ -156,9 +157,9 @@ def test_an_event_left_out_by_one_who_makes_all_hashes_anew_is_missed_by_its_sub
     data, manifest = sample()
     rows = data.splitlines(keepends=True)
     said = [json.loads(row) for row in rows]
-    last = {row["subject"]: row["version"] for row in said}
+    last = {(row["partition"], row["subject"]): row["version"] for row in said}
     for place, row in enumerate(said):
-        if row["version"] == last[row["subject"]]:
+        if row["version"] == last[row["partition"], row["subject"]]:
             continue
         forged, sealed_anew = resealed(rows[:place] + rows[place + 1 :], manifest)
         line, text = first(tmp_path, forged, sealed_anew)
