@@ -55,6 +55,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
             ("bounce", "cli.bounce:app", "What a sender would be told of a message that waits."),
             ("sources", "cli.sources:app", "Our own addresses that mail goes out from, and where they are blocked."),
             ("refused", "cli.refused:refused", "Mail that did not get in, and what its sender was told."),
+            ("report", "cli.report:app", "Every attempt to deliver in a stretch of time, and what they add up to."),
             ("trace", "cli.trace:trace", "Everything that happened to one message."),
         ),
     ),
@@ -77,6 +78,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "cli.books:books",
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
+            ("alerts", "cli.alerts:app", "What is wrong now, what was, and whether an alert would reach you."),
             (
                 "audit",
                 "cli.audit:app",

@@ -79,7 +79,7 @@ async def _replay(opened: Session, projection: Projection, *, mend: bool) -> Rep
             done = progress.events
 
         return await replay(
-            wiring.store.redis, wiring.log, partitions, projection, now=opened.now(), mend=mend, progress=told
+            wiring.store.redis, wiring.history, partitions, projection, now=opened.now(), mend=mend, progress=told
         )
 
 

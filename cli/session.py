@@ -185,7 +185,7 @@ async def _catch_up(wiring: Wiring) -> None:
     blocking = wiring.store.blocking()
     try:
         projector = Projector(
-            wiring.store.redis, blocking, wiring.log, range(wiring.store.partitions), projections(wiring.settings)
+            wiring.store.redis, blocking, wiring.history, range(wiring.store.partitions), projections(wiring.settings)
         )
         await projector.renew()
         while await projector.fold():

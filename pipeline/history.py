@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 from pipeline.archive.model import Archive
+from pipeline.archive.rows import order
 from pipeline.events import Event, Recorded
 from pipeline.log import Damaged, Log, Page
 
@@ -16,6 +17,8 @@ class History:
         """`archive` None: nothing was ever archived, all is in Redis."""
         self.log = log
         self.archive = archive
+        self._floors: dict[int, int] = {}
+        """From which millisecond on each log is whole, when it was last looked at: it only rises."""
 
     async def read(
         self,
@@ -27,12 +30,14 @@ class History:
     ) -> list[Recorded | Damaged]:
         """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`.
 
-        `kinds`: only events of these; fewer than `count`, or even none, does not mean the end then, see `Recorded.entry` of the last.
+        `kinds`: only events of these. None at all means that there are no more. Raises CorruptError when the archive is not what it
+        should be.
         """
-        entries = await self.log.read(partition, after, count, until)
-        if kinds is None:
-            return entries
-        return [entry for entry in entries if isinstance(entry, Recorded) and type(entry.event) in kinds]
+        while True:
+            page = await self.page(partition, after, count, until, kinds)
+            if page.entries or not page.count:
+                return page.entries if kinds is None else _known(page.entries)
+            after = page.reached
 
     async def page(
         self,
@@ -43,15 +48,31 @@ class History:
         kinds: Container[type[Event]] | None = None,
     ) -> Page:
         """As `Log.page`: what a view is folded from. Entries that cannot be read are in it, as a view counts them."""
-        if self.archive is not None:
-            entries = await self.archive.read(partition, after, count, until)
-            if entries:
-                wanted = [entry for entry in entries if kinds is None or _wanted(entry, kinds)]
-                return Page(wanted, len(entries), entries[-1].entry)
-        return await self.log.page(partition, after, count, until, kinds)
+        if self.archive is None:
+            return await self.log.page(partition, after, count, until, kinds)
+        while True:
+            floor = self._floors.get(partition, 0)
+            if order(after)[0] < floor:
+                archived = await self.archive.read(partition, after, count, until)
+                if archived:
+                    wanted = [entry for entry in archived if kinds is None or _wanted(entry, kinds)]
+                    return Page(wanted, len(archived), archived[-1].entry)
+            page, floor_now = await self.log.page_above(partition, after, count, until, kinds)
+            if order(after)[0] >= floor_now or floor_now == floor:
+                return page
+            # It was trimmed since we last looked: what comes behind `after` may be in the archive only.
+            self._floors[partition] = floor_now
+
+    async def floor(self, partition: int) -> int:
+        """From which millisecond on the log in Redis is whole: what is before that may be in the archive only."""
+        return await self.log.floor(partition)
 
 
 def _wanted(entry: Recorded | Damaged, kinds: Container[type[Event]]) -> bool:
     if isinstance(entry, Recorded):
         return type(entry.event) in kinds
     return entry.kind is None or entry.kind in kinds
+
+
+def _known(entries: Sequence[Recorded | Damaged]) -> list[Recorded | Damaged]:
+    return [entry for entry in entries if isinstance(entry, Recorded)]

@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from redis.exceptions import RedisError
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
@@ -141,9 +141,13 @@ class Log:
         try:
             if not self._server_ms:
                 self._server_ms = await self._time()
+            metrics.COMMIT_STEPS.add(by=len(batch))
+            metrics.COMMIT_BATCH.observe(len(batch))
+            began = time.monotonic()
             answer = await self._append(
                 self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch])
             )
+            metrics.COMMIT_SECONDS.observe(time.monotonic() - began)
         except (RedisError, OSError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):
@@ -209,11 +213,31 @@ class Log:
         kinds: Container[type[Event]] | None = None,
     ) -> Page:
         """As `read`, without what nobody wants to see: an event of another kind is not decoded, and told only by the page's `count`."""
+        return (await self.page_above(partition, after, count, until, kinds))[0]
+
+    async def page_above(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> tuple[Page, int]:
+        """As `page`, and from which millisecond on the log was whole at that moment: what is before that may be trimmed."""
         with faults():
-            rows = await self._redis.execute_command(
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.execute_command(
                 XRANGE, keys.log(partition), "(" + after if after != "0" else "-", until or "+", "COUNT", count
             )
-        return page_of(partition, rows, after, kinds)
+            pipe.hget(keys.archive(partition), "floor")
+            rows, floor = await pipe.execute()
+        return page_of(partition, rows, after, kinds), int(floor or 0)
+
+    async def floor(self, partition: int) -> int:
+        """From which millisecond on the log is whole; 0 while nothing was trimmed."""
+        with faults():
+            floor = await self._redis.hget(keys.archive(partition), "floor")
+        return int(floor or 0)
 
     async def last_entry(self, partition: int) -> str:
         with faults():

@@ -52,7 +52,7 @@ ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Postpon
 """Events of a message for which a row of mail under way may be needed."""
 NO_ROWS: Final[frozenset[type[Event]]] = frozenset()
 
-_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))
+_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"), "fold")
 
 
 class Projection(Protocol):
@@ -99,6 +99,8 @@ class History(Protocol):
         until: str | None = None,
         kinds: Container[type[Event]] | None = None,
     ) -> Page: ...
+
+    async def floor(self, partition: int) -> int: ...
 
 
 class View(msgspec.Struct, frozen=True):

@@ -22,7 +22,7 @@ DAY_MS: Final = 86_400_000
 """How long a rebuild may take; then its keys count as left behind by a crash."""
 _CHUNK: Final = 500
 
-_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"))
+_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
 
 
 def builds_key(partition: int) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.settings import Settings
+from projections.alerts import Alerts
 from projections.base import Projection
 from projections.books import Books
 from projections.classifier import Classifier
@@ -24,4 +25,5 @@ def projections(settings: Settings) -> tuple[Projection, ...]:
         Quarantine(),
         Trace(),
         Outbound(),
+        Alerts(),
     )

@@ -20,12 +20,14 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
+from pipeline.steps import MS
 from pipeline.store import Client, Script, faults
+from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, first_of, position
 from projections.compare import order
@@ -51,7 +53,7 @@ BLOCK_MS: Final = 500
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds to wait before the first, second, ... look whether Redis is back."""
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
+_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("projector")
 
 
@@ -94,11 +96,14 @@ class Projector:
         self._renew_at = 0.0
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
+        self._floors: dict[int, int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
         failed = 0
+        pulse = metrics.PULSES.of("project", metrics.TURN)
         while not stop.is_set():
+            pulse.beat()
             try:
                 await self._round(stop)
                 if failed:
@@ -161,12 +166,19 @@ class Projector:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
         self.held[partition] = opened
+        self._floors[partition] = await self._history.floor(partition)
+
+    def _archived(self, partition: int, entry: str) -> bool:
+        """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
+        return order(entry)[0] < self._floors[partition]
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
-        for foldings in self.held.values():
+        for partition, foldings in self.held.items():
             front = _front(foldings)
-            if any(folding.checkpoint != front or not folding.live for folding in foldings):
+            if self._archived(partition, front) or any(
+                folding.checkpoint != front or not folding.live for folding in foldings
+            ):
                 return True
         return False
 
@@ -186,6 +198,7 @@ class Projector:
 
     async def fold(self) -> bool:
         """Bring all views one batch forward; whether there is more."""
+        metrics.PULSES.of("project", metrics.TURN).beat()
         tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
         more = False
@@ -193,16 +206,17 @@ class Projector:
             front = _front(foldings)
             for (checkpoint, hot), level in _levels(foldings).items():
                 page = tails.get(partition)
-                if checkpoint != front:
+                if checkpoint != front or self._archived(partition, front):
                     kinds = _kinds(folding.view.projection for folding in level)
                     source = self._log if hot else self._history
-                    page = await source.page(partition, checkpoint, BATCH, front, kinds)
+                    until = None if checkpoint == front else front
+                    page = await source.page(partition, checkpoint, BATCH, until, kinds)
                 if page is None or not page.count:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
                 work.append((portion, level))
                 more = more or left is not None or page.count == BATCH
-        stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
+        stored = await self._advance(work) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
                 for folding in level:
@@ -215,6 +229,27 @@ class Projector:
             if partition not in tails or tails[partition].count < BATCH:
                 await self._switch(partition)
         return bool(work) and (more or self._behind())
+
+    async def _advance(self, work: Sequence[tuple[Portion, list[Folding]]]) -> list[bool]:
+        """Fold, and measure it."""
+        began = time.monotonic()
+        stored = await advance(self._redis, [portion for portion, _ in work])
+        metrics.PROJECTED_SECONDS.observe(time.monotonic() - began)
+        self._measure(work)
+        return stored
+
+    def _measure(self, work: Sequence[tuple[Portion, list[Folding]]]) -> None:
+        now = self._clock()
+        lags: dict[str, int] = {}
+        for portion, level in work:
+            metrics.PROJECTED.add(by=len(portion.entries))
+            metrics.PROJECTED_BATCH.observe(len(portion.entries))
+            behind = now - int(portion.reached.partition("-")[0]) * MS
+            for folding in level:
+                name = folding.view.projection.name
+                lags[name] = max(lags.get(name, 0), behind)
+        for name, lag in lags.items():
+            metrics.PROJECTED_LAG.set(lag / SECOND, name)
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""
@@ -259,7 +294,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         projector = Projector(
             wiring.store.redis,
             blocking,
-            wiring.log,
+            wiring.history,
             range(wiring.store.partitions),
             projections(wiring.settings),
             clock=wiring.clock,

@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline import diagnosis
 from pipeline.allowance import Allowance
+from pipeline.archive import duck
+from pipeline.archive.archive import SealedArchive
+from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, ColdStore
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
@@ -45,6 +48,11 @@ def socket_path(data: Path) -> Path:
     path = data.resolve() / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_LIMIT:
         return path
+    return private_directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def private_directory() -> Path:
+    """One of this user's, with a short path. Raises ConfigurationError when somebody else has it."""
     directory = Path(tempfile.gettempdir()) / f"gatepost-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
@@ -53,7 +61,7 @@ def socket_path(data: Path) -> Path:
             f"{directory} is not a private directory of this user",
             remedy="Choose a shorter --data, or remove that directory.",
         )
-    return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    return directory
 
 
 def redis_url(settings: Settings) -> str:
@@ -71,6 +79,15 @@ def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
     return KeySealer.from_file(settings.arc_domain, settings.arc_selector, authserv_id, Path(settings.arc_key))
 
 
+def objects(settings: Settings) -> Objects:
+    """Where the archive is kept. Raises ConfigurationError."""
+    return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
+
+
+def archive(settings: Settings, store: Store) -> SealedArchive:
+    return SealedArchive(store.redis, objects(settings))
+
+
 class Wiring:
     """What one process works with. `clock` gives ns since 1970."""
 
@@ -82,7 +99,8 @@ class Wiring:
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)
-        self.history = History(self.log)
+        self.archive = archive(settings, store) if settings.archive and duck.installed() else None
+        self.history = History(self.log, self.archive)
         self.past = Past(store.redis, self.history, store.partitions)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
         self.directory = Directory(store, self.log, clock=self.clock)
@@ -135,4 +153,6 @@ class Wiring:
         while not (self.log.idle and self.intake_log.idle):
             await asyncio.sleep(0.01)
         await self.bodies.close()
+        if self.archive is not None:
+            await self.archive.close()
         await self.store.close()

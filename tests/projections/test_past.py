@@ -17,9 +17,9 @@ from projections.positions import HOUR_MS
 from projections.readers.past import ATTEMPTS, Past
 from projections.replay import replay
 from projections.trace import Trace
-from tests.support.archives import MemoryArchive, stretched, trim, write_entries
 from tests.support.examples import AT, event, received
 from tests.support.histories import DOMAINS, legal, recorded
+from tests.support.past_archive import MemoryArchive, stretched, trim, write_entries
 
 PARTITIONS = 8
 VIEWS = (Trace(), Outbound())

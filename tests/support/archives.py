@@ -1,101 +1,83 @@
-"""An archive in memory, and a log that is trimmed behind it as the real one is."""
+"""A log with a past, and an archive for it: entries get the time that a test says."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Container, Sequence
-
-import msgspec
+import random
+from pathlib import Path
 
 from pipeline import keys
-from pipeline.events import Event, Recorded, encode
-from pipeline.log import Damaged
-from pipeline.terms import terms
-from projections import builds
-from projections.base import Projection
-from projections.compare import order
-from projections.positions import HOUR_MS, hour_of_key
-from projections.readers.past import ATTEMPTS
+from pipeline.archive.archive import SealedArchive
+from pipeline.archive.objects import LocalObjects, Objects
+from pipeline.archive.rows import order
+from pipeline.archive.seal import DAY_MS, HOUR_MS, Seal
+from pipeline.archive.trimming import trim
+from pipeline.archive.writing import Writer
+from pipeline.events import Recorded, encode
+from pipeline.history import History
+from pipeline.log import Damaged, Log
+from pipeline.store import Client
+from tests.support.histories import legal
+
+DAY = 20_000 * DAY_MS
+"""The first millisecond of a day, 2024-10-04."""
+P = 0
 
 
-class MemoryArchive:
-    """All that was ever given to it, in the order of the log."""
+class Ground:
+    def __init__(self, redis: Client, root: Path, *, size: int = 100_000, objects: Objects | None = None) -> None:
+        self.redis = redis
+        self.root = root
+        self.log = Log(redis)
+        self.archive = SealedArchive(redis, objects or LocalObjects(root))
+        self.history = History(self.log, self.archive)
+        self.writer = Writer(redis, self.archive, P, size)
+        self._events, _ = legal(random.Random(1), 100, 400)
 
-    def __init__(self, entries: Sequence[Recorded] = ()) -> None:
-        self.entries = list(entries)
+    async def append(self, *times: int, partition: int = P) -> list[str]:
+        """An entry at each of these times (ms)."""
+        entries = []
+        for ms in times:
+            recorded = self._events[len(entries) % len(self._events)]
+            fields = {"s": recorded.subject, "v": recorded.version, "e": encode(recorded.event)}
+            entries.append(await self.put(ms, fields, partition))
+        return entries
 
-    def _of(self, partition: int) -> list[Recorded]:
-        return [one for one in self.entries if one.partition == partition]
+    async def put(self, ms: int, fields: dict, partition: int = P) -> str:
+        return (await self.redis.xadd(keys.log(partition), fields, id=f"{ms}-*")).decode()
 
-    async def first(self, partition: int) -> str:
-        found = self._of(partition)
-        return found[0].entry if found else ""
+    async def seal(self, now: int, urgent: int = 0) -> list[Seal]:
+        """All that is due at `now` (ms)."""
+        assert await self.writer.hold()
+        await self.writer.settle()
+        found = []
+        while (seal := await self.writer.next(now, urgent)) is not None:
+            found.append(seal)
+        return found
 
-    async def last(self, partition: int) -> str:
-        found = self._of(partition)
-        return found[-1].entry if found else "0"
+    async def see(self, entry: str, view: str = "queue", build: int = 1, partition: int = P) -> None:
+        """A view has seen the log up to here."""
+        await self.redis.hset(keys.builds(partition), f"live:{view}", f"{build} 1")
+        await self.redis.set(keys.view(partition, view, build) + "checkpoint", entry)
 
-    async def read(
-        self,
-        partition: int,
-        after: str,
-        count: int,
-        until: str | None = None,
-        kinds: Container[type[Event]] | None = None,
-    ) -> list[Recorded | Damaged]:
-        found: list[Recorded | Damaged] = [
-            one
-            for one in self._of(partition)
-            if order(one.entry) > order(after)
-            and (until is None or order(one.entry) <= order(until))
-            and (kinds is None or type(one.event) in kinds)
-        ]
-        return found[:count]
+    async def trim(self, begin: int) -> int:
+        """From which hour on the log is whole now, in hours since the first day."""
+        floor, _ = await trim(self.redis, P, begin)
+        return (floor - DAY) // HOUR_MS
 
-    async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
-        for one in reversed(self._of(partition)):
-            if start <= order(one.entry)[0] < end and term in terms(one.subject, one.event):
-                yield one
+    async def whole(self, partition: int = P) -> list[Recorded | Damaged]:
+        """The log, from Redis alone."""
+        return await self.log.read(partition, "0", 1_000_000)
 
-    async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
-        for one in self._of(partition):
-            where = order(one.entry)
-            if type(one.event) in ATTEMPTS and one.event.domain == domain and order(after) < where and where[0] < end:
-                yield one
+    async def read(self, count: int = 1000, **more) -> list[Recorded | Damaged]:
+        """All of the history, in portions."""
+        found: list[Recorded | Damaged] = []
+        while entries := await self.history.read(P, found[-1].entry if found else "0", count, **more):
+            assert [order(one.entry) for one in entries] == sorted(order(one.entry) for one in entries)
+            found += entries
+        return found
 
+    def files(self, ending: str = "") -> list[Path]:
+        return sorted(path for path in self.root.rglob(f"*{ending}") if path.is_file())
 
-def stretched(events: Sequence[Recorded], factor: int, origin: int) -> list[Recorded]:
-    """The same events with `factor` times as much time between them and `origin` (ns), and entries of those times."""
-    found: list[Recorded] = []
-    last = (0, 0)
-    for one in events:
-        at = origin + (one.event.at - origin) * factor
-        ms = max(at // 1_000_000, last[0])
-        last = (ms, last[1] + 1 if ms == last[0] else 0)
-        event = msgspec.structs.replace(one.event, at=at)
-        found.append(msgspec.structs.replace(one, entry=f"{last[0]}-{last[1]}", event=event))
-    return found
-
-
-async def write_entries(redis, events: Sequence[Recorded]) -> None:
-    """Events into the logs under the ids that they have."""
-    pipe = redis.pipeline(transaction=False)
-    for one in events:
-        fields = {"s": one.subject, "v": one.version, "e": encode(one.event)}
-        pipe.xadd(keys.log(one.partition), fields, id=one.entry)
-    await pipe.execute()
-
-
-async def trim(redis, partition: int, hour: int, views: Sequence[Projection]) -> None:
-    """The log of a partition begins at an hour, and so do its index views."""
-    pipe = redis.pipeline(transaction=True)
-    pipe.xtrim(keys.log(partition), minid=str(hour * HOUR_MS), approximate=False)
-    for projection in views:
-        live = await builds.live(redis, partition, projection)
-        if live is None:
-            continue
-        for name in await redis.smembers(live[0].prefix + "keys"):
-            of = hour_of_key(name.decode())
-            if of is not None and of < hour:
-                pipe.delete(live[0].prefix + name.decode())
-                pipe.srem(live[0].prefix + "keys", name)
-    await pipe.execute()
+    async def close(self) -> None:
+        await self.archive.close()

@@ -1,0 +1,153 @@
+"""Where segments are kept: named objects in a directory, or in an object store (`cloud.py`)."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from pipeline.faults import ConfigurationError, StoreAwayError, StoreFullError
+
+_FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+WORK: Final = ".work"
+
+
+class Objects(Protocol):
+    """Names are relative, with `/` between folders. All of it blocks: call it in a thread.
+
+    Raises StoreAwayError (try again), StoreFullError, ConfigurationError (what trying again does not mend).
+    """
+
+    @property
+    def place(self) -> str:
+        """For people: a path or an address, without any secret."""
+
+    def put(self, name: str, source: Path) -> None:
+        """Durably, whole or not at all, in the place of what was there. `source` may be gone afterwards."""
+
+    def get(self, name: str) -> bytes | None:
+        """The octets of a small object; None when there is none."""
+
+    def fetch(self, name: str, sha256: str) -> Path | None:
+        """A file with the object's octets, to be read right away; None when there is no such object.
+
+        `sha256`: what it should be; who has a copy of just that need not ask for another. The caller checks.
+        """
+
+    def names(self, folder: str) -> list[str]:
+        """What is directly in a folder ("" for the top), folders too; none when there is no such folder."""
+
+    def delete(self, names: Sequence[str]) -> None:
+        """Also what is not there."""
+
+    @property
+    def work(self) -> Path:
+        """A directory for files that are being made."""
+
+
+def temporary(objects: Objects, ending: str) -> Path:
+    """A new file for what is being made."""
+    handle, name = tempfile.mkstemp(dir=objects.work, suffix=ending)
+    os.close(handle)
+    return Path(name)
+
+
+@contextlib.contextmanager
+def disk(place: str) -> Iterator[None]:
+    """Turns errors of the file system into faults."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FULL:
+            raise StoreFullError(f"no space for the archive in {place}", remedy="Free disk space.") from error
+        raise StoreAwayError(
+            f"the archive in {place} cannot be used: {error.strerror}",
+            remedy="Is the disk mounted, and may this user write there?",
+        ) from error
+
+
+def sync_file(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class LocalObjects:
+    """Files below a directory: written, fsynced, renamed, their directory fsynced, before anything relies on them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def place(self) -> str:
+        return str(self.root)
+
+    @property
+    def work(self) -> Path:
+        path = self.root / WORK
+        try:
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot write to {self.root}: {error.strerror}",
+                remedy="Choose another archive_store, or give this user the right to write there.",
+            ) from None
+        return path
+
+    def put(self, name: str, source: Path) -> None:
+        target = self.root / name
+        with disk(self.place):
+            self._folder(target.parent)
+            sync_file(source)
+            source.replace(target)
+            sync_file(target.parent)
+
+    def _folder(self, path: Path) -> None:
+        """The folder, and durably so."""
+        if path.is_dir():
+            return
+        self._folder(path.parent)
+        path.mkdir(exist_ok=True, mode=0o700)
+        sync_file(path.parent)
+
+    def get(self, name: str) -> bytes | None:
+        with disk(self.place):
+            try:
+                return (self.root / name).read_bytes()
+            except FileNotFoundError:
+                return None
+
+    def fetch(self, name: str, sha256: str) -> Path | None:
+        del sha256
+        path = self.root / name
+        return path if path.is_file() else None
+
+    def names(self, folder: str) -> list[str]:
+        with disk(self.place):
+            try:
+                return sorted(path.name for path in (self.root / folder).iterdir() if path.name != WORK)
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def delete(self, names: Sequence[str]) -> None:
+        with disk(self.place):
+            for name in names:
+                (self.root / name).unlink(missing_ok=True)
+            for folder in {(self.root / name).parent for name in names}:
+                # A day with nothing left in it goes too; its folder is shared by partitions, so it may stay for now.
+                for empty in (folder, folder.parent):
+                    with contextlib.suppress(OSError):
+                        if empty != self.root:
+                            empty.rmdir()
+
+    def sweep(self) -> None:
+        """Remove what a crash left half made. Only whoever is alone in writing may."""
+        with contextlib.suppress(OSError):
+            shutil.rmtree(self.root / WORK)

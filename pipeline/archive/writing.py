@@ -1,0 +1,218 @@
+"""Writing segments: read from the log, written, read back and compared, and only then sealed.
+
+A crash between any two steps loses nothing and doubles nothing: what is sealed is said by the chain's end in Redis, which the
+last step moves on. A file without a seal is written again; a seal that the chain does not know yet is taken on if its entries
+are those of the log. Two archivers at once do no harm: files are named after what is in them, and the script that moves the
+chain's end takes only one's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline import keys
+from pipeline.archive.archive import SealedArchive
+from pipeline.archive.chain import Head
+from pipeline.archive.objects import temporary
+from pipeline.archive.rows import Contents, Row, order, row_of
+from pipeline.archive.seal import DAY_MS, Seal, day_of, folder, read, sealed, written
+from pipeline.archive.segment import Draft, counted, file_hash
+from pipeline.faults import CorruptError, LeaseLostError
+from pipeline.store import Client, Script, faults
+
+PAGE: Final = 1000
+LEASE_MS: Final = 60_000
+_lease = Script.named("lease", beyond_memory=True)
+_seal = Script.named("seal", beyond_memory=True)
+
+
+def due(first: int, unsealed: int, now: int, *, size: int, urgent: int) -> int:
+    """Up to which millisecond (not included) the entries that are not sealed yet are to be sealed now; 0: not yet.
+
+    `first`: of the first of them. `urgent`: older ones are to leave Redis, whose memory they use. A segment is of one day.
+    """
+    day_ends = (first // DAY_MS + 1) * DAY_MS
+    if day_ends <= now or unsealed >= size:
+        return day_ends
+    return min(urgent, day_ends) if first < urgent else 0
+
+
+async def rows_of_log(redis: Client, partition: int, after: str, until: str = "+") -> tuple[list[Row], bool]:
+    """The next entries of a log as rows, and whether there may be more."""
+    with faults():
+        found: Any = await redis.xrange(
+            keys.log(partition), min="(" + after if after != "0" else "-", max=until, count=PAGE
+        )
+    return [row_of(entry, fields) for entry, fields in found], len(found) == PAGE
+
+
+async def contents_of_log(redis: Client, partition: int, first: str, last: str) -> str:
+    """The hash of what the log has from one entry to another."""
+    contents = Contents()
+    ms, seq = order(first)
+    after = f"{ms}-{seq - 1}" if seq else f"{ms - 1}-18446744073709551615"
+    while True:
+        rows, more = await rows_of_log(redis, partition, after, last)
+        contents.add(rows)
+        if not more:
+            return contents.digest()
+        after = rows[-1].entry
+
+
+class Writer:
+    """Writes the segments of one partition, while it has the lease."""
+
+    def __init__(self, redis: Client, archive: SealedArchive, partition: int, size: int) -> None:
+        """`size`: entries of a segment, at most."""
+        self._redis = redis
+        self._archive = archive
+        self._objects = archive.objects
+        self._partition = partition
+        self._size = size
+        self._token = secrets.token_hex(8)
+
+    async def hold(self) -> bool:
+        """Take or keep the right to write; False when another has it."""
+        with faults():
+            return bool(await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, LEASE_MS]))
+
+    async def release(self) -> None:
+        with faults():
+            await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, 0])
+
+    async def settle(self) -> None:
+        """Bring in order what a crash left behind the chain's end. Raises CorruptError when the archive knows more than the log."""
+        at = await self._archive.chain.head(self._partition)
+        last = day_of(order(at.last)[0]) if at.number else ""
+        for day in await self._archive.chain.days():
+            if day < last:
+                continue
+            for stem in await self._archive.duck.run(self._left, folder(day, self._partition), at):
+                await self._take_on(stem, await self._archive.chain.head(self._partition))
+
+    def _left(self, where: str, at: Head) -> list[str]:
+        """Seals beyond the chain's end; what has none is removed. Blocks."""
+        names = [name for name in self._objects.names(where) if name[:8].isdigit()]
+        sealed_stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        half = [name for name in names if name.partition(".")[0] not in sealed_stems]
+        self._objects.delete([f"{where}/{name}" for name in half])
+        return sorted(f"{where}/{stem}" for stem in sealed_stems if int(stem[:8]) > at.number)
+
+    async def _take_on(self, stem: str, at: Head) -> None:
+        """A crash came between the seal and the chain's end: the segment is whole, if the log says the same."""
+        data = await self._archive.duck.run(self._objects.get, f"{stem}.json")
+        if data is None:
+            return
+        seal = read(data, Seal, f"{stem}.json")
+        if seal.number <= at.number:
+            return
+        if (
+            seal.number != at.number + 1
+            or seal.previous != at.seal
+            or await contents_of_log(self._redis, self._partition, seal.first, seal.last) != seal.contents
+        ):
+            raise CorruptError(
+                f"{stem} is in the archive, and is not what comes next according to Redis",
+                remedy="Was an older copy of Redis put back? The archive then knows more than the log: keep both, and see docs/archive.md.",
+            )
+        await self._archive.duck.run(self._compare, seal)
+        await self._append(seal, at)
+
+    async def next(self, now: int, urgent: int = 0) -> Seal | None:
+        """Seal the next segment if one is due; None when none is. `now`, `urgent`: ms, see `due`.
+
+        The lease must be held. Raises LeaseLostError, and StoreError, after which it may have happened.
+        """
+        at = await self._archive.chain.head(self._partition)
+        with faults():
+            pipe = self._redis.pipeline(transaction=False)
+            pipe.xlen(keys.log(self._partition))
+            pipe.xrange(keys.log(self._partition), min="(" + at.last if at.number else "-", count=1)
+            length, first = await pipe.execute()
+        if not first:
+            return None
+        start = order(first[0][0].decode())[0]
+        end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
+        return await self._write(at, day_of(start), end) if end else None
+
+    async def _write(self, at: Head, day: str, end: int) -> Seal | None:
+        draft = Draft(await self._archive.duck.run(temporary, self._objects, ".csv"))
+        target, index = [
+            await self._archive.duck.run(temporary, self._objects, ending) for ending in (".parquet", ".terms")
+        ]
+        try:
+            await self._gather(draft, at.last, end)
+            if not draft.count:
+                return None
+            seal = await self._archive.duck.run(self._put, draft, target, index, day, at)
+            await self._append(seal, at)
+            return seal
+        finally:
+            draft.discard()
+            for path in (target, index):
+                path.unlink(missing_ok=True)
+
+    async def _gather(self, draft: Draft, after: str, end: int) -> None:
+        until = f"{end - 1}-18446744073709551615"
+        while draft.count < self._size:
+            rows, more = await rows_of_log(self._redis, self._partition, after, until)
+            draft.add(rows[: self._size - draft.count])
+            if not more:
+                return
+            after = rows[-1].entry
+            if draft.count % (50 * PAGE) == 0 and not await self.hold():
+                raise LeaseLostError(f"another archiver writes partition {self._partition}")
+
+    def _put(self, draft: Draft, target: Path, index: Path, day: str, at: Head) -> Seal:
+        """The files where they belong, compared with what was gathered, and the seal beside them. Blocks."""
+        draft.write(self._archive.duck, target, index)
+        seal = sealed(
+            Seal(
+                partition=self._partition,
+                number=at.number + 1,
+                date=day,
+                first=draft.first,
+                last=draft.last,
+                count=draft.count,
+                octets=target.stat().st_size,
+                sha256=file_hash(target),
+                index=file_hash(index),
+                contents=draft.contents,
+                previous=at.seal,
+            )
+        )
+        self._objects.put(f"{seal.stem}.parquet", target)
+        self._objects.put(f"{seal.stem}.terms", index)
+        self._compare(seal)
+        link = temporary(self._objects, ".json")
+        link.write_bytes(written(seal))
+        self._objects.put(f"{seal.stem}.json", link)
+        return seal
+
+    def _compare(self, seal: Seal) -> None:
+        """Read back what is in the store. Blocks. Raises CorruptError when it is not what was to be there."""
+        path = self._objects.fetch(f"{seal.stem}.parquet", "")
+        if (
+            path is None
+            or file_hash(path) != seal.sha256
+            or counted(self._archive.duck, path) != (seal.count, seal.contents)
+        ):
+            raise CorruptError(f"{seal.stem}.parquet does not read back as it was written", remedy="Is the disk sound?")
+        index = self._objects.fetch(f"{seal.stem}.terms", "")
+        if index is None or file_hash(index) != seal.index:
+            raise CorruptError(f"{seal.stem}.terms does not read back as it was written", remedy="Is the disk sound?")
+
+    async def _append(self, seal: Seal, at: Head) -> None:
+        """Move the chain's end on."""
+        with faults():
+            done = await _seal(
+                self._redis,
+                [keys.archive(self._partition), keys.archive_lease(self._partition)],
+                [
+                    self._token, at.number, at.seal, seal.number, seal.seal, seal.first, seal.last, seal.count, seal.octets,
+                ],
+            )  # fmt: skip
+        if done != 1:
+            raise LeaseLostError(f"another archiver writes partition {self._partition}")

@@ -1,0 +1,71 @@
+-- Takes the oldest whole hours of a partition's log out of Redis, as far as nobody needs them there: they are sealed in the archive,
+-- every view has seen them, and no promised message comes from them. Where the log begins is written down first: from then on
+-- they are read from the archive. The hours are also removed from the views that say where in the log something stands, so
+-- these are at all times a function of the log in Redis.
+--
+-- KEYS[1]  archive  hash    last: the last entry that is sealed; floor: where the log begins (ms); trimmed: entries taken out
+-- KEYS[2]  log      stream
+-- KEYS[3]  builds   hash    live:<view> and next:<view>: "<build> <version>" of what is read, and of what grows to replace it
+-- KEYS[4]  outbox   stream
+-- And of each of these builds, with the prefix in ARGV[2] .. "<view>:<build>:"
+--   checkpoint  string  the last entry of the log that is in it
+--   keys        set     names of its other keys; those of an hour begin with h:<hours since 1970>:
+-- ARGV: the millisecond that the log is to begin with, at most; prefix of the views; entries to take out in this call, at most
+-- Returns where the log begins now, and how many entries were taken out: as many as asked for means that there may be more.
+
+local HOUR = 3600000
+local INDEXES = { 'trace', 'outbound' }
+local CHUNK = 1000
+
+local function milliseconds(entry)
+  return tonumber(string.match(entry, '^%d+'))
+end
+
+local state = redis.call('HMGET', KEYS[1], 'last', 'floor')
+local floor = tonumber(state[2] or 0)
+local wanted = tonumber(ARGV[1])
+local sealed = state[1]
+if not sealed then return { floor, 0 } end
+wanted = math.min(wanted, milliseconds(sealed))
+
+local builds = redis.call('HGETALL', KEYS[3])
+if #builds == 0 then wanted = 0 end
+local prefixes = {}
+for index = 1, #builds, 2 do
+  local kind, view = string.match(builds[index], '^(%a+):([^:]+)$')
+  if kind == 'live' or kind == 'next' then
+    local prefix = ARGV[2] .. view .. ':' .. string.match(builds[index + 1], '^%d+') .. ':'
+    wanted = math.min(wanted, milliseconds(redis.call('GET', prefix .. 'checkpoint') or '0'))
+    prefixes[#prefixes + 1] = { view, prefix }
+  end
+end
+local promised = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)
+if promised[1] then wanted = math.min(wanted, milliseconds(promised[1][1])) end
+wanted = wanted - wanted % HOUR
+
+if wanted > floor then
+  floor = wanted
+  redis.call('HSET', KEYS[1], 'floor', string.format('%d', floor))
+  for _, build in ipairs(prefixes) do
+    for _, name in ipairs(INDEXES) do
+      if build[1] == name then
+        local gone = {}
+        for _, key in ipairs(redis.call('SMEMBERS', build[2] .. 'keys')) do
+          local hour = string.match(key, '^h:(%d+):')
+          if hour and tonumber(hour) * HOUR < floor then gone[#gone + 1] = key end
+        end
+        for start = 1, #gone, CHUNK do
+          local last = math.min(start + CHUNK - 1, #gone)
+          redis.call('SREM', build[2] .. 'keys', unpack(gone, start, last))
+          for position = start, last do gone[position] = build[2] .. gone[position] end
+          redis.call('UNLINK', unpack(gone, start, last))
+        end
+      end
+    end
+  end
+end
+
+local taken = redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%d', floor), 'LIMIT', ARGV[3])
+if taken < tonumber(ARGV[3]) / 2 then taken = taken + redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%d', floor)) end
+if taken > 0 then redis.call('HINCRBY', KEYS[1], 'trimmed', taken) end
+return { floor, taken }
