@@ -34,6 +34,7 @@ async def replay(
       gatepost replay --all
       gatepost replay queue --mend
     """
+    from cli.recording import acted
     from cli.render import document
     from cli.session import session
     from pipeline.faults import ConfigurationError
@@ -49,6 +50,8 @@ async def replay(
         reports = []
         for projection in wanted:
             report = await _replay(opened, projection, mend=mend)
+            if report.mended:
+                await acted(opened, "view_mended", report.view, note=f"{report.count:,} differences")
             reports.append(report)
             if not common.json:
                 _show(report)

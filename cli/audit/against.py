@@ -24,7 +24,7 @@ async def against(opened: Session, file: Path, manifest: Manifest, problems: Pro
     wiring = opened.wiring
     if manifest.asked.partitions != wiring.store.partitions:
         raise RefusedError("the export is of another store: it has another number of partitions")
-    comparison = Comparison(Entries(wiring.store.redis), manifest, problems)
+    comparison = Comparison(Entries(wiring.store.redis, wiring.archive), manifest, problems)
     await comparison.begin()
     with Progress("comparing", manifest.records) as bar:
         for row in rows_of(file, manifest, Problems()):

@@ -23,6 +23,8 @@ For example:
 
   gatepost audit export --domain example.com --from 2026-11-01 --to 2026-11-22
   gatepost audit verify gatepost-audit-example.com-20261101-20261122.jsonl
+  gatepost audit verify --live
+  gatepost audit log --by cli:anna
 """,
 )
 
@@ -32,6 +34,9 @@ async def export(
     *,
     domain: Annotated[str, Parameter(help="Only what concerns this domain; everything when left out.")] = "",
     period: Period = WHOLE,
+    tz: Annotated[
+        str, Parameter(help="Whose days they are, such as Europe/Berlin; otherwise the domain's, or this machine's.")
+    ] = "",
     format_: Annotated[
         Literal["jsonl", "parquet"],
         Parameter(name="--format", help="JSON lines, or Parquet with the same lines in it."),
@@ -49,11 +54,11 @@ async def export(
 
     For example:
 
-      gatepost audit export --domain example.com --from 2026-11-01 --to 2026-11-22
+      gatepost audit export --domain example.com --from 2026-11-01 --to 2026-11-22 --tz Europe/Berlin
       gatepost audit export --days 7 --format parquet --output week.parquet
       gatepost audit export --domain example.com --key audit.pem --output november.jsonl
     """
-    from cli.audit.exporting import asked_of, default_name, refuse_existing
+    from cli.audit.exporting import asked_of, default_name, refuse_existing, zone_for
     from cli.audit.exporting import export as write
     from cli.names import domain_of
     from cli.session import actor, session
@@ -62,7 +67,8 @@ async def export(
     wanted = domain_of(domain) if domain else ""
     signer = signing.private(key) if key is not None else None
     async with session(common) as opened:
-        asked = asked_of(wanted, period.bounds(opened.now()), opened.wiring.store.partitions)
+        zone = await zone_for(opened, wanted, tz)
+        asked = asked_of(wanted, period.bounds(opened.now(), zone), opened.wiring.store.partitions)
         file = output or default_name(asked, format_)
         refuse_existing(file, force=force)
         if format_ == "parquet":
@@ -204,6 +210,60 @@ def _verdict(common: Common, file: Path, manifest: Manifest | None, problems: Pr
     screen.say(f"  {what}, {manifest.asked.start} to {manifest.asked.end}, by {clean(manifest.made.by)}")
     unsigned = ("not signed: who can write both files can forge both", "dim")
     screen.say("  ", f"signed with {clean(signed)}" if signed else unsigned)
+
+
+@app.command
+async def log(
+    *,
+    by: Annotated[
+        str, Parameter(help="Only by this one, such as cli:anna or sync:office; gatepost for what it did by itself.")
+    ] = "",
+    domain: Annotated[str, Parameter(help="Only of this domain.")] = "",
+    kind: Annotated[
+        tuple[str, ...], Parameter(help="Only of this kind, such as held or domain_set; repeat it for more.")
+    ] = (),
+    period: Period = WHOLE,
+    limit: Annotated[int, Parameter(help="How many at most, the newest first.")] = 50,
+    after: Annotated[str, Parameter(help="Where another page ended.")] = "",
+    common: Common = DEFAULT,
+) -> int:
+    """Who did what when: changes, holds, releases, looks, exports; the newest first.
+
+    For example:
+
+      gatepost audit log
+      gatepost audit log --by cli:anna --days 7
+      gatepost audit log --domain example.com --kind released --kind looked --json
+    """
+    from cli.audit.logging import form, show
+    from cli.names import domain_of
+    from cli.render import Screen, document
+    from cli.session import session
+    from pipeline.events import ALL_EVENTS
+    from pipeline.faults import ConfigurationError
+    from projections.readers.actions import Actions, Query, of_kinds, read_key
+
+    if limit < 1:
+        raise ConfigurationError(f"--limit is {limit}", remedy="Give 1 or more.")
+    try:
+        kinds = of_kinds(kind, ALL_EVENTS) if kind else None
+    except KeyError as error:
+        raise ConfigurationError(f"no action is of the kind {error}", remedy="See kind in --json.") from None
+    try:
+        read_key(after or "0-0-0")
+    except ValueError:
+        raise ConfigurationError(f"--after {after!a} is no end of a page") from None
+    wanted = domain_of(domain) if domain else ""
+    async with session(common, views=True) as opened:
+        wiring = opened.wiring
+        start, end = period.bounds(opened.now())
+        query = Query(by=by, domain=wanted, kinds=kinds, start=-(-start // 1_000_000), end=end // 1_000_000)
+        page = await Actions(wiring.store.redis, wiring.history, wiring.store.partitions).page(query, limit, after)
+    if common.json:
+        document(form(page))
+    else:
+        show(Screen(), page)
+    return 0
 
 
 @app.command

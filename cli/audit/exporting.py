@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import tempfile
 from collections.abc import Iterator
@@ -12,10 +13,13 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from cli.audit.readable import readable
 from cli.render import rfc3339
+from pipeline.archive.seal import Seal
+from pipeline.audit import segments
+from pipeline.audit.chain import moment, written
 from pipeline.audit.entries import Entries
 from pipeline.audit.export import Export
-from pipeline.audit.manifest import Asked, File, Made, Manifest, Seal, beside, rendered, sealed
-from pipeline.audit.recording import recorded_step
+from pipeline.audit.manifest import Asked, File, Made, Manifest, beside, rendered, sealed
+from pipeline.audit.recording import home, recorded_step
 from pipeline.events import Exported
 from pipeline.faults import ConfigurationError, RefusedError
 
@@ -31,16 +35,23 @@ MS = 1_000_000
 
 def asked_of(domain: str, bounds: tuple[int, int], partitions: int) -> Asked:
     """`bounds`: ns, both inside."""
-    from pipeline.audit.chain import written
-
     start, end = -(-bounds[0] // MS), bounds[1] // MS
     return Asked(domain=domain, start=written(str(start)), end=written(str(end)), partitions=partitions)
 
 
+async def zone_for(opened: Session, domain: str, tz: str) -> dt.tzinfo | None:
+    """Whose days are meant: as named, else the domain's, else None for this machine's. Raises ConfigurationError."""
+    from pipeline.zones import zone_of
+
+    if not tz and domain:
+        await opened.wiring.directory.refresh()
+        home = opened.wiring.directory.home(domain)
+        tz = home.timezone if home is not None else ""
+    return zone_of(tz) if tz else None
+
+
 def default_name(asked: Asked, kind: str) -> Path:
     """Such as gatepost-audit-example.com-20261101-20261122.jsonl."""
-    from pipeline.audit.chain import moment, written
-
     days = [] if moment(asked.start) == 0 else [asked.start[:10].replace("-", "")]
     end = written(str(moment(asked.end)))[:10].replace("-", "")
     if end < "2100":
@@ -96,7 +107,7 @@ async def export(
         records, beside_it = growing / "records", growing / "manifest"
         with _put(records) as out, Progress("exporting", None) as bar:
             made = Export(asked, readable, out)
-            async for number in made.write(Entries(wiring.store.redis)):
+            async for number in made.write(Entries(wiring.store.redis, wiring.archive)):
                 bar.advance(number)
         digest, octets = made.digest, made.octets
         if kind == "parquet":
@@ -104,16 +115,24 @@ async def export(
         at = opened.now()
         who = Made(at=rfc3339(at) or "", by=by, program=f"gatepost {installed()}")
         what = File(name=file.name, format=kind, octets=octets, sha256=digest)
-        seals: list[Seal] = []
-        manifest = sealed(made.manifest(who, what, seals), key)
+        manifest = sealed(made.manifest(who, what, await _seals(opened, asked)), key)
         _put(beside_it, rendered(manifest)).close()
         _on_disk(records)
         _on_disk(beside_it)
-        await wiring.log.commit(recorded_step(_event(manifest, at), asked.partitions), patience=PATIENCE)
+        step = recorded_step(_event(manifest, at), home(asked.domain, asked.partitions))
+        await wiring.log.commit(step, patience=PATIENCE)
         beside_it.replace(beside(file))
         records.replace(file)
     _directory_on_disk(file.parent)
     return manifest
+
+
+async def _seals(opened: Session, asked: Asked) -> list[Seal]:
+    archive = opened.wiring.archive
+    if archive is None:
+        return []
+    start, end = moment(asked.start), moment(asked.end)
+    return [seal for partition in asked.logs for seal in await segments.seals(archive, partition, start, end)]
 
 
 def _parquet(records: Path) -> tuple[str, int, Path]:
@@ -126,8 +145,6 @@ def _parquet(records: Path) -> tuple[str, int, Path]:
 
 
 def _event(manifest: Manifest, at: int) -> Exported:
-    from pipeline.audit.chain import moment
-
     asked = manifest.asked
     return Exported(
         at=at, domain=asked.domain, by=manifest.made.by, start=moment(asked.start) * MS, end=(moment(asked.end) + 1) * MS,

@@ -18,6 +18,7 @@ from projections.checkpoints import beyond
 
 if TYPE_CHECKING:
     from cli.session import Session
+    from pipeline.archive.archive import SealedArchive
 
 
 class Looked(msgspec.Struct, kw_only=True):
@@ -40,7 +41,7 @@ async def verify_live(opened: Session, domain: str, begin: int, problems: Proble
 
     wiring = opened.wiring
     redis, partitions = wiring.store.redis, wiring.store.partitions
-    entries, gone, looked = Entries(redis), Filter(), Looked()
+    entries, gone, looked = Entries(redis, wiring.archive), Filter(), Looked()
     started = opened.now()
     wanted = [partition_for(domain, partitions)] if domain else list(range(partitions))
     walks: dict[int, Walk] = {}
@@ -58,11 +59,13 @@ async def verify_live(opened: Session, domain: str, begin: int, problems: Proble
             except CorruptError as fault:
                 walk.problem(str(fault))
                 continue
-            missing = await live.taken_out(redis, partition, 0)
+            missing = await live.taken_out(redis, partition)
             if missing:
                 walk.problem(f"entries were taken out of the log: {missing:,}")
         await live.heads(redis, walks)
         await live.directory(redis, walks[DIRECTORY])
+    if wiring.archive is not None:
+        await _archive(wiring.archive, [DIRECTORY, *wanted], looked, problems)
     for partition in wanted:
         for text in await beyond(redis, partition):
             walks[partition].problem(text)
@@ -71,3 +74,24 @@ async def verify_live(opened: Session, domain: str, begin: int, problems: Proble
     looked.live = sum(len(walk.subjects.live) for walk in walks.values())
     looked.seconds = (opened.now() - started) / 1e9
     return looked
+
+
+async def _archive(archive: SealedArchive, partitions: list[int], looked: Looked, problems: Problems) -> None:
+    """Every seal, every file and every entry of it."""
+    from cli.progress import Progress
+    from pipeline.archive.verify import Progress as Seen
+    from pipeline.archive.verify import verify
+
+    total = 0
+    for partition in partitions:
+        at = await archive.chain.head(partition)
+        total += at.number - at.through
+    with Progress("segments", total) as bar:
+
+        def told(seen: Seen) -> None:
+            bar.advance(seen.segments - looked.segments)
+            looked.segments = seen.segments
+
+        for verified in await verify(archive, partitions, told) if total else []:
+            for fault in verified.faults:
+                problems.add(f"the archive, {fault.where}: {fault.what}", partition=fault.partition)

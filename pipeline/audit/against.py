@@ -6,9 +6,10 @@ import base64
 from collections.abc import AsyncIterator
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.rows import order
 from pipeline.audit import chain
 from pipeline.audit.concern import Concern
-from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds, order
+from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds
 from pipeline.audit.manifest import Manifest
 from pipeline.audit.verify import Problems, Row
 from pipeline.events import Exported
@@ -39,6 +40,7 @@ class Comparison:
         self._stored = expected(entries, manifest)
         self._next: Entry | None = None
         self._line = 0
+        self._dropped: dict[int, int] = {}
         self.skipped = 0
         """Records of a time of which the store has nothing left."""
 

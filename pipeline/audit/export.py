@@ -12,11 +12,13 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO, Final
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.rows import order
+from pipeline.archive.seal import Seal
 from pipeline.audit import chain
 from pipeline.audit.chain import Form
 from pipeline.audit.concern import Concern
-from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds, order
-from pipeline.audit.manifest import Asked, Continuity, Fault, File, Made, Manifest, Piece, Seal
+from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds
+from pipeline.audit.manifest import Asked, Continuity, Fault, File, Made, Manifest, Piece
 from pipeline.audit.subjects import Filter, Subjects
 
 NAMED: Final = 20

@@ -12,8 +12,9 @@ from typing import Any, Final
 
 from pipeline import keys
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.rows import order
 from pipeline.audit.changes import Changes
-from pipeline.audit.entries import FIRST, Entries, Entry, log_key, order
+from pipeline.audit.entries import FIRST, Entries, Entry
 from pipeline.audit.subjects import Filter, Subjects
 from pipeline.audit.verify import Problems
 from pipeline.events import DirectoryEvent
@@ -131,7 +132,7 @@ async def _settle(redis: Client, walk: Walk, subject: str) -> None:
     with faults():
         pipe = redis.pipeline(transaction=True)
         pipe.hget(_head(walk.partition, subject), "v")
-        pipe.xrevrange(log_key(walk.partition), count=1)
+        pipe.xrevrange(keys.log(walk.partition), count=1)
         version, newest = await pipe.execute()
     if newest:
         await walk.read(newest[0][0].decode())
@@ -198,10 +199,13 @@ async def directory(redis: Client, walk: Walk) -> None:
         walk.problem(text)
 
 
-async def taken_out(redis: Client, partition: int, trimmed: int) -> int:
-    """How many entries are gone from a log that nobody may have taken out. `trimmed`: how many went to the archive."""
+async def taken_out(redis: Client, partition: int) -> int:
+    """How many entries are gone from a log that did not go to the archive first."""
     with faults():
-        if not await redis.exists(log_key(partition)):
+        if not await redis.exists(keys.log(partition)):
             return 0
-        found: Any = await redis.xinfo_stream(log_key(partition))
-    return max(0, int(found["entries-added"]) - int(found["length"]) - trimmed)
+        pipe = redis.pipeline(transaction=True)
+        pipe.xinfo_stream(keys.log(partition))
+        pipe.hget(keys.archive(partition), "trimmed")
+        found, trimmed = await pipe.execute()
+    return max(0, int(found["entries-added"]) - int(found["length"]) - int(trimmed or 0))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.seal import Seal
 from pipeline.audit import chain
 from pipeline.audit.entries import FIRST, is_entry
 from pipeline.faults import ConfigurationError
@@ -96,17 +97,6 @@ class Continuity(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     named: list[Fault] = []
 
 
-class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A segment of the archive that the stretch touches, as its seal says."""
-
-    partition: int
-    name: str
-    first: str
-    last: str
-    sha256: str
-    seal: str
-
-
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     algorithm: str
     public_key: str
@@ -125,6 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partitions: dict[str, Piece]
     continuity: Continuity
     seals: list[Seal]
+    """Of the archive's segments that the stretch touches, as they are in the archive."""
     hash: str = ""
     signature: Signature | None = None
 
