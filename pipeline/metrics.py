@@ -207,6 +207,24 @@ VIEW_LAG: Final = Gauge(
 )
 VIEW_DAMAGED: Final = Gauge("gatepost_view_damaged_entries", "Log entries that the view could not read.", "view")
 VIEW_BROKEN: Final = Gauge("gatepost_view_broken_writes", "Writes of the view that Redis refused.", "view")
+BOOKS_MISMATCHES: Final = Gauge(
+    "gatepost_books_mismatched_messages",
+    "Messages of which the books say something else than they do, at the last check.",
+)
+BOOKS_CHECKED: Final = Gauge(
+    "gatepost_books_check_timestamp_seconds", "When the books were last checked, in seconds since 1970; 0: never."
+)
+VIEWS_DIFFER: Final = Gauge(
+    "gatepost_selfcheck_differences", "Differences that the last self-check found between views and events."
+)
+VIEWS_CHECKED: Final = Gauge(
+    "gatepost_selfcheck_timestamp_seconds", "When it ended, in seconds since 1970; 0: there was none yet."
+)
+ALERTS: Final = Gauge("gatepost_alerts", "Gatepost's own alerts that are raised now (gatepost alerts).")
+NOTICES: Final = Gauge("gatepost_alert_notices", "What is still to be told of alerts, by mail or webhook.")
+ARCHIVED_BYTES: Final = Gauge("gatepost_archive_bytes", "Octets of the archive's segments.")
+ARCHIVED_ENTRIES: Final = Gauge("gatepost_archive_entries", "Log entries in them.")
+UNSEALED: Final = Gauge("gatepost_archive_unsealed_entries", "Log entries that are not in the archive yet.")
 LOG_ENTRIES: Final = Gauge("gatepost_log_entries", "Entries of the log in Redis, of all partitions.")
 LOG_BYTES: Final = Gauge("gatepost_log_bytes", "Memory of Redis that these take, estimated.")
 REDIS_USED: Final = Gauge("gatepost_redis_used_bytes", "Memory that Redis uses.")

@@ -42,9 +42,9 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 class Alerts:
     name = NAME
     version = "1"
+    hot = False
     rows = ""
     row_events = NO_ROWS
-    hot = False
     kinds: frozenset[type[Event]] = frozenset({AlertRaised, AlertOver})
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:

@@ -73,7 +73,7 @@ class TableWriter:
             "domain": one_line(row.domain), "from": one_line(row.sender) or ("<>" if row.message else ""),
             "to": one_line(", ".join(row.recipients)), "size": size(row.size) if row.message else "",
             "in queue": age(row.waited), "server": server, "tls": one_line(row.tls), "class": one_line(row.about),
-            "answer": one_line(row.reply), "id": row.message,
+            "answer": one_line(row.reply), "id": one_line(row.message),
         }  # fmt: skip
         text = self._line(cells)
         if not self._coloured:

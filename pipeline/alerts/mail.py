@@ -80,7 +80,7 @@ def letter(notices: Sequence[Notice], *, hostname: str) -> Letter:
         domains = ", ".join(list(dict.fromkeys(notice.domain for notice in notices))[:NAMED])
         lines += textwrap.wrap(words.contact.format(domains), WIDTH)
     else:
-        lines.append(words.operator)
+        lines += textwrap.wrap(words.operator, WIDTH)
     return Letter(
         to=way.to, subject=_subject(notices, words, way.language), text="\n".join(lines), language=way.language
     )

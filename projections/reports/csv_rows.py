@@ -34,7 +34,7 @@ class CsvWriter:
 
     def row(self, row: Row) -> str:
         cells = (
-            exact(row.at, self._zone), cell(row.domain), row.status, row.message, cell(row.sender), cell(joined(row.recipients)),
+            exact(row.at, self._zone), cell(row.domain), row.status, cell(row.message), cell(row.sender), cell(joined(row.recipients)),
             str(row.size), str(row.tries), cell(row.server), cell(row.address), cell(row.tls), cell(row.stage),
             str(row.code) if row.code else "", cell(row.enhanced), cell(row.about), cell(row.reason), cell(row.reply),
             f"{row.waited / 1e9:.3f}", "yes" if row.duplicate else "no",

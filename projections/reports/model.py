@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final, TypeAlias
 
 import msgspec
 
 from pipeline.diagnosis import Table, diagnose
-from pipeline.events import Attempt, Deferred, Delivered, Failed, Recorded, RouteDeferred, Undeliverable
+from pipeline.events import Attempt, Deferred, Delivered, Event, Failed, Recorded, RouteDeferred, Undeliverable
 from pipeline.faults import ConfigurationError
 from pipeline.ids import born, is_id
 
@@ -74,6 +74,11 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         if self.sender and not (self.sender in row.sender.lower() or (self.sender == "<>" and _null(row))):
             return False
         return not self.recipient or any(self.recipient in address.lower() for address in row.recipients)
+
+    @property
+    def kinds(self) -> frozenset[type[Event]]:
+        """The events that have such rows."""
+        return frozenset(kind for kind, status in _STATUS.items() if not self.statuses or status in self.statuses)
 
     def words(self) -> list[tuple[str, str]]:
         """What was asked for, as an option each."""
@@ -175,6 +180,6 @@ def _null(row: Row) -> bool:
     return not row.sender and bool(row.message)
 
 
-_STATUS: Final = {
+_STATUS: Final[Mapping[type[Event], str]] = {
     Delivered: DELIVERED, Deferred: DEFERRED, Failed: FAILED, Undeliverable: UNDELIVERABLE, RouteDeferred: NO_SERVER,
 }  # fmt: skip

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from typing import Final, Protocol
 
-from pipeline.events import Recorded
+from pipeline.events import Event, Recorded
 from pipeline.text import printable
 from pipeline.zones import day_of, local
 from projections.reports.model import Classes, Heading, Row, rows_of
@@ -29,13 +29,13 @@ class Writer(Protocol):
 class Attempts(Protocol):
     """Where rows come from: `Past`."""
 
-    def attempts(self, domain: str, start: int, end: int) -> AsyncIterator[Recorded]: ...
+    def attempts(self, domain: str, start: int, end: int, kinds: frozenset[type[Event]]) -> AsyncIterator[Recorded]: ...
 
 
 async def rows(past: Attempts, heading: Heading, about: Classes) -> AsyncGenerator[Row, None]:
     """The rows of a report: one domain after the other, in the order of `heading.domains`, each in the order of its log."""
     for domain in heading.domains:
-        async for recorded in past.attempts(domain, heading.start, heading.end):
+        async for recorded in past.attempts(domain, heading.start, heading.end, heading.wanted.kinds):
             for row in rows_of(recorded, about):
                 if heading.wanted(row):
                     yield row

@@ -461,6 +461,7 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
         "quarantine",
         "trace",
         "outbound",
+        "alerts",
     ]
     assert shop.run("replay", "nonsense").code == 2
 

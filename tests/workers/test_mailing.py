@@ -9,6 +9,7 @@ import email
 import gzip
 import io
 import random
+import time
 from email import policy
 
 import msgspec
@@ -21,7 +22,8 @@ from pipeline.events import Attempt, Delivered, ReportSent
 from pipeline.faults import ConfigurationError, RefusedError
 from pipeline.ids import partition_of
 from pipeline.steps import message_step
-from pipeline.zones import ns
+from pipeline.zones import local, moment, ns, zone_of
+from projections.reports.due import LATE
 from projections.reports.letter import Rows
 from tests.support.examples import ANNA, DOMAIN
 from tests.workers.conftest import PARTITION, Parts
@@ -55,6 +57,7 @@ async def make(parts):
             one.clock = lambda: now[0]
             one.directory._clock = one.clock
         first.move = lambda text: now.__setitem__(0, at(text))
+        first.move_to = lambda moment: now.__setitem__(0, moment)
         reports = tuple(msgspec.structs.replace(one, since=now[0]) for one in reports)
         domain = Domain(
             name=DOMAIN, route=("mx.example.test:25",), reports=reports, timezone="Europe/Berlin", language=language
@@ -82,19 +85,24 @@ async def mails(wiring: Parts) -> list[email.message.EmailMessage]:
 
 
 async def test_a_report_is_sent_when_its_hour_has_come_and_once(make):
-    (wiring,) = await make("2026-11-18T12:00+01:00", WEEKLY)
+    # Entries of the log have the time of the server, so this happens in the present week.
+    now = local(time.time_ns(), zone_of("Europe/Berlin"))
+    (wiring,) = await make(now.isoformat(), msgspec.structs.replace(WEEKLY, at=0))
     await delivered(wiring, 2)
     mailing = Mailing(wiring)
     assert await mailing.send_due() == 0
-    wiring.move("2026-11-23T06:59+01:00")
+    monday = now.date() + dt.timedelta(days=7 - now.weekday())
+    week = (monday - dt.timedelta(days=7)).isoformat(), (monday - dt.timedelta(days=1)).isoformat()
+    hour = moment(dt.datetime.combine(monday, dt.time()), now.tzinfo)
+    wiring.move_to(hour - 60 * 10**9)
     assert await mailing.send_due() == 0
-    wiring.move("2026-11-23T07:01+01:00")
+    wiring.move_to(hour + LATE)
     assert await mailing.send_due() == 1
     assert await mailing.send_due() == 0
     assert await Mailing(wiring).send_due() == 0
     (mail,) = await mails(wiring)
     assert (mail["To"], mail["Auto-Submitted"]) == (BOSS, "auto-generated")
-    assert mail["Subject"] == f"Outbound mail of {DOMAIN}, 2026-11-16 to 2026-11-22"
+    assert mail["Subject"] == f"Outbound mail of {DOMAIN}, {week[0]} to {week[1]}"
     bodies, attached = mail.iter_parts()
     text, html = (part.get_content() for part in bodies.iter_parts())
     assert "Delivered: messages 2, recipients 2" in text
@@ -102,7 +110,7 @@ async def test_a_report_is_sent_when_its_hour_has_come_and_once(make):
     assert "<script" not in html
     found = list(csv.DictReader(io.StringIO(attached.get_payload(decode=True).decode("utf-8-sig"), newline="")))
     assert [(one["status"], one["reply"]) for one in found] == [("delivered", "'=250 2.0.0 ok")] * 2
-    assert attached.get_filename() == f"{DOMAIN}-2026-11-16-2026-11-22.csv"
+    assert attached.get_filename() == f"{DOMAIN}-{week[0]}-{week[1]}.csv"
 
 
 async def test_it_becomes_a_message_that_no_scanner_judges_and_nobody_is_told_of(make):

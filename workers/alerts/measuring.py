@@ -21,6 +21,8 @@ from pipeline.units import SECOND
 from projections.builds import live_prefixes
 from projections.queue import NAME as QUEUE
 from projections.readers import DomainQueue, read_health, read_queue
+from projections.readers.books_check import Unbalanced, last_check
+from projections.readers.selfcheck import CheckedView, last_selfcheck
 from projections.views import projections
 from workers.wiring import Wiring
 
@@ -29,6 +31,10 @@ T = TypeVar("T")
 
 STALE: Final = 60 * SECOND
 """How far (ns) the view of the queue may be behind: of an older one it is not known whether what it shows is still so."""
+UNCHECKED: Final = 600 * SECOND
+"""The books are checked every minute; of an older check nothing follows."""
+TRIMMED_EVERY: Final = 3600 * SECOND
+"""The log is trimmed at whole hours."""
 HEARD_OF_MS: Final = 60_000
 """A process that reads a stream and was not heard of for so long is no more."""
 _WORK: Final[dict[str, tuple[Callable[[int], str], str]]] = {
@@ -57,6 +63,9 @@ class Measuring:
             memory=await self._tried(self._memory),
             parked=await self._tried(self._parked),
             receiver=await self._tried(self._receiver),
+            books=await self._tried(self._books),
+            archive=await self._tried(self._archive),
+            differences=await self._tried(self._differences),
             disk_free=self._disk(),
             certificate=self._certificate(),
         )
@@ -139,6 +148,41 @@ class Measuring:
                         names |= {row["name"] for row in rows if row["idle"] < HEARD_OF_MS}
         return len(names)
 
+    async def _differences(self) -> tuple[tuple[str, str], ...] | None:
+        """None: no self-check has ended yet."""
+        found = await last_selfcheck(self._store.redis)
+        if found is None:
+            return None
+        return tuple((view.view, _different(view)) for view in found.views if not view.equal)
+
+    async def _books(self) -> tuple[tuple[str, str], ...] | None:
+        """None: nobody has checked them lately."""
+        found = await last_check(self._store.redis)
+        if found is None or self._wiring.clock() - found.at > UNCHECKED:
+            return None
+        wrong = {one.domain: _unbalanced(one) for one in found.unbalanced}
+        for one in found.mismatches:
+            wrong.setdefault(one.domain, f"they do not agree with message {one.id}")
+        return tuple(wrong.items())
+
+    async def _archive(self) -> tuple[int, str]:
+        """Since when something should be archived and out of Redis that is there still."""
+        settings = self._wiring.settings
+        if not settings.archive:
+            return 0, ""
+        with faults():
+            pipe = self._store.redis.pipeline(transaction=False)
+            for partition in range(self._store.partitions):
+                pipe.xrange(keys.log(partition), count=1)
+            answers: Any = await pipe.execute()
+        firsts = [(int(rows[0][0].partition(b"-")[0]), number) for number, rows in enumerate(answers) if rows]
+        if not firsts:
+            return 0, ""
+        first, partition = min(firsts)
+        since = first * 1_000_000 + int(settings.hot_period) + TRIMMED_EVERY
+        late = since < self._wiring.clock()
+        return (since, f"partition {partition}: see `gatepost archive`") if late else (0, "")
+
     async def _memory(self) -> tuple[int, int]:
         with faults():
             info: Any = await self._store.redis.info("memory")
@@ -165,6 +209,19 @@ class Measuring:
         """When the one of the settings ends. A self-signed one is made anew by itself."""
         path = self._wiring.settings.tls_certificate
         return certificate_end(Path(path)) if path else None
+
+
+def _unbalanced(one: Unbalanced) -> str:
+    if one.difference:
+        what = "are missing" if one.difference > 0 else "are counted twice"
+        return f"{abs(one.difference):,} recipients {what}"
+    return f"{one.odd:,} recipients were named by events that cannot be"
+
+
+def _different(view: CheckedView) -> str:
+    if view.failed:
+        return f"it could not be compared: {view.failed}"
+    return "; ".join([f"{view.differences:,} differences", *view.named[:1]])
 
 
 def fresh(lags: Sequence[tuple[str, int]]) -> bool:

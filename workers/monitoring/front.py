@@ -134,11 +134,7 @@ class Front:
         parts = [
             ({}, exposition.written(ours, as_openmetrics=as_openmetrics)),
             (SELF, exposition.written(self._own, as_openmetrics=as_openmetrics)),
-            *(
-                ({"process": child.name, "role": child.role}, one.body)
-                for child, one in said.items()
-                if one.status == 200
-            ),
+            *(({"process": child.name}, one.body) for child, one in said.items() if one.status == 200),
         ]
         return Answer(200, merged(parts, as_openmetrics=as_openmetrics), exposition.TYPES[as_openmetrics])
 

@@ -22,6 +22,7 @@ from pipeline.units import EngineAddress
 from workers.monitoring import exposition
 from workers.monitoring.health import LOOP, LOOP_STUCK, Readiness, not_alive, not_ready
 from workers.monitoring.http import NOT_FOUND, Answer, Pages, forget, listening
+from workers.monitoring.merging import merged
 from workers.monitoring.store import StoreView
 from workers.notify import is_ready
 from workers.wiring import Wiring
@@ -39,6 +40,7 @@ T = TypeVar("T")
 
 class Monitor:
     def __init__(self, role: str) -> None:
+        self._role = role
         self._registry = exposition.of_process(role)
         self._pulse = metrics.PULSES.of(LOOP, LOOP_STUCK)
         self._lags: collections.deque[float] = collections.deque([0.0], maxlen=BEATS)
@@ -76,9 +78,9 @@ class Monitor:
         as_openmetrics = exposition.wants_openmetrics(accept)
         if path == "/metrics":
             metrics.READY.set(not await self._not_ready())
-            return Answer(
-                200, exposition.written(self._registry, as_openmetrics=as_openmetrics), exposition.TYPES[as_openmetrics]
-            )
+            text = exposition.written(self._registry, as_openmetrics=as_openmetrics)
+            text = merged([({"role": self._role}, text)], as_openmetrics=as_openmetrics)
+            return Answer(200, text, exposition.TYPES[as_openmetrics])
         if self._store is None:
             return Answer.not_now("Redis was not reached yet")
         registry = exposition.of(await self._there(self._store.read(), STORE_PATIENCE))

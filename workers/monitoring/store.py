@@ -13,13 +13,16 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from pipeline import keys, metrics
+from pipeline.archive.chain import head as chain_head
 from pipeline.faults import StoreError
 from pipeline.meters import OTHER, Gauge
 from pipeline.store import faults
 from pipeline.units import SECOND
 from projections.readers.books import BooksReport, read_books
+from projections.readers.books_check import last_check
 from projections.readers.health import ViewHealth, read_health
 from projections.readers.queue import DomainQueue, QueueReport, read_queue
+from projections.readers.selfcheck import last_selfcheck
 from projections.views import projections
 from workers.wiring import Wiring
 
@@ -65,6 +68,8 @@ class StoreView:
             *of_views(views),
             *await self._partitions(),
             *await self._memory(),
+            *await self._checks(),
+            *await self._archive(),
             _with(metrics.DISK_FREE, self._disk_free()),
         )
 
@@ -79,10 +84,12 @@ class StoreView:
                 for key in (keys.scan(partition), keys.outbox(partition), keys.log(partition)):
                     pipe.xlen(key)
                 pipe.memory_usage(keys.log(partition), samples=SAMPLES)
+                pipe.zcard(keys.alerts(partition))
+                pipe.zcard(keys.notices(partition))
             answers: Any = await pipe.execute()
         shown = (
             metrics.QUARANTINED, metrics.DUE, metrics.HELD, metrics.RESCANS, metrics.PARKED, metrics.UNSCANNED,
-            metrics.OUTBOX, metrics.LOG_ENTRIES, metrics.LOG_BYTES,
+            metrics.OUTBOX, metrics.LOG_ENTRIES, metrics.LOG_BYTES, metrics.ALERTS, metrics.NOTICES,
         )  # fmt: skip
         return [_with(gauge, sum(one or 0 for one in answers[at :: len(shown)])) for at, gauge in enumerate(shown)]
 
@@ -94,6 +101,32 @@ class StoreView:
             _with(metrics.DOMAINS, domains),
             _with(metrics.REDIS_USED, int(info["used_memory"])),
             _with(metrics.REDIS_MOST, int(info.get("maxmemory", 0))),
+        ]
+
+    async def _checks(self) -> list[Gauge]:
+        """What others looked for in the background, and when."""
+        redis = self._wiring.store.redis
+        books, views = await last_check(redis), await last_selfcheck(redis)
+        return [
+            _with(metrics.BOOKS_MISMATCHES, books.mismatch_count if books else 0),
+            _with(metrics.BOOKS_CHECKED, books.at / SECOND if books else 0),
+            _with(metrics.VIEWS_DIFFER, views.differences if views else 0),
+            _with(metrics.VIEWS_CHECKED, views.ended / SECOND if views else 0),
+        ]
+
+    async def _archive(self) -> list[Gauge]:
+        redis, partitions = self._wiring.store.redis, range(self._wiring.store.partitions)
+        heads = [await chain_head(redis, partition) for partition in partitions]
+        with faults():
+            pipe = redis.pipeline(transaction=False)
+            for partition in partitions:
+                pipe.xlen(keys.log(partition))
+            lengths: Any = await pipe.execute()
+        sealed = sum(head.entries - head.trimmed for head in heads)
+        return [
+            _with(metrics.ARCHIVED_BYTES, sum(head.octets for head in heads)),
+            _with(metrics.ARCHIVED_ENTRIES, sum(head.count for head in heads)),
+            _with(metrics.UNSEALED, max(0, sum(lengths) - sealed)),
         ]
 
     def _disk_free(self) -> int:
