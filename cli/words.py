@@ -11,6 +11,7 @@ from cli import render
 from cli.changes import told
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, clean
 from pipeline.events import (
+    Acted,
     AlertOver,
     AlertRaised,
     AlertsSilenced,
@@ -50,6 +51,14 @@ NAMED: Final = 5
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
 LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
+ACTIONS: Final = {
+    "work_retried": "work that was set aside was given back",
+    "view_mended": "a view was put in the place of a damaged one",
+    "source_forgiven": "a blocked address of ours is used again",
+    "alerts_tested": "a test alert was sent",
+    "delivery_tested": "a test message was sent",
+    "bounce_previewed": "a bounce was looked at",
+}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -124,7 +133,7 @@ def describe(event: AnyEvent) -> Told:
             return _route(event)
         case Refused() | Learned():
             return _refused(event) if isinstance(event, Refused) else _learned(event)
-        case AlertRaised() | AlertOver() | AlertsSilenced() | Exported() | ReportSent() | Dropped():
+        case AlertRaised() | AlertOver() | AlertsSilenced() | Exported() | ReportSent() | Dropped() | Acted():
             return _operated(event)
         case _:
             line, more = told(event)
@@ -141,7 +150,13 @@ def _placed(event: Quarantined | Queued) -> Told:
     return Told("queued", "", f"for {to}", tag)
 
 
-def _operated(event: AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped) -> Told:
+def _operated(event: AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted) -> Told:
+    if isinstance(event, Acted):
+        done = ACTIONS.get(event.action, clean(event.action))
+        note = (clean(event.note),) if event.note else ()
+        return Told(
+            "done", STRONG, f"{done}{f': {clean(event.what)}' if event.what else ''}, by {clean(event.by)}", note
+        )
     if isinstance(event, AlertRaised):
         heard = (clean(event.detail),) if event.detail else ()
         return Told(

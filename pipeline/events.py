@@ -619,6 +619,17 @@ class Dropped(Event, frozen=True, kw_only=True, tag="dropped"):
     by: str = ""
 
 
+class Acted(Event, frozen=True, kw_only=True, tag="acted"):
+    """Somebody did something of which no other event speaks. `domain` is empty for what concerns all. The subject is an id of its own."""
+
+    by: str
+    action: str
+    """work_retried, view_mended, source_forgiven, alerts_tested, delivery_tested, bounce_previewed, ..."""
+    what: str = ""
+    """With what: a reference, a view, an address of ours, a message's id."""
+    note: str = ""
+
+
 MessageEvent: TypeAlias = (
     Received
     | Scanned
@@ -651,7 +662,7 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-OperatorEvent: TypeAlias = AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__

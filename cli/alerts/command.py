@@ -143,11 +143,13 @@ async def try_(*, common: Common = DEFAULT) -> int:
     """
     from cli.alerts.showing import show_tried, tried_form
     from cli.alerts.trying import tried
+    from cli.recording import acted
     from cli.render import Screen, document
     from cli.session import session
 
     async with session(common) as opened:
         results = await tried(opened.wiring)
+        await acted(opened, "alerts_tested", ", ".join(str(tried_form(one)["way"]) for one in results))
         offline = opened.offline
     if common.json:
         document({"ways": [tried_form(one) for one in results], "running": not offline})

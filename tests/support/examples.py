@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pipeline.events import (
+    Acted,
     AddressesRemoved,
     AddressesSet,
     AlertOver,
@@ -224,4 +225,5 @@ ONE_OF_EACH: tuple[Event, ...] = (
         rows=3, by="cli:root",
     ),
     Dropped(at=AT, domain="", start="2025-10-01", end="2025-10-03", events=81234, segments=3, seal="11" * 32, by="archiver"),
+    Acted(at=AT, domain=DOMAIN, by="cli:root", action="work_retried", what="scan:3:1795431600000-0", note="queue is mended"),
 )  # fmt: skip
