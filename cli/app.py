@@ -78,6 +78,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
+            ("archive", "cli.archive:app", "The history outside of Redis, and whether it is what was sealed."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from pipeline.archive.duck import missing
 from pipeline.archive.model import Archive
 from pipeline.archive.rows import order
 from pipeline.events import Event, Recorded
@@ -14,7 +15,7 @@ class History:
     """Reads; appending is `Log`'s."""
 
     def __init__(self, log: Log, archive: Archive | None = None) -> None:
-        """`archive` None: nothing was ever archived, all is in Redis."""
+        """`archive` None: it cannot be read here."""
         self.log = log
         self.archive = archive
         self._floors: dict[int, int] = {}
@@ -31,7 +32,7 @@ class History:
         """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`.
 
         `kinds`: only events of these. None at all means that there are no more. Raises CorruptError when the archive is not what it
-        should be.
+        should be, and ConfigurationError when it cannot be read here.
         """
         while True:
             archived, entries = await self._next(partition, after, count, until, kinds)
@@ -47,7 +48,10 @@ class History:
     ) -> tuple[bool, list[Recorded | Damaged]]:
         """The next entries, and whether they are from the archive, which has looked for the kinds already."""
         if self.archive is None:
-            return False, await self.log.read(partition, after, count, until)
+            entries, floor = await self.log.read_above(partition, after, count, until)
+            if order(after)[0] < floor:
+                raise missing()
+            return False, entries
         while True:
             floor = self._floors.get(partition, 0)
             if order(after)[0] < floor:

@@ -27,7 +27,7 @@ from pipeline.log import Damaged, decode_entry
 from pipeline.pause import pause
 from pipeline.store import Client, Script, faults
 from projections import builds
-from projections.base import START, History, Portion, Projection, View, advance, light, position
+from projections.base import History, Portion, Projection, View, advance, light, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
@@ -92,6 +92,8 @@ class Projector:
         self._renew_at = 0.0
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
+        self._floors: dict[int, int] = {}
+        """Where the log began (ms) when a partition was opened: it is not trimmed beyond what all its views have seen."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
@@ -158,15 +160,23 @@ class Projector:
         for projection in self._projections:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
+        with faults():
+            self._floors[partition] = int(await self._redis.hget(keys.archive(partition), "floor") or 0)
         self.held[partition] = opened
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
-        for foldings in self.held.values():
+        for partition, foldings in self.held.items():
             front = _front(foldings)
-            if any(folding.checkpoint != front or not folding.live for folding in foldings):
+            if not self._hot(partition, front) or any(
+                folding.checkpoint != front or not folding.live for folding in foldings
+            ):
                 return True
         return False
+
+    def _hot(self, partition: int, front: str) -> bool:
+        """Whether what comes behind is in Redis."""
+        return order(front)[0] >= self._floors[partition]
 
     def _fronts(self) -> dict[Any, Any]:
         return {keys.log(partition): _front(foldings) for partition, foldings in self.held.items()}
@@ -197,10 +207,10 @@ class Projector:
         for partition, foldings in self.held.items():
             front = _front(foldings)
             for checkpoint, level in _levels(foldings).items():
-                if checkpoint == front and front != START:
+                if checkpoint == front and self._hot(partition, front):
                     entries = tails.get(partition, [])
                 else:
-                    # Who has seen nothing begins with what was archived, if anything was.
+                    # Views that were all taken away begin with what was archived.
                     until = None if checkpoint == front else front
                     entries = await self._history.read(partition, checkpoint, BATCH, until)
                 chosen = light(entries)

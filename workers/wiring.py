@@ -79,10 +79,6 @@ def objects(settings: Settings) -> Objects:
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
 
 
-def archive(settings: Settings, store: Store) -> SealedArchive:
-    return SealedArchive(store.redis, objects(settings))
-
-
 class Wiring:
     """What one process works with. `clock` gives ns since 1970."""
 
@@ -94,7 +90,7 @@ class Wiring:
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)
-        self.archive = archive(settings, store) if settings.archive and duck.installed() else None
+        self.archive = SealedArchive(store.redis, objects(settings)) if duck.installed() else None
         self.history = History(self.log, self.archive)
         self.past = Past(store.redis, self.history, store.partitions)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))

@@ -59,6 +59,7 @@ class SealedArchive:
     """One per process. See `model.Archive` for what each call promises."""
 
     def __init__(self, redis: Client, objects: Objects, duck: Duck | None = None) -> None:
+        self.redis = redis
         self.objects = objects
         self.duck = duck or Duck()
         self.chain = Chain(redis, objects, self.duck)
