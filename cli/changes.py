@@ -51,6 +51,7 @@ SAID: Final = {
     "policy": "policy",
     "trusted_relays": "trusted relays",
     "protected_names": "protected names",
+    "reports": "reports by mail",
 }
 """The fields of a domain that are told, in order."""
 
@@ -172,6 +173,8 @@ def _lines(before: Domain | None, after: Domain | None) -> tuple[str, ...]:
 def _value(field: str, value: Any) -> str:
     if not value:
         return "no" if isinstance(value, bool) else "none"
+    if field == "reports":
+        return ", ".join(clean(f"{one.name} (every {one.every} to {one.to})") for one in value)
     if isinstance(value, tuple):
         return ", ".join(clean(part) for part in value)
     if isinstance(value, bool):

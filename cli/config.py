@@ -38,6 +38,7 @@ def show(*, common: Common = DEFAULT) -> int:
     default = Settings()
     values = {name: written(getattr(settings, name)) for name in Settings.__struct_fields__}
     values["redis_url"] = masked(values["redis_url"])
+    values["alert_webhook"] = place(values["alert_webhook"])
     changed = {name for name in values if getattr(settings, name) != getattr(default, name)}
     if common.json:
         document({name: {"value": value, "default": name not in changed} for name, value in values.items()})
@@ -69,3 +70,8 @@ def sample() -> int:
 def masked(url: str) -> str:
     """A URL without its password."""
     return re.sub(r"(//[^/@:]*:)[^@]*(@)", r"\1***\2", url)
+
+
+def place(url: str) -> str:
+    """A URL without what follows its host, which is often a secret: whoever has it can post there."""
+    return re.sub(r"(://)(?:[^/?#\"]*@)?([^/?#\"]*)[/?#][^\"]+", r"\1\2/***", url)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -13,10 +14,13 @@ from pipeline.state import Keeping, Message, Recipient, Stage
 
 if TYPE_CHECKING:
     from pipeline.directory import Hold
-    from projections.readers import DomainQueue, WaitingMessage
+    from projections.readers import DomainQueue, QueueError, QueueReport, ServerQueue, WaitingMessage
+    from projections.readers.rates import Rate, Rates
 
 TIMES: Final = frozenset({"at", "expires", "next_try", "since", "until"})
 UNDELIVERABLE: Final = "undeliverable"
+AGES: Final = ("15_min", "1_h", "4_h", "1_day", "3_days", "older")
+"""Buckets of how long mail has waited, as in projections/readers/ages.py."""
 DURATIONS: Final = frozenset({"took", "waited"})
 """ns inside, seconds outside."""
 
@@ -146,8 +150,7 @@ def parked_form(item: Parked) -> dict[str, Any]:
     }
 
 
-def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
-    error = domain.error
+def queued_domain_form(domain: DomainQueue, rates: Rates) -> dict[str, Any]:
     return {
         "domain": domain.domain,
         "messages": domain.messages,
@@ -164,12 +167,62 @@ def queued_domain_form(domain: DomainQueue) -> dict[str, Any]:
         "next_try": rfc3339(domain.next_try or 0),
         "backing_off": domain.backing_off,
         "held": domain.held,
-        "last_error": {
-            "at": rfc3339(error.at),
-            "id": error.message,
-            "attempts": [attempt_form(attempt) for attempt in error.attempts],
-        } if error else None,
-    }  # fmt: skip
+        **_pace_form(domain.messages, domain.ages, domain.state, rates.of([domain.domain])),
+        "last_error": _error_form(domain.error),
+    }
+
+
+def _error_form(error: QueueError | None) -> dict[str, Any] | None:
+    if error is None:
+        return None
+    return {
+        "at": rfc3339(error.at),
+        "id": error.message,
+        "attempts": [attempt_form(attempt) for attempt in error.attempts],
+    }
+
+
+def _pace_form(messages: int, ages: Sequence[int], state: str, moved: Sequence[Rate | None]) -> dict[str, Any]:
+    """Rates are messages per minute; null: nothing was counted."""
+    last = moved[0]
+    left = last.drained(messages) if last is not None and messages and state != "held" else None
+    return {
+        "ages": dict(zip(AGES, ages, strict=False)),
+        "per_minute": {
+            name: {"arrived": rate.arrived, "delivered": rate.delivered} if rate is not None else None
+            for name, rate in zip(("5_min", "15_min"), moved, strict=True)
+        },
+        "seconds_to_drain": left / 1e9 if left is not None else None,
+        "grows": last.grows if last is not None else None,
+    }
+
+
+def queue_total_form(report: QueueReport, rates: Rates, *, one: bool) -> dict[str, Any]:
+    moved = rates.of([domain.domain for domain in report.domains]) if one else rates.total
+    state = report.domains[0].state if one else "open"
+    return {
+        "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
+        "oldest_at": rfc3339(report.oldest or 0),
+        **_pace_form(report.messages, report.ages, state, moved),
+    }
+
+
+def destination_form(server: ServerQueue, rates: Rates) -> dict[str, Any]:
+    return {
+        "server": server.server,
+        "domains": list(server.domains),
+        "messages": server.messages,
+        "recipients": server.recipients,
+        "bytes": server.bytes,
+        "oldest_at": rfc3339(server.oldest or 0),
+        "state": server.state,
+        "hold": {**hold_form(server.hold), "domain": server.hold_of} if server.hold else None,
+        "down_since": rfc3339(server.since or 0),
+        "next_try": rfc3339(server.next_try or 0),
+        **_pace_form(server.messages, server.ages, server.state, rates.of(server.domains)),
+        "last_error": _error_form(server.error),
+        "last_error_of": server.error_of,
+    }
 
 
 def waiting_form(row: WaitingMessage, message: Message) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from typing import Final
 
 PLAIN: Final[Mapping[str, frozenset[str]]] = {
     "up": frozenset({"--data", "--smtp", "--config"}),
-    "worker": frozenset({"--data", "--config"}),
+    "worker": frozenset({"--data", "--config", "--metrics"}),
 }
 """Options of the long-running commands, each with a value."""
 STORE: Final[Mapping[str, bool]] = {"--data": True, "--config": True, "--json": False}

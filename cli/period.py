@@ -10,11 +10,10 @@ from cyclopts import Parameter
 
 from pipeline.faults import ConfigurationError
 
-_DAY: Final = dt.timedelta(days=1)
-_EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 MOST_DAYS: Final = 100_000
 END: Final = 1 << 62
 """ns: in the year 2116."""
+DAY: Final = 86400 * 1_000_000_000
 
 
 @Parameter(name="*")
@@ -30,16 +29,19 @@ class Period:
     def given(self) -> bool:
         return bool(self.from_ or self.to or self.days)
 
-    def bounds(self, now: int) -> tuple[int, int]:
-        """(first, last) in ns since 1970, both inside. Raises ConfigurationError."""
+    def bounds(self, now: int, zone: dt.tzinfo | None = None) -> tuple[int, int]:
+        """(first, last) in ns since 1970, both inside. `zone`: whose days they are; None: this machine's, or TZ.
+
+        Raises ConfigurationError.
+        """
         if self.days and self.from_:
             raise ConfigurationError("--days and --from are two beginnings", remedy="Give one of them.")
         if not 0 <= self.days <= MOST_DAYS:
             raise ConfigurationError(f"--days is {self.days}; expected 1 to {MOST_DAYS:,}")
-        last = _moment("--to", self.to)[1] if self.to else END
+        last = _moment("--to", self.to, zone)[1] if self.to else END
         if self.days:
-            return max(0, min(now, last) - self.days * 86400 * 1_000_000_000), last
-        first = _moment("--from", self.from_)[0] if self.from_ else 0
+            return max(0, min(now, last) - self.days * DAY), last
+        first = _moment("--from", self.from_, zone)[0] if self.from_ else 0
         if first > last:
             raise ConfigurationError(f"--from {self.from_} is later than --to {self.to}")
         return first, last
@@ -48,26 +50,13 @@ class Period:
 WHOLE: Final = Period()
 
 
-def _moment(option: str, text: str) -> tuple[int, int]:
-    """(its beginning, its end) in ns: a day has both, a moment is both. Without a zone it is this machine's, or TZ."""
+def _moment(option: str, text: str, zone: dt.tzinfo | None) -> tuple[int, int]:
+    """(its beginning, its end) in ns: a day has both, and a moment that clocks show twice; else both are the moment."""
+    from pipeline.zones import parsed, system_zone
+
     try:
-        day = dt.datetime.combine(dt.date.fromisoformat(text.strip()), dt.time())
-        return _ns(day.astimezone()), _ns((day + _DAY).astimezone()) - 1
-    except (ValueError, OverflowError):
-        pass
-    try:
-        at = _ns(dt.datetime.fromisoformat(text.strip()).astimezone())
+        return parsed(text, zone or system_zone())
     except (ValueError, OverflowError):
         raise ConfigurationError(
             f"{option}: {text!a} is no time", remedy="Write 2026-11-20, 2026-11-20T13:00 or 2026-11-20T13:00Z."
         ) from None
-    return at, at
-
-
-def _ns(moment: dt.datetime) -> int:
-    """Raises ValueError before 1970 and where integers of ns end."""
-    since = moment - _EPOCH
-    ns = ((since.days * 86400 + since.seconds) * 1_000_000 + since.microseconds) * 1000
-    if not 0 <= ns <= END:
-        raise ValueError(ns)
-    return ns

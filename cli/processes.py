@@ -25,11 +25,11 @@ def up(data: str = "", smtp: str = "", config: str = "") -> int:
     return run_all(settings, lambda: _settings(data, smtp, config), _announce)
 
 
-def worker(role: str, data: str = "", config: str = "") -> int:
+def worker(role: str, data: str = "", config: str = "", metrics: str = "") -> int:
     """Run one role until SIGTERM. Raises GatepostError."""
     from workers.roles import run_worker
 
-    return run_worker(role, _settings(data, "", config))
+    return run_worker(role, _settings(data, "", config), metrics)
 
 
 def _announce(line: str) -> None:

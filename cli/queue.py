@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from cli.options import DEFAULT, Common, noun
 
 if TYPE_CHECKING:
-    from cli.render import Screen
     from cli.session import Session
-    from pipeline.directory import Hold
-    from pipeline.rescan import Waiting
     from pipeline.state import Message
-    from projections.readers import DomainQueue, QueueReport, WaitingMessage
+    from projections.readers import QueueReport, WaitingMessage
 
 app = noun(
     "queue",
@@ -25,6 +22,7 @@ For example:
   gatepost queue
   gatepost queue example.com
   gatepost queue --json
+  gatepost queue destinations
   gatepost queue list example.com
   gatepost queue retry example.com
   gatepost queue hold --domain example.com --reason "server moves" --until 18:00
@@ -41,15 +39,16 @@ async def show(
     domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
 ) -> int:
     """As the help of `app` says."""
-    from cli.forms import hold_form, queued_domain_form, waiting_form
+    from cli.forms import destination_form, hold_form, queue_total_form, queued_domain_form, waiting_form
     from cli.render import Screen, document, rfc3339
     from cli.session import session
+    from cli.waiting import showing
+    from cli.waiting.reading import held_servers, read
     from pipeline.rescan import Rescans
 
     async with session(common, views=True) as opened:
-        report = await _report(opened, domain)
-        now = opened.now()
-        servers = _held_servers(opened)
+        report, rates, now = await read(opened, domain)
+        servers = held_servers(opened)
         unseen = await Rescans(opened.wiring.store).waiting()
         if common.json:
             waiting = await _messages(opened, report, MOST)
@@ -57,9 +56,9 @@ async def show(
         document({
             "at": rfc3339(now),
             "running": not opened.offline,
-            "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
-            "oldest_at": rfc3339(report.oldest or 0),
-            "domains": [queued_domain_form(one) for one in report.domains],
+            **queue_total_form(report, rates, one=domain is not None),
+            "domains": [queued_domain_form(one, rates) for one in report.domains],
+            "destinations": [destination_form(server, rates) for server in report.servers],
             "waiting_for_engines": {"messages": unseen.messages, "engines": unseen.engines if unseen.messages else ""},
             "held_servers": [{"server": server, **hold_form(hold)} for server, hold in sorted(servers.items())],
             "messages": [waiting_form(row, message) for row, message in waiting],
@@ -67,158 +66,54 @@ async def show(
         })  # fmt: skip
         return 0
     screen = Screen()
-    _show(screen, report, now, one=domain is not None)
-    _servers(screen, servers, now)
-    _unseen(screen, unseen)
-    _offline(screen, opened)
+    showing.show(screen, report, rates, now, one=domain is not None)
+    showing.held_servers(screen, servers, now)
+    showing.unseen_by_engines(screen, unseen)
+    showing.offline(screen, opened)
+    return 0
+
+
+@app.command
+async def destinations(*, common: Common = DEFAULT) -> int:
+    """List the servers that mail waits for, those that most waits for first.
+
+    Each with its state, when it is tried next, what it said last, how many
+    messages a minute it takes, and when what waits will have gone at that rate.
+
+    For example:
+
+      gatepost queue destinations
+      gatepost queue destinations --json
+    """
+    from cli.forms import destination_form
+    from cli.render import Screen, document, rfc3339
+    from cli.session import session
+    from cli.waiting import showing
+    from cli.waiting.reading import read
+
+    async with session(common, views=True) as opened:
+        seen = await read(opened)
+    servers = seen.report.servers
+    if common.json:
+        document({
+            "at": rfc3339(seen.now),
+            "destinations": [destination_form(server, seen.rates) for server in servers],
+        })  # fmt: skip
+        return 0
+    screen = Screen()
+    if not servers:
+        screen.say(("Nothing waits.", "green"))
+        return 0
+    showing.destinations(screen, servers, seen.rates, seen.now)
+    showing.errors(screen, servers, seen.now)
+    showing.offline(screen, opened)
     return 0
 
 
 async def _report(opened: Session, domain: str | None) -> QueueReport:
-    from cli.names import domain_of
-    from pipeline.servers import names
-    from projections.readers.queue import read_queue
+    from cli.waiting.reading import read_report
 
-    wiring, directory = opened.wiring, opened.wiring.directory
-    await directory.refresh()
-    homes = {name: home for name in directory.domains() if (home := directory.home(name)) is not None}
-    wanted = domain_of(domain) if domain is not None else None
-    return await read_queue(
-        wiring.store.redis,
-        wiring.store.partitions,
-        wanted,
-        routes={name: names(home.route) for name, home in homes.items()},
-        holds={
-            name: home.hold for name, home in homes.items() if home.hold is not None and home.hold.holds(opened.now())
-        },
-        held_servers=_held_servers(opened),
-    )
-
-
-def _held_servers(opened: Session) -> dict[str, Hold]:
-    now = opened.now()
-    return {server: hold for server, hold in opened.wiring.directory.held_servers().items() if hold.holds(now)}
-
-
-def _show(screen: Screen, report: QueueReport, now: int, *, one: bool) -> None:
-    from cli.render import count, size
-
-    if not report.messages:
-        screen.say(("Nothing waits.", "green"))
-        return
-    rows = [_row(domain, now) for domain in report.domains if domain.messages]
-    screen.table(
-        ["domain", ">waiting", ">recipients", ">size", ">oldest", "destination", "next attempt"],
-        [row for row, _ in rows],
-    )
-    for domain in report.domains:
-        _hold(screen, domain, now)
-        _error(screen, domain, now)
-    if not one and len(rows) > 1:
-        screen.say()
-        screen.say((f"{count(report.messages, 'message')} in {len(rows)} domains, {size(report.bytes)}", "dim"))
-
-
-def _row(domain: DomainQueue, now: int) -> tuple[list[Any], int]:
-    from cli.render import age, clean, size
-
-    oldest = age(now - domain.oldest) if domain.oldest else ""
-    return [
-        (clean(domain.domain), "bold"), f"{domain.messages:,}", f"{domain.recipients:,}", size(domain.bytes), oldest,
-        _state(domain, now), _next(domain, now),
-    ], domain.messages  # fmt: skip
-
-
-def _state(domain: DomainQueue, now: int) -> tuple[str, str]:
-    from cli.render import age, clean
-
-    server = clean(domain.server)
-    if domain.hold is not None or (domain.messages and domain.held == domain.messages):
-        return "held", "yellow"
-    if domain.server_hold is not None:
-        return f"{server} held", "yellow"
-    if domain.state == "deferred":
-        down = f" for {age(now - domain.since)}" if domain.since else ""
-        return f"{server} down{down}", "red"
-    apart = [f"{domain.backing_off:,} told to wait"] if domain.backing_off else []
-    if domain.held:
-        apart.append(f"{domain.held:,} held")
-    if apart:
-        return f"{server} open, {', '.join(apart)}", "yellow"
-    return f"{server} open", ""
-
-
-def _next(domain: DomainQueue, now: int) -> str:
-    from cli.render import relative
-
-    if domain.next_try is None:
-        return ""
-    return relative(domain.next_try, now) if domain.next_try > now else "now"
-
-
-def _hold(screen: Screen, domain: DomainQueue, now: int) -> None:
-    from cli.render import clean, count
-
-    hold = domain.hold
-    if hold is not None:
-        screen.say()
-        screen.say((clean(domain.domain), "bold"), f": {_kept(hold, now)}")
-        if hold.probed:
-            screen.say("  One message is tried each interval, and the first that is taken lets the rest flow.")
-            screen.say("  What is wrong there, and how to mend it: gatepost failures ", (clean(domain.domain), "bold"))
-        screen.say("  Let its mail flow again: gatepost domain resume ", (clean(domain.domain), "bold"))
-    if domain.held:
-        screen.say()
-        screen.say(
-            (clean(domain.domain), "bold"),
-            f": {count(domain.held, 'message')} held or about to end; see gatepost queue list",
-        )
-
-
-def _kept(hold: Hold, now: int) -> str:
-    from cli.render import clean, local, relative
-
-    until = f", until {local(hold.until)}" if hold.until else ""
-    return f"held {relative(hold.since, now)} by {clean(hold.by)}{until}: {clean(hold.reason)}"
-
-
-def _servers(screen: Screen, servers: dict[str, Hold], now: int) -> None:
-    from cli.render import clean
-
-    for server, hold in sorted(servers.items()):
-        screen.say()
-        screen.say("server ", (clean(server), "bold"), f": {_kept(hold, now)}")
-        screen.say("  Let mail flow to it again: gatepost queue resume --server ", (clean(server), "bold"))
-
-
-def _error(screen: Screen, domain: DomainQueue, now: int) -> None:
-    from cli.render import clean, relative
-    from cli.words import place
-
-    if domain.error is None or not domain.messages:
-        return
-    about = f" ({clean(domain.error.message)})" if domain.error.message else ""
-    screen.say()
-    screen.say((clean(domain.domain), "bold"), f": last error, {relative(domain.error.at, now)}{about}")
-    for attempt in domain.error.attempts:
-        screen.say("  ", (place(attempt), "dim"))
-        screen.quote(attempt.reply, 4)
-
-
-def _unseen(screen: Screen, unseen: Waiting) -> None:
-    from cli.render import clean, count
-
-    if unseen.messages:
-        screen.say()
-        verb = "waits" if unseen.messages == 1 else "wait"
-        screen.say((f"{count(unseen.messages, 'message')} {verb} for {clean(unseen.engines)}", "yellow"))
-        screen.say("  How they are: gatepost engines")
-
-
-def _offline(screen: Screen, opened: Session) -> None:
-    if opened.offline:
-        screen.say()
-        screen.say(("Gatepost is not running here; nothing moves until `gatepost up`.", "yellow"))
+    return await read_report(opened, domain)
 
 
 @app.command(name="list")
@@ -240,6 +135,7 @@ async def list_(
     from cli.forms import waiting_form
     from cli.render import Screen, count, document, relative, rfc3339
     from cli.session import session
+    from cli.waiting import showing
     from cli.words import path, people
 
     async with session(common, views=True) as opened:
@@ -269,7 +165,7 @@ async def list_(
     screen.say()
     more = f"; {left:,} more, see --limit" if left else ""
     screen.say((count(len(waiting), "message") + more, "dim"))
-    _offline(screen, opened)
+    showing.offline(screen, opened)
     return 0
 
 
@@ -340,6 +236,7 @@ async def retry(
     """
     from cli.render import Screen, clean, count, document
     from cli.session import actor, session
+    from cli.waiting import showing
     from pipeline.faults import ConfigurationError
     from workers.steering import retry_domain
 
@@ -359,7 +256,7 @@ async def retry(
         screen.say((clean(name), "bold"), f": {words}")
     if not waiting:
         screen.say(("Nothing waits.", "green"))
-    _offline(screen, opened)
+    showing.offline(screen, opened)
     return 0
 
 

@@ -39,6 +39,9 @@ def worker(
     *,
     data: Data = None,
     config: Config = None,
+    metrics: Annotated[
+        str, Parameter(help="Where it answers /metrics, /healthz and /readyz: HOST:PORT or unix:/PATH.")
+    ] = "",
 ) -> int:
     """Run one role, as one process.
 
@@ -48,7 +51,8 @@ def worker(
 
       export GATEPOST_REDIS_URL=redis://redis.internal:6379/0
       gatepost worker deliverer --data /var/lib/gatepost
+      gatepost worker scanner --metrics 0.0.0.0:9125
     """
     from cli import processes
 
-    return processes.worker(role, str(data or ""), str(config or ""))
+    return processes.worker(role, str(data or ""), str(config or ""), metrics)

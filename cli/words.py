@@ -33,6 +33,7 @@ from pipeline.events import (
     Refused,
     Released,
     Reported,
+    ReportSent,
     Resumed,
     Retried,
     RouteDeferred,
@@ -122,7 +123,7 @@ def describe(event: AnyEvent) -> Told:
             return _route(event)
         case Refused() | Learned():
             return _refused(event) if isinstance(event, Refused) else _learned(event)
-        case AlertRaised() | AlertOver() | Exported() | Dropped():
+        case AlertRaised() | AlertOver() | Exported() | ReportSent() | Dropped():
             return _operated(event)
         case _:
             line, more = told(event)
@@ -139,7 +140,7 @@ def _placed(event: Quarantined | Queued) -> Told:
     return Told("queued", "", f"for {to}", tag)
 
 
-def _operated(event: AlertRaised | AlertOver | Exported | Dropped) -> Told:
+def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped) -> Told:
     if isinstance(event, AlertRaised):
         return Told("alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}",))
     if isinstance(event, AlertOver):
@@ -149,6 +150,10 @@ def _operated(event: AlertRaised | AlertOver | Exported | Dropped) -> Told:
         what = clean(event.domain) or "all domains"
         text = f"{render.count(event.events, 'event')} of {what}, by {clean(event.by)}"
         return Told("exported", STRONG, text, (f"SHA-256 {clean(event.digest)}",) if event.digest else ())
+    if isinstance(event, ReportSent):
+        who = f", by {clean(event.by)}" if event.by else ""
+        text = f"{clean(event.schedule)} of {clean(event.domain)} to {clean(event.to)}, {render.count(event.rows, 'row')}{who}"
+        return Told("report sent", STRONG, text, (f"as {clean(event.message)}",))
     days = f"{clean(event.start)} to {clean(event.end)}"
     return Told(
         "dropped", QUIET, f"{days} of the archive, {render.count(event.events, 'event')}: their retention was over"

@@ -1,5 +1,5 @@
 """Writes the parts of the documentation that follow from the code: the diagram of states, the lists of settings, of replies, of the
-classes of servers' answers, and of findings.
+classes of servers' answers, of findings, and of what is measured.
 
 Run `python -m docs.generate` after a change to one of these; a test says when it was forgotten.
 """
@@ -9,12 +9,17 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from prometheus_client import ProcessCollector
+
 import pipeline.replies
 from pipeline import diagnosis
 from pipeline.configuration import describe
 from pipeline.diagnosis.words import DOES
+from pipeline.meters import Instrument
+from pipeline.metrics import OF_PROCESSES, OF_STORE
 from pipeline.replies import Reply
 from pipeline.state import NEXT, TERMINAL, Stage
+from workers.monitoring.exposition import NAMESPACE
 
 DOCS = Path(__file__).parent
 
@@ -91,7 +96,25 @@ def anchor_of(section: str) -> str:
     return re.sub(r"[^\w -]", "", section.lower()).replace(" ", "-")
 
 
+def metrics() -> str:
+    """Everything that is measured, with what the kernel says of each process."""
+    rows = [
+        f"| `{one.name}` | {one.kind} | {', '.join(one.labels)} | {_where(one)} | {one.text} |"
+        for one in (*OF_PROCESSES, *OF_STORE)
+    ]
+    rows += [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} | | each process | {family.documentation} |"
+        for family in ProcessCollector(NAMESPACE, registry=None).collect()
+    ]
+    return "\n".join(["| metric | kind | labels | where | meaning |", "| --- | --- | --- | --- | --- |", *sorted(rows)])
+
+
+def _where(one: Instrument) -> str:
+    return "store" if one in OF_STORE else ", ".join(one.roles) or "each process"
+
+
 GENERATED = {
+    "monitoring.md": ("metrics", metrics),
     "findings.md": ("findings", findings),
     "architecture.md": ("states", states),
     "settings.md": ("settings", settings),

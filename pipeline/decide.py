@@ -39,6 +39,8 @@ REFUSED: Final = "refused"
 EXPIRED: Final = "expired"
 RETURNED: Final = "returned"
 """By a postmaster."""
+OWN: Final = frozenset({"bounce", "report", "alert"})
+"""Origins of what we wrote ourselves."""
 VIRUS: Final = "virus"
 """The verdict with which nothing leaves the quarantine by mistake."""
 
@@ -126,11 +128,11 @@ def _given_up(
 ) -> Failed | Undeliverable:
     """It is not tried again. `why` the sender is not told; then the postmaster has to be, who finds it in the quarantine.
 
-    Only of a bounce that we wrote ourselves nothing is kept: it says what the history of its cause says, and nobody waits for it.
+    Only of what we wrote ourselves nothing is kept: it says what the history of its cause says, and nobody waits for it.
     """
     if not why:
         return Failed(**common, reason=reason, bounce=bounce)
-    if message.origin == "bounce":
+    if message.origin in OWN:
         return Failed(**common, reason=reason, unsent=why)
     return Undeliverable(
         **common, reason=reason, unsent=why, expires=kept_until, subject=message.subject, score=message.score,
@@ -254,7 +256,7 @@ def _wants_report(message: Message, recipient: Recipient, attempt: Attempt, unse
     Who would get no bounce gets no report either, whatever else it asked for.
     """
     asked = "SUCCESS" in recipient.notify.upper().split(",")
-    owed = asked and bool(message.sender) and message.origin != "bounce" and not attempt.dsn
+    owed = asked and bool(message.sender) and message.origin not in OWN and not attempt.dsn
     return owed and not unsent(msgspec.structs.replace(recipient, notify=""))
 
 

@@ -550,6 +550,8 @@ class AlertRaised(Event, frozen=True, kw_only=True, tag="alert_raised"):
     value: str = ""
     """What was measured, and `limit`: what it may be; both as they are written."""
     limit: str = ""
+    detail: str = ""
+    """Words of somebody else, made safe to show: what a server answered."""
 
 
 class AlertOver(Event, frozen=True, kw_only=True, tag="alert_over"):
@@ -573,6 +575,22 @@ class Exported(Event, frozen=True, kw_only=True, tag="exported"):
     events: int
     digest: str = ""
     """SHA-256 of the file, in hexadecimal."""
+
+
+class ReportSent(Event, frozen=True, kw_only=True, tag="report_sent"):
+    """A report went out by mail, because it was due or because somebody had it sent. The subject is `!report:<domain>:<schedule>`."""
+
+    schedule: str
+    to: str
+    start: int
+    """What it is of: from here (ns) ..."""
+    end: int
+    """... to before this."""
+    message: str
+    """Id of the mail."""
+    rows: int = 0
+    by: str = ""
+    """Who had it sent; empty: it was due."""
 
 
 class Dropped(Event, frozen=True, kw_only=True, tag="dropped"):
@@ -621,7 +639,7 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | Dropped
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | ReportSent | Dropped
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__

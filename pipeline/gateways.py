@@ -50,6 +50,13 @@ async def known(redis: Client, now: int) -> tuple[Gateway, ...]:
     return tuple(found)
 
 
+async def last_heard(redis: Client, now: int) -> int:
+    """When any of them was heard of last (ns); 0: none was, or none for so long that it is gone. Raises StoreAwayError."""
+    with faults():
+        moments: Any = await redis.hvals(keys.GATEWAYS)
+    return max((int(at) for at in moments if at.isdigit() and int(at) > now - FORGOTTEN), default=0)
+
+
 class Ours:
     """The gateways with the addresses that the DNS gives them."""
 

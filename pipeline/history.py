@@ -8,7 +8,7 @@ from pipeline.archive.duck import missing
 from pipeline.archive.model import Archive
 from pipeline.archive.rows import order
 from pipeline.events import Event, Recorded
-from pipeline.log import Damaged, Log
+from pipeline.log import Damaged, Log, Page
 
 
 class History:
@@ -35,35 +35,41 @@ class History:
         should be, and ConfigurationError when it cannot be read here.
         """
         while True:
-            archived, entries = await self._next(partition, after, count, until, kinds)
-            if archived or kinds is None:
-                return entries
-            found = _of(kinds, entries)
-            if found or len(entries) < count:
-                return found
-            after = entries[-1].entry
+            page = await self.page(partition, after, count, until, kinds)
+            if page.entries or not page.count:
+                return page.entries if kinds is None else _known(page.entries)
+            after = page.reached
 
-    async def _next(
-        self, partition: int, after: str, count: int, until: str | None, kinds: Container[type[Event]] | None
-    ) -> tuple[bool, list[Recorded | Damaged]]:
-        """The next entries, and whether they are from the archive, which has looked for the kinds already."""
+    async def page(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> Page:
+        """As `Log.page`: what a view is folded from. Entries that cannot be read are in it, as a view counts them."""
         if self.archive is None:
-            entries, floor = await self.log.read_above(partition, after, count, until)
+            page, floor = await self.log.page_above(partition, after, count, until, kinds)
             if order(after)[0] < floor:
                 raise missing()
-            return False, entries
+            return page
         while True:
             floor = self._floors.get(partition, 0)
             if order(after)[0] < floor:
-                archived = await self.archive.read(partition, after, count, until, kinds)
-                if archived:
-                    return True, archived
-            entries, floor_now = await self.log.read_above(partition, after, count, until)
+                archived = await self.archive.page(partition, after, count, until, kinds)
+                if archived.count:
+                    return archived
+            page, floor_now = await self.log.page_above(partition, after, count, until, kinds)
             if order(after)[0] >= floor_now or floor_now == floor:
-                return False, entries
+                return page
             # It was trimmed since we last looked: what comes behind `after` may be in the archive only.
             self._floors[partition] = floor_now
 
+    async def floor(self, partition: int) -> int:
+        """From which millisecond on the log in Redis is whole: what is before that may be in the archive only."""
+        return await self.log.floor(partition)
 
-def _of(kinds: Container[type[Event]], entries: Sequence[Recorded | Damaged]) -> list[Recorded | Damaged]:
-    return [entry for entry in entries if isinstance(entry, Recorded) and type(entry.event) in kinds]
+
+def _known(entries: Sequence[Recorded | Damaged]) -> list[Recorded | Damaged]:
+    return [entry for entry in entries if isinstance(entry, Recorded)]

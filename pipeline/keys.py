@@ -7,10 +7,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     id, or @domain), v the subject's version after it, e the event (MessagePack)
     gp:{p}:scan            stream   work for scanners, consumer group `scanners`. Field: id
     gp:{p}:rescan          zset     messages that wait for an engine, by when they are scanned again
-    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, and what was redirected, and are not yet
-                                    messages, consumer group `janitors`. Fields: id (of the new message), m (message it
+    gp:{p}:outbox          stream   bounces that were promised by a `failed` event, other mail of ours that an event speaks of, and what
+                                    was redirected, and are not yet messages, consumer group `janitors`. Fields: id (of the new message), m (message it
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
                                     the cold store already)
+    gp:{p}:report:<d>:<n>  hash     what was sent of a report that goes out by mail: v version, m the Sent (MessagePack)
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
     gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
@@ -30,6 +31,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:learned:<d>:<digest>  hash  head of what was said of a message, for a domain or (d empty) for all: v version, m Lesson
                                     (MessagePack). Expires some months after the last word
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
+    gp:{p}:alert:<subject> hash     head of an alert: v version, m the Alert (MessagePack). Expires a year after it was over
+    gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
+    gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
+    gp:{p}:notice          hash     id -> Notice (MessagePack) of each
+    gp:{p}:letter          hash     id -> id of the mail that a notice is part of, once that is settled
     gp:{p}:view:<name>:<version>:...  any  one projection: its rows, counters and checkpoint
     gp:{p}:view:builds     hash     view -> version that is read; another one may be growing beside it
     gp:{p}:view:lease      string   which projector folds this partition just now
@@ -77,6 +83,18 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{watch}:woken:<host:port>    string  they were made due because its port answered. Expires
     gp:{watch}:lease       string   token of the deliverer that looks. Expires
 
+    gp:{selfcheck}:result  hash     last: SelfCheck (MessagePack) of the last comparison of all views with the events; begun: the night
+                                    of which one was begun, and when (ms)
+    gp:{selfcheck}:lease   string   token of the watcher that compares. Expires
+    gp:{books}:check       string   what the continuous check of the books found last: BooksCheck (MessagePack)
+    gp:{books}:lease       string   token of the watcher that walks through the messages to check them. Expires
+    gp:{books}:totals      list     how much waits and came and left, in all, once a minute, the newest first: Total (MessagePack)
+    gp:{books}:domains     list     the same per domain, of the last quarter of an hour: Counted (MessagePack)
+    gp:{alerts}:looked     hash     name of a machine -> when a watcher there looked last whether all is well (ms)
+    gp:{alerts}:lease      string   token of the watcher that tells of alerts. Expires
+    gp:{alerts}:mailed:<address> <rule>  string  a mail about alerts of that rule went there. Expires when the next one may go
+    gp:{alerts}:webhook    hash     tries, until: how often the webhook failed in a row, and until when (ms) it is left alone
+
     gp:{client:c}:tokens   hash     what a client may still do: number of a bucket -> us since 1970 from which it is full again;
                                     gone when all are. `c` is an IPv4 address or an IPv6 /64
     gp:{client:c}:slots    hash     connections of a client: receiver -> "how many, until (ms)"; gone with the last lease
@@ -99,6 +117,15 @@ EGRESS: Final = "gp:{egress}:servers"
 ENGINES: Final = "gp:{engines}:processes"
 WATCHED: Final = "gp:{watch}:servers"
 WATCH_LEASE: Final = "gp:{watch}:lease"
+SELFCHECK: Final = "gp:{selfcheck}:result"
+SELFCHECK_LEASE: Final = "gp:{selfcheck}:lease"
+BOOKS_CHECK: Final = "gp:{books}:check"
+BOOKS_LEASE: Final = "gp:{books}:lease"
+BOOKS_TOTALS: Final = "gp:{books}:totals"
+BOOKS_DOMAINS: Final = "gp:{books}:domains"
+ALERT_LEASE: Final = "gp:{alerts}:lease"
+ALERTS_LOOKED: Final = "gp:{alerts}:looked"
+ALERT_WEBHOOK: Final = "gp:{alerts}:webhook"
 DIRECTORY_SUBJECT: Final = "@directory"
 SCANNERS: Final = "scanners"
 JANITORS: Final = "janitors"
@@ -123,6 +150,10 @@ def outbox(partition: int) -> str:
 
 def promised(partition: int) -> str:
     return f"gp:{{{partition}}}:promised"
+
+
+def report(partition: int, domain: str, name: str) -> str:
+    return f"gp:{{{partition}}}:report:{domain}:{name}"
 
 
 def head(partition: int, message_id: str) -> str:
@@ -175,6 +206,30 @@ def route(partition: int, domain: str) -> str:
 
 def learned(partition: int, domain: str, digest: str) -> str:
     return f"gp:{{{partition}}}:learned:{domain}:{digest}"
+
+
+def alert(partition: int, subject: str) -> str:
+    return f"gp:{{{partition}}}:alert:{subject}"
+
+
+def alerts(partition: int) -> str:
+    return f"gp:{{{partition}}}:alerts"
+
+
+def notices(partition: int) -> str:
+    return f"gp:{{{partition}}}:notices"
+
+
+def notice(partition: int) -> str:
+    return f"gp:{{{partition}}}:notice"
+
+
+def letter(partition: int) -> str:
+    return f"gp:{{{partition}}}:letter"
+
+
+def alerts_mailed(address: str, rule: str) -> str:
+    return f"gp:{{alerts}}:mailed:{address} {rule}"
 
 
 def parked(partition: int) -> str:

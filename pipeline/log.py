@@ -13,16 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Sequence
-from typing import Final, NamedTuple
+from collections.abc import AsyncIterator, Container, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import msgspec
 from redis.exceptions import RedisError
 
-from pipeline import keys
-from pipeline.events import MessageEvent, Recorded, Refused, decode
+from pipeline import keys, metrics
+from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
+from pipeline.kinds import kind_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
@@ -33,6 +34,11 @@ MAX_WEIGHT: Final = 2 << 20
 """Octets in one call: eight of the largest hot bodies."""
 SKEW_MS: Final = 60_000
 """How far the clock behind an id and that of Redis may be apart."""
+XRANGE: Final = b"XRANGE"
+XREAD: Final = b"XREAD"
+"""Named in octets, so that the client leaves the answer as it comes: it would make a dictionary of each entry, which is half of what
+reading costs.
+"""
 RECONNECT: Final = 0.1
 """Seconds between two looks whether Redis is back."""
 
@@ -44,6 +50,21 @@ class Damaged(msgspec.Struct, frozen=True):
     entry: str
     subject: str
     reason: str
+    kind: type[Event] | None = None
+    """What it would be, as far as that can be told (see kinds.py)."""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some entries that follow each other, of which only those that somebody wants are here."""
+
+    entries: list[Recorded | Damaged]
+    """Events of the kinds that were asked for, and entries that are none that can be read: of these kinds, or of a kind that cannot be
+    told.
+    """
+    count: int
+    """How many entries there were, wanted or not."""
+    reached: str
+    """The last of them; where reading began when there was none."""
 
 
 class _Waiting(NamedTuple):
@@ -120,9 +141,13 @@ class Log:
         try:
             if not self._server_ms:
                 self._server_ms = await self._time()
+            metrics.COMMIT_STEPS.add(by=len(batch))
+            metrics.COMMIT_BATCH.observe(len(batch))
+            began = time.monotonic()
             answer = await self._append(
                 self._redis, [batch[0].step.log], arguments([waiting.step for waiting in batch])
             )
+            metrics.COMMIT_SECONDS.observe(time.monotonic() - began)
         except (RedisError, OSError) as error:
             fault = explain(error)
             if not isinstance(fault, StoreAwayError):
@@ -179,16 +204,40 @@ class Log:
             )
         return [decode_entry(partition, entry, fields) for entry, fields in rows]
 
-    async def read_above(
-        self, partition: int, after: str, count: int, until: str | None = None
-    ) -> tuple[list[Recorded | Damaged], int]:
-        """As `read`, and from which millisecond on the log was whole at that moment: what is before that may be trimmed."""
+    async def page(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> Page:
+        """As `read`, without what nobody wants to see: an event of another kind is not decoded, and told only by the page's `count`."""
+        return (await self.page_above(partition, after, count, until, kinds))[0]
+
+    async def page_above(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> tuple[Page, int]:
+        """As `page`, and from which millisecond on the log was whole at that moment: what is before that may be trimmed."""
         with faults():
             pipe = self._redis.pipeline(transaction=True)
-            pipe.xrange(keys.log(partition), min="(" + after if after != "0" else "-", max=until or "+", count=count)
+            pipe.execute_command(
+                XRANGE, keys.log(partition), "(" + after if after != "0" else "-", until or "+", "COUNT", count
+            )
             pipe.hget(keys.archive(partition), "floor")
             rows, floor = await pipe.execute()
-        return [decode_entry(partition, entry, fields) for entry, fields in rows], int(floor or 0)
+        return page_of(partition, rows, after, kinds), int(floor or 0)
+
+    async def floor(self, partition: int) -> int:
+        """From which millisecond on the log is whole; 0 while nothing was trimmed."""
+        with faults():
+            floor = await self._redis.hget(keys.archive(partition), "floor")
+        return int(floor or 0)
 
     async def last_entry(self, partition: int) -> str:
         with faults():
@@ -240,12 +289,60 @@ async def _entries(redis: Client, log: str, start: str, end: str) -> AsyncIterat
         start = "(" + rows[-1][0].decode()
 
 
+async def read_pages(
+    redis: Client, after: Mapping[int, str], count: int, kinds: Container[type[Event]] | None = None
+) -> dict[int, Page]:
+    """Of each partition whose log goes on behind an entry, up to `count` of what follows."""
+    logs = [keys.log(partition) for partition in after]
+    with faults():
+        answer: Any = await redis.execute_command(XREAD, "COUNT", count, "STREAMS", *logs, *after.values())
+    # Of two versions of the protocol, one answers with pairs and the other with a map.
+    rows = dict(answer or ())
+    found = {partition: rows.get(log.encode()) for partition, log in zip(after, logs, strict=True)}
+    return {
+        partition: page_of(partition, entries, after[partition], kinds)
+        for partition, entries in found.items()
+        if entries
+    }
+
+
+def page_of(
+    partition: int,
+    rows: Sequence[tuple[bytes, Sequence[bytes]]],
+    after: str,
+    kinds: Container[type[Event]] | None = None,
+) -> Page:
+    """A page out of the entries of a stream, each with its fields and their values in turn. `kinds` None: all events are wanted."""
+    entries: list[Recorded | Damaged] = []
+    for entry, fields in rows:
+        try:
+            # As append.lua writes them; any other order is found below.
+            first, subject, second, version, third, data = fields
+            plain = first == b"s" and second == b"v" and third == b"e"
+        except ValueError:
+            plain = False
+        if not plain:
+            named = dict(zip(fields[::2], fields[1::2], strict=True))
+            subject, version, data = named.get(b"s", b""), named.get(b"v", b""), named.get(b"e", b"")
+        if kinds is not None:
+            kind = kind_of(data)
+            if kind is not None and kind not in kinds:
+                continue
+        entries.append(_decoded(partition, entry, subject, version, data))
+    return Page(entries, len(rows), rows[-1][0].decode() if rows else after)
+
+
 def decode_entry(partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Recorded | Damaged:
-    subject = fields.get(b"s", b"").decode("utf-8", "replace")
+    return _decoded(partition, entry, fields.get(b"s", b""), fields.get(b"v", b""), fields.get(b"e", b""))
+
+
+def _decoded(partition: int, entry: bytes, subject: bytes, version: bytes, data: bytes) -> Recorded | Damaged:
+    name = subject.decode("utf-8", "replace")
     try:
-        return Recorded(partition, entry.decode(), subject, int(fields[b"v"]), decode(fields[b"e"]))
-    except (KeyError, ValueError, msgspec.DecodeError) as error:
-        return Damaged(partition, entry.decode(), subject, f"{type(error).__name__}: {error}"[:200])
+        return Recorded(partition, entry.decode(), name, int(version), decode(data))
+    except (ValueError, msgspec.DecodeError) as error:
+        reason = f"{type(error).__name__}: {error}"[:200]
+        return Damaged(partition, entry.decode(), name, reason, kind_of(data))
 
 
 def arguments(steps: Sequence[Step]) -> list[bytes | str | int]:

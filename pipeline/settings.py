@@ -7,6 +7,7 @@ and `docs/settings.md` are generated from this struct, so a description here is 
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -438,12 +439,81 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
     failures_kept: Annotated[int, _doc("Delivery errors shown per domain.")] = 50
+    alert_mail: Annotated[
+        tuple[str, ...],
+        _doc("Who gets a mail about every alert: addresses that work when this gateway does not. See docs/alerts.md."),
+    ] = ()
+    alert_mail_interval: Annotated[
+        Duration,
+        _doc(
+            "How long after a mail about alerts of one kind the next one to the same address waits, for all that comes meanwhile to be in one mail."
+        ),
+    ] = Duration(300 * SECOND)
+    alert_webhook: Annotated[str, _doc("An http or https URL that every alert is posted to, signed. Empty: none.")] = ""
+    alert_webhook_secret_file: Annotated[
+        str, _doc("File with the secret that the posts to alert_webhook are signed with, at least 16 octets.")
+    ] = ""
+    alert_waiting: Annotated[
+        int,
+        _doc(
+            "An alert when more messages wait for a domain; 0: none. A domain may say otherwise, as for alert_oldest."
+        ),
+    ] = 1000
+    alert_oldest: Annotated[Duration, _doc("An alert when a message of a domain waits longer.")] = Duration(
+        4 * 3600 * SECOND
+    )
+    alert_down: Annotated[
+        Duration, _doc("An alert when no server of a domain could be used for so long, and mail waits for it.")
+    ] = Duration(900 * SECOND)
+    alert_held: Annotated[
+        Duration, _doc("An alert when nothing was sent to a domain for so long because of what its server answers.")
+    ] = Duration(300 * SECOND)
+    alert_engine: Annotated[Duration, _doc("An alert when an engine did not answer for so long.")] = Duration(
+        300 * SECOND
+    )
+    alert_books: Annotated[Duration, _doc("An alert when the books of a domain were wrong for so long.")] = Duration(
+        120 * SECOND
+    )
+    alert_difference: Annotated[
+        bool, _doc("An alert when the self-check finds a view that is not what the events say.")
+    ] = True
+    alert_lag: Annotated[Duration, _doc("An alert when a view is so far behind the events.")] = Duration(60 * SECOND)
+    alert_work: Annotated[
+        Duration,
+        _doc("An alert when work for scanners or janitors was not done for so long: nobody does it, or too slowly."),
+    ] = Duration(600 * SECOND)
+    alert_parked: Annotated[
+        int, _doc("An alert when so many pieces of work are set aside because they failed again and again.")
+    ] = 1
+    alert_receiver: Annotated[
+        Duration, _doc("An alert when no receiver was heard of for so long; each is heard of hourly.")
+    ] = Duration(3 * 3600 * SECOND)
+    alert_disk: Annotated[Size, _doc("An alert when less of the data directory's disk is free.")] = Size(1 << 30)
+    alert_memory: Annotated[
+        int, _doc("An alert when more of Redis's memory is in use, in percent. At 90 new mail is not taken any more.")
+    ] = 75
+    alert_archive: Annotated[
+        Duration, _doc("An alert when the archive was behind for so long, so that the log in Redis grows.")
+    ] = Duration(6 * 3600 * SECOND)
+    alert_certificate: Annotated[Duration, _doc("An alert when the certificate of tls_certificate ends sooner.")] = (
+        Duration(14 * 86400 * SECOND)
+    )
     log_format: Annotated[str, _doc("console or json.")] = "console"
+    metrics: Annotated[
+        EngineAddress,
+        _doc(
+            "Where `gatepost up` answers /metrics for Prometheus, /healthz and /readyz: HOST:PORT, such as 127.0.0.1:9125, or unix:/PATH. There is no password: let nobody but the operator reach it. Empty: nowhere. See docs/monitoring.md."
+        ),
+    ] = EngineAddress()
+    metrics_domains: Annotated[
+        int, _doc("Domains with the largest queues that are named in the metrics; all others are one.")
+    ] = 20
 
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _range("metrics_domains", self.metrics_domains, 0, 150)
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
         _choice("delay_warnings", self.delay_warnings, "asked", "always", "never")
@@ -481,6 +551,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         if bool(self.tls_certificate) != bool(self.tls_key):
             raise ValueError("tls_certificate and tls_key go together")
         self._check_scanning()
+        self._check_alerts()
+
+    def _check_alerts(self) -> None:
+        for name in ("waiting", "parked"):
+            _range(f"alert_{name}", getattr(self, f"alert_{name}"), 0, 1_000_000_000)
+        _range("alert_memory", self.alert_memory, 0, 99)
+        _range("alert_mail_interval", self.alert_mail_interval.seconds, 0, 86400)
+        if bool(self.alert_webhook) != bool(self.alert_webhook_secret_file):
+            raise ValueError("alert_webhook and alert_webhook_secret_file go together")
+        if self.alert_webhook and not re.fullmatch(r"https?://[^\s\x00-\x1f]{1,2000}", self.alert_webhook):
+            raise ValueError("alert_webhook is no http or https URL")
+        for address in self.alert_mail:
+            if not re.fullmatch(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}", address):
+                raise ValueError(f"alert_mail has {address!a}, which is no address")
 
     def _check_scanning(self) -> None:
         _choice("encrypted_archives", self.encrypted_archives, "pass", "block")

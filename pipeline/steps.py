@@ -195,6 +195,14 @@ def promised_bounce(partition: int, message_id: str, bounce_id: str, event: Rece
     return ("XADD", keys.outbox(partition), "*", "id", bounce_id, "m", message_id, "e", encode(event), "b", body)
 
 
+def promised_on_disk(partition: int, cause: str, message_id: str, event: Received) -> tuple[Effect, ...]:
+    """As `promised_bounce`, of what is in the cold store under its id already; nobody sweeps it up until it is a message."""
+    return (
+        ("XADD", keys.outbox(partition), "*", "id", message_id, "m", cause, "e", encode(event), "b", b"", "c", b"1"),
+        ("SADD", keys.promised(partition), message_id),
+    )
+
+
 def _route_step(partition: int, route: Route, event: RouteEvent, effects: tuple[Effect, ...], token: str) -> Step:
     return Step(
         head=keys.route(partition, event.domain),

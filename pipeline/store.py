@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -30,7 +31,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004 - the name is the library's
 )
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
 
 FORMAT: Final = 1
@@ -52,6 +53,13 @@ def explain(error: BaseException) -> StoreError:
     """The fault behind a Redis error."""
     if isinstance(error, StoreError):
         return error
+    fault = _fault(error)
+    kinds = {StoreAwayError: "away", StoreFullError: "full"}
+    metrics.REDIS_FAILURES.add(kinds.get(type(fault), "other"))
+    return fault
+
+
+def _fault(error: BaseException) -> StoreError:
     if isinstance(error, AuthenticationError):
         return StoreAwayError(f"Redis refuses us: {error}", remedy="Check user and password in redis_url.")
     text = str(error)
@@ -72,10 +80,11 @@ def faults() -> Iterator[None]:
 
 
 class Script:
-    """A Lua script, sent once and then called by its hash."""
+    """A Lua script, sent once and then called by its hash. `name`: under which it is measured."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, name: str = "") -> None:
         self.source = source
+        self.name = name
         self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
     @classmethod
@@ -85,14 +94,17 @@ class Script:
         That is for whatever moves mail on: it is how memory becomes free again. Only taking new mail stops.
         """
         source = files("pipeline").joinpath("lua", f"{name}.lua").read_text("utf-8")
-        return cls("#!lua flags=allow-oom\n" + source if beyond_memory else source)
+        return cls("#!lua flags=allow-oom\n" + source if beyond_memory else source, name)
 
     async def __call__(self, redis: Client, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it. Raises what the client raises: the caller knows whether a lost reply matters."""
+        began = time.monotonic()
         try:
             return await redis.execute_command("EVALSHA", self.sha, len(names), *names, *arguments)
         except NoScriptError:
             return await redis.execute_command("EVAL", self.source, len(names), *names, *arguments)
+        finally:
+            metrics.REDIS_SECONDS.observe(time.monotonic() - began, self.name or "unnamed")
 
 
 class _Sending:

@@ -9,6 +9,8 @@ keeps as a *row*, a field of one hash, and gets the rows of a batch's messages b
 - The fold is total: whatever the history holds, it counts what it cannot explain (`odd`) and goes on.
 - Writes and checkpoint are one script call that compares the checkpoint first: a batch folded twice, or by two
   projectors at once, counts once.
+- What cannot be read is counted, by a rule that asks for nothing but the entry itself: each view counts those of a kind it folds,
+  and those of which nobody can tell the kind.
 - Keys are relative to the view's prefix and therefore in the partition's slot. Every view has, besides its own:
       checkpoint  string  the last entry of the log that is in the view
       keys        set     all other keys of the view, so that it can be dropped and compared without a SCAN
@@ -18,7 +20,7 @@ keeps as a *row*, a field of one hash, and gets the rows of a batch's messages b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
 from typing import Any, Final, Protocol, TypeAlias
@@ -27,7 +29,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.events import MESSAGE_EVENTS, Event, Learned, Postponed, Queued, Recorded, Warned
-from pipeline.log import Damaged
+from pipeline.log import Damaged, Page
 from pipeline.store import Client, Script, faults
 
 Word: TypeAlias = str | bytes
@@ -50,7 +52,7 @@ ROW_EVENTS: Final[frozenset[type[Event]]] = frozenset(MESSAGE_EVENTS) - {Postpon
 """Events of a message for which a row of mail under way may be needed."""
 NO_ROWS: Final[frozenset[type[Event]]] = frozenset()
 
-_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"))
+_fold = Script(files("projections").joinpath("fold.lua").read_text("utf-8"), "fold")
 
 
 class Projection(Protocol):
@@ -66,6 +68,16 @@ class Projection(Protocol):
         """The hash (message id -> row) whose fields `fold` wants to see; empty for none."""
 
     @property
+    def kinds(self) -> frozenset[type[Event]]:
+        """The events that `fold` looks at. It is also given others, when they are read for another view; but not one more of them
+        needs to be read for it. What the log holds of these and cannot be read is counted as damage to the view.
+        """
+
+    @property
+    def hot(self) -> bool:
+        """It holds what is in Redis, not what is archived: it begins at the first entry there, and is cut when the log is."""
+
+    @property
     def row_events(self) -> frozenset[type[Event]]:
         """Events of a message for which it wants to see its row."""
 
@@ -77,11 +89,18 @@ class Projection(Protocol):
 
 
 class History(Protocol):
-    """The log as a projector reads it: hot now, hot and archived later."""
+    """The log as views are made of it: a `Log`, or a `pipeline.history.History`, which knows what is archived as well."""
 
-    async def read(
-        self, partition: int, after: str, count: int, until: str | None = None
-    ) -> list[Recorded | Damaged]: ...
+    async def page(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> Page: ...
+
+    async def floor(self, partition: int) -> int: ...
 
 
 class View(msgspec.Struct, frozen=True):
@@ -103,7 +122,13 @@ class Portion(msgspec.Struct, frozen=True):
     expected: str
     """The checkpoint of the views."""
     entries: Sequence[Recorded | Damaged]
-    """At least one."""
+    """Those that any of the views wants to see."""
+    until: str = ""
+    """The last entry that was looked at; empty: the last of `entries`, of which there is at least one then."""
+
+    @property
+    def reached(self) -> str:
+        return self.until or self.entries[-1].entry
 
 
 class DamagedEntry(msgspec.Struct, frozen=True, array_like=True):
@@ -160,6 +185,15 @@ def damaged_writes(damaged: Sequence[Damaged]) -> Writes:
     ]
 
 
+def first_of(views: Sequence[View], expected: str, page: Page) -> tuple[Portion, Page | None]:
+    """The beginning of a page that can be stored without holding others up for long, and what is left of it, if anything is."""
+    chosen = light(page.entries)
+    if len(chosen) == len(page.entries):
+        return Portion(views, expected, chosen, page.reached), None
+    left = page.entries[len(chosen) :]
+    return Portion(views, expected, chosen), Page(left, len(left), page.reached)
+
+
 def light(entries: Sequence[Recorded | Damaged]) -> Sequence[Recorded | Damaged]:
     """The beginning of them that can be stored without holding others up for long."""
     lessons = 0
@@ -190,10 +224,11 @@ async def advance(redis: Client, portions: Sequence[Portion]) -> list[bool]:
     words: list[Word | int] = []
     weight = 0
     for portion, batch in zip(portions, batches, strict=True):
-        damage = damaged_writes([entry for entry in portion.entries if isinstance(entry, Damaged)])
+        damaged = [entry for entry in portion.entries if isinstance(entry, Damaged)]
         for view in portion.views:
-            writes = view.projection.fold(batch, next(rows)) + damage
-            words += _change(view, portion.expected, portion.entries[-1].entry, writes)
+            mine = [one for one in damaged if one.kind is None or one.kind in view.projection.kinds]
+            writes = view.projection.fold(batch, next(rows)) + damaged_writes(mine)
+            words += _change(view, portion.expected, portion.reached, writes)
         weight += len(batch)
         if weight >= MAX_WEIGHT or portion is portions[-1]:
             with faults():

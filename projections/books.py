@@ -58,9 +58,14 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Books:
     name = NAME
-    version = "2"
+    version = "3"
+    hot = False
     rows = LIVE
     row_events = ROW_EVENTS
+
+    @property
+    def kinds(self) -> frozenset[type[Event]]:
+        return KINDS
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)
@@ -203,3 +208,4 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Discarded: _discarded,
     Redirected: _redirected,
 }
+KINDS: Final = frozenset(_HANDLERS)

@@ -10,7 +10,7 @@ that a crash left behind is dropped by whoever comes next. Key:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ DAY_MS: Final = 86_400_000
 """How long a rebuild may take; then its keys count as left behind by a crash."""
 _CHUNK: Final = 500
 
-_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"))
+_switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
 
 
 def builds_key(partition: int) -> str:
@@ -40,8 +40,29 @@ async def live(redis: Client, partition: int, projection: Projection) -> tuple[V
     return _parsed(partition, projection, stored) if stored else None
 
 
+class Source:
+    """A Redis for readers that are to look at other builds than the live ones, such as one that shows a view as it once was.
+
+    To be given to any reader in place of the client, whose every call it has.
+    """
+
+    def __init__(self, redis: Client, prefixes: Mapping[str, Mapping[int, str]]) -> None:
+        """`prefixes`: view -> partition -> where the keys of the build are. Of other views there are none."""
+        self._redis = redis
+        self._prefixes = prefixes
+
+    def prefixes(self, partitions: Iterable[int], name: str) -> dict[int, str]:
+        places = self._prefixes.get(name, {})
+        return {partition: places[partition] for partition in partitions if partition in places}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._redis, name)
+
+
 async def live_prefixes(redis: Client, partitions: Iterable[int], name: str) -> dict[int, str]:
-    """For each partition that has the view, where the keys of its live build are."""
+    """For each partition that has the view, where the keys of its live build are, or of the one that a `Source` names."""
+    if isinstance(redis, Source):
+        return redis.prefixes(partitions, name)
     wanted = list(partitions)
     with faults():
         pipe = redis.pipeline(transaction=False)

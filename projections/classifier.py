@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.events import Learned, Recorded
+from pipeline.events import Event, Learned, Recorded
 from pipeline.scanning.bayes.tokens import unpacked
 from projections.base import NO_ROWS, Writes, bulk
 
@@ -49,9 +49,11 @@ class _Table(msgspec.Struct):
 
 class Classifier:
     name = NAME
-    version = "1"
+    version = "2"
+    hot = False
     rows = ""
     row_events = NO_ROWS
+    kinds: frozenset[type[Event]] = frozenset({Learned})
 
     def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
         tables: dict[str, _Table] = {}

@@ -68,8 +68,10 @@ decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 
 class Failures:
     name = NAME
+    hot = False
     rows = ""
     row_events = NO_ROWS
+    kinds = _ERRORS
 
     def __init__(self, kept: int = 50) -> None:
         self.kept = kept
@@ -77,7 +79,7 @@ class Failures:
     @property
     def version(self) -> str:
         """A view that kept fewer cannot become one that keeps more, so the number is part of it."""
-        return f"1.{self.kept}"
+        return f"2.{self.kept}"
 
     def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
         found: dict[str, list[Failure]] = {}

@@ -138,11 +138,16 @@ def place(since: int, message_id: str) -> bytes:
 
 class Quarantine:
     name = NAME
-    version = "2"
+    version = "3"
+    hot = False
     rows = LIVE
     row_events: frozenset[type[Event]] = frozenset({
         Received, Scanned, Quarantined, Queued, Undeliverable, Released, Discarded, Redirected,
     })  # fmt: skip
+
+    @property
+    def kinds(self) -> frozenset[type[Event]]:
+        return KINDS
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)
@@ -389,3 +394,4 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     Redirected: _gone,
     Reported: _reported,
 }
+KINDS: Final = frozenset(_HANDLERS)

@@ -82,9 +82,14 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Queue:
     name = NAME
-    version = "2"
+    version = "3"
+    hot = False
     rows = LIVE
     row_events = ROW_EVENTS
+
+    @property
+    def kinds(self) -> frozenset[type[Event]]:
+        return KINDS
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)
@@ -322,3 +327,4 @@ _HANDLERS: Final[Mapping[type[Event], Callable[[_Work, str, Any], None]]] = {
     RouteOpened: _route_opened,
 }
 """`scanned` and `queued` move a message between two kinds of waiting, which makes no difference here."""
+KINDS: Final = frozenset(_HANDLERS)

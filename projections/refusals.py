@@ -14,7 +14,7 @@ from typing import Final
 
 import msgspec
 
-from pipeline.events import Recorded, Refused
+from pipeline.events import Event, Recorded, Refused
 from projections.base import NO_ROWS, Writes, bounded, bulk
 
 NAME: Final = "refusals"
@@ -46,9 +46,11 @@ decode_tried: Final = msgspec.msgpack.Decoder(Tried).decode
 
 class Refusals:
     name = NAME
-    version = "1"
+    version = "2"
+    hot = False
     rows = ""
     row_events = NO_ROWS
+    kinds: frozenset[type[Event]] = frozenset({Refused})
 
     def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
         refused: dict[str, list[Refusal]] = {}

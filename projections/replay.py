@@ -14,12 +14,11 @@ from typing import Final
 
 import msgspec
 
-from pipeline.events import Recorded
 from pipeline.faults import ConflictError
-from pipeline.log import Damaged
+from pipeline.log import Page
 from pipeline.store import Client
 from projections import builds
-from projections.base import START, History, Portion, Projection, View, advance, light, position
+from projections.base import START, History, Portion, Projection, View, advance, first_of, position
 from projections.compare import Difference, differences, order
 
 BATCH: Final = 5000
@@ -68,24 +67,24 @@ class _Rebuild:
 
     async def catch_up(self, until: str) -> None:
         while order(self._reached) < order(until):
-            entries: Sequence[Recorded | Damaged] = await self._history.read(
-                self.view.partition, self._reached, BATCH, until
+            page: Page | None = await self._history.page(
+                self.view.partition, self._reached, BATCH, until, self.view.projection.kinds
             )
-            if not entries:
+            if page is None or not page.count:
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
                 )
-            while entries:
-                chosen = light(entries)
-                await self._take_in(chosen)
-                entries = entries[len(chosen) :]
+            count = page.count
+            while page is not None:
+                portion, page = first_of([self.view], self._reached, page)
+                await self._take_in(portion)
+            self._told(count)
 
-    async def _take_in(self, entries: Sequence[Recorded | Damaged]) -> None:
-        (stored,) = await advance(self._redis, [Portion([self.view], self._reached, entries)])
+    async def _take_in(self, portion: Portion) -> None:
+        (stored,) = await advance(self._redis, [portion])
         if not stored:
             raise ConflictError("somebody else wrote to the view that was being rebuilt")
-        self._reached = entries[-1].entry
-        self._told(len(entries))
+        self._reached = portion.reached
 
 
 class _Replay:

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from pipeline import metrics
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.parked import park_entry
 from pipeline.pause import pause
@@ -85,17 +86,21 @@ class Consumer:
         self._name = consumer_name()
         self._lease_ms = int(wiring.settings.lease.seconds * 1000)
         self._ahead = ahead
+        # As long as its holder may keep work, it may keep us from more.
+        self._patience = max(metrics.TURN, 2 * wiring.settings.lease.seconds)
         self._in_hand: set[tuple[str, str]] = set()
         """(stream, entry) of what is being worked on."""
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         reader = self._wiring.store.blocking()
+        pulse = metrics.PULSES.of(self._kind, self._patience)
         try:
             away = False
             ready = False
             reclaim_at = 0.0
             while not self._stop.is_set():
+                pulse.beat()
                 try:
                     if not ready:
                         await ensure_groups(reader, list(self._streams), self._group)
@@ -168,6 +173,7 @@ class Consumer:
             ]
             for entry in worn:
                 await self._park(entry, "its worker died or hung each time", tries[entry.id])
+            metrics.WORK_TAKEN_OVER.add(self._kind, by=len(entries) - len(worn))
             log.warning("taking over work", role=self._kind, entries=len(entries) - len(worn), stream=stream)
             await self._begin([entry for entry in entries if entry not in worn], tries)
 
@@ -192,6 +198,7 @@ class Consumer:
             if count >= self._wiring.settings.max_tries_before_parked:
                 await self._park(entry, reason, count)
             else:
+                metrics.WORK_FAILED.add(self._kind)
                 log.error(
                     "work failed, will be tried again", role=self._kind, entry=entry.id, reason=reason, tries=count
                 )
@@ -208,6 +215,7 @@ class Consumer:
             self._wiring.store, entry.partition, self._kind, entry.id, entry.fields, reason, tries=tries,
             now=self._wiring.clock(),
         )  # fmt: skip
+        metrics.WORK_PARKED.add(self._kind)
         log.error("parked", role=self._kind, entry=entry.id, reason=reason, remedy="see `gatepost parked list`")
 
 

@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 import structlog
 
+from pipeline import metrics
 from pipeline.faults import StoreError
 from pipeline.pause import pause
 
 log = structlog.get_logger()
 
 
+LONGEST: Final = 3600.0
+"""Seconds after which a duty is stuck that has not ended: looking through millions of files takes its time."""
+
+
 async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
     """Do a duty again and again, `seconds` after it ended, until `stop`. Its result is how much there was to do."""
+    name = duty.__name__
+    pulse = metrics.PULSES.of(name, LONGEST)
     away = False
     while not stop.is_set():
+        pulse.beat()
         try:
             done = await duty()
             away = False
+            succeeded(name, done)
             if done:
-                log.info("tidied", duty=duty.__name__, count=done)
+                log.info("tidied", duty=name, count=done)
         except StoreError as fault:
+            failed(name)
             if not away:
-                log.warning("store trouble, waiting", duty=duty.__name__, reason=str(fault))
+                log.warning("store trouble, waiting", duty=name, reason=str(fault))
             away = True
         except Exception:
-            log.exception("a duty failed, will be tried again", duty=duty.__name__)
+            failed(name)
+            log.exception("a duty failed, will be tried again", duty=name)
+        pulse.rest()
         await pause(stop, seconds)
+
+
+def succeeded(name: str, done: int = 0) -> None:
+    """Count that a duty was done, and how much there was to do."""
+    metrics.DUTY_RUNS.add(name, "done")
+    metrics.DUTY_ITEMS.add(name, by=done)
+    metrics.DUTY_SUCCESS.set(time.time(), name)
+
+
+def failed(name: str) -> None:
+    metrics.DUTY_RUNS.add(name, "failed")

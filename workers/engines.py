@@ -9,12 +9,13 @@ from typing import Final, Protocol
 
 import structlog
 
+from pipeline import metrics
 from pipeline.faults import StoreError
 from pipeline.pause import pause
 from pipeline.rescan import Rescans
 from pipeline.scanning.engines.board import Board
 from pipeline.scanning.engines.guard import Guard
-from pipeline.scanning.engines.health import Health
+from pipeline.scanning.engines.health import AWAY, Health, state_of
 from pipeline.units import SECOND
 from workers.consume import consumer_name
 from workers.wiring import Wiring
@@ -75,6 +76,10 @@ class Watch:
     async def report(self) -> None:
         now = self._wiring.clock()
         healths = tuple(engine.health() for engine in self._engines)
+        for health in healths:
+            metrics.ENGINE_MESSAGES.reached(health.messages, health.name)
+            metrics.ENGINE_ERRORS.reached(health.errors, health.name)
+            metrics.ENGINE_UP.set(state_of(health) != AWAY, health.name)
         said, at = self._said
         if healths != said or now - at >= RENEW:
             await self._board.report(self._process, healths, now)

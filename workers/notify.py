@@ -9,10 +9,20 @@ import socket
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
+
+READY: Final = "READY=1"
+_said: set[str] = set()
+
+
+def is_ready() -> bool:
+    """Whether this process has said that it is."""
+    return READY in _said
 
 
 def notify(state: str) -> None:
     """Send e.g. `READY=1` to NOTIFY_SOCKET, if there is one."""
+    _said.add(state)
     path = os.environ.get("NOTIFY_SOCKET", "")
     if not path:
         return

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from pipeline import metrics
 from pipeline.faults import StoreError
 from pipeline.settings import Settings
 from pipeline.store import Client, faults
@@ -57,7 +58,9 @@ class Pressure:
 
     async def watch(self) -> None:
         """Look until cancelled. A Redis that is away is not pressure: storing will say so itself."""
+        pulse = metrics.PULSES.of("pressure", metrics.TURN)
         while True:
+            pulse.beat()
             try:
                 await self.look()
             except (StoreError, OSError) as error:

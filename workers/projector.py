@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from importlib.resources import files
 from typing import Any, Final
@@ -20,14 +20,16 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from pipeline import keys
-from pipeline.events import Recorded
+from pipeline import keys, metrics
+from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
-from pipeline.log import Damaged, decode_entry
+from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
+from pipeline.steps import MS
 from pipeline.store import Client, Script, faults
+from pipeline.units import SECOND
 from projections import builds
-from projections.base import History, Portion, Projection, View, advance, light, position
+from projections.base import History, Portion, Projection, View, advance, first_of, position
 from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
@@ -51,7 +53,7 @@ BLOCK_MS: Final = 500
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds to wait before the first, second, ... look whether Redis is back."""
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
+_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("projector")
 
 
@@ -84,8 +86,10 @@ class Projector:
         self._redis = redis
         self._blocking = blocking
         self._history = history
+        self._log = Log(redis)
         self._partitions = partitions
         self._projections = views
+        self._kinds = _kinds(views)
         self._lease = lease
         self._clock = clock
         self._token = secrets.token_hex(8)
@@ -93,12 +97,13 @@ class Projector:
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
         self._floors: dict[int, int] = {}
-        """Where the log began (ms) when a partition was opened: it is not trimmed beyond what all its views have seen."""
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
         failed = 0
+        pulse = metrics.PULSES.of("project", metrics.TURN)
         while not stop.is_set():
+            pulse.beat()
             try:
                 await self._round(stop)
                 if failed:
@@ -160,23 +165,22 @@ class Projector:
         for projection in self._projections:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
-        with faults():
-            self._floors[partition] = int(await self._redis.hget(keys.archive(partition), "floor") or 0)
         self.held[partition] = opened
+        self._floors[partition] = await self._history.floor(partition)
+
+    def _archived(self, partition: int, entry: str) -> bool:
+        """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
+        return order(entry)[0] < self._floors[partition]
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
         for partition, foldings in self.held.items():
             front = _front(foldings)
-            if not self._hot(partition, front) or any(
+            if self._archived(partition, front) or any(
                 folding.checkpoint != front or not folding.live for folding in foldings
             ):
                 return True
         return False
-
-    def _hot(self, partition: int, front: str) -> bool:
-        """Whether what comes behind is in Redis."""
-        return order(front)[0] >= self._floors[partition]
 
     def _fronts(self) -> dict[Any, Any]:
         return {keys.log(partition): _front(foldings) for partition, foldings in self.held.items()}
@@ -187,49 +191,65 @@ class Projector:
         with faults():
             return bool(await self._blocking.xread(self._fronts(), count=1, block=max(1, block)))
 
-    async def _tails(self) -> dict[int, list[Recorded | Damaged]]:
+    async def _tails(self) -> dict[int, Page]:
         """What the logs hold beyond the views, up to a batch of each."""
-        with faults():
-            answer: Any = await self._redis.xread(self._fronts(), count=BATCH)
-        rows = dict(answer or ())
-        tails = {}
-        for partition in self.held:
-            found = rows.get(keys.log(partition).encode())
-            if found:
-                tails[partition] = [decode_entry(partition, entry, fields) for entry, fields in found]
-        return tails
+        fronts = {partition: _front(foldings) for partition, foldings in self.held.items()}
+        return await read_pages(self._redis, fronts, BATCH, self._kinds)
 
     async def fold(self) -> bool:
         """Bring all views one batch forward; whether there is more."""
+        metrics.PULSES.of("project", metrics.TURN).beat()
         tails = await self._tails() if self.held else {}
         work: list[tuple[Portion, list[Folding]]] = []
-        cut = False
+        more = False
         for partition, foldings in self.held.items():
             front = _front(foldings)
-            for checkpoint, level in _levels(foldings).items():
-                if checkpoint == front and self._hot(partition, front):
-                    entries = tails.get(partition, [])
-                else:
-                    # Views that were all taken away begin with what was archived.
+            for (checkpoint, hot), level in _levels(foldings).items():
+                page = tails.get(partition)
+                if checkpoint != front or self._archived(partition, front):
+                    kinds = _kinds(folding.view.projection for folding in level)
+                    source = self._log if hot else self._history
                     until = None if checkpoint == front else front
-                    entries = await self._history.read(partition, checkpoint, BATCH, until)
-                chosen = light(entries)
-                cut = cut or len(chosen) < len(entries)
-                if chosen:
-                    work.append((Portion([folding.view for folding in level], checkpoint, chosen), level))
-        stored = await advance(self._redis, [portion for portion, _ in work]) if work else []
+                    page = await source.page(partition, checkpoint, BATCH, until, kinds)
+                if page is None or not page.count:
+                    continue
+                portion, left = first_of([folding.view for folding in level], checkpoint, page)
+                work.append((portion, level))
+                more = more or left is not None or page.count == BATCH
+        stored = await self._advance(work) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
                 for folding in level:
-                    folding.checkpoint = portion.entries[-1].entry
+                    folding.checkpoint = portion.reached
             else:
                 _log.info("another projector was first", partition=portion.views[0].partition)
                 await self._reopen(portion.views[0].partition)
-        self._busy = sum(map(len, tails.values())) >= BUSY
+        self._busy = sum(page.count for page in tails.values()) >= BUSY
         for partition in list(self.held):
-            if len(tails.get(partition, ())) < BATCH:
+            if partition not in tails or tails[partition].count < BATCH:
                 await self._switch(partition)
-        return bool(work) and (cut or self._behind() or any(len(portion.entries) == BATCH for portion, _ in work))
+        return bool(work) and (more or self._behind())
+
+    async def _advance(self, work: Sequence[tuple[Portion, list[Folding]]]) -> list[bool]:
+        """Fold, and measure it."""
+        began = time.monotonic()
+        stored = await advance(self._redis, [portion for portion, _ in work])
+        metrics.PROJECTED_SECONDS.observe(time.monotonic() - began)
+        self._measure(work)
+        return stored
+
+    def _measure(self, work: Sequence[tuple[Portion, list[Folding]]]) -> None:
+        now = self._clock()
+        lags: dict[str, int] = {}
+        for portion, level in work:
+            metrics.PROJECTED.add(by=len(portion.entries))
+            metrics.PROJECTED_BATCH.observe(len(portion.entries))
+            behind = now - int(portion.reached.partition("-")[0]) * MS
+            for folding in level:
+                name = folding.view.projection.name
+                lags[name] = max(lags.get(name, 0), behind)
+        for name, lag in lags.items():
+            metrics.PROJECTED_LAG.set(lag / SECOND, name)
 
     async def _switch(self, partition: int) -> None:
         """Views that have caught up take the place of those of another version."""
@@ -254,10 +274,16 @@ def _front(foldings: Sequence[Folding]) -> str:
     return max((folding.checkpoint for folding in foldings), key=order)
 
 
-def _levels(foldings: Sequence[Folding]) -> dict[str, list[Folding]]:
-    levels: dict[str, list[Folding]] = {}
+def _kinds(views: Iterable[Projection]) -> frozenset[type[Event]]:
+    """What any of them looks at."""
+    return frozenset().union(*(view.kinds for view in views))
+
+
+def _levels(foldings: Sequence[Folding]) -> dict[tuple[str, bool], list[Folding]]:
+    """Views by how far they are; those that hold what is in Redis apart, as what came before the first entry there is not for them."""
+    levels: dict[tuple[str, bool], list[Folding]] = {}
     for folding in foldings:
-        levels.setdefault(folding.checkpoint, []).append(folding)
+        levels.setdefault((folding.checkpoint, folding.view.projection.hot), []).append(folding)
     return levels
 
 

@@ -7,8 +7,8 @@ import contextlib
 import gc
 import importlib
 import signal
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Final, TypeAlias
 
 import structlog
 import uvloop
@@ -16,6 +16,7 @@ import uvloop
 from pipeline.faults import ConfigurationError, StoreAwayError
 from pipeline.pause import end, pause
 from pipeline.settings import Settings
+from pipeline.units import EngineAddress
 from workers import logs
 from workers.wiring import Wiring
 
@@ -60,7 +61,22 @@ def _tune_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
-async def _work(role: str, settings: Settings) -> None:
+Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
+
+
+@contextlib.asynccontextmanager
+async def _shown(role: str, place: EngineAddress) -> AsyncIterator[Attach]:
+    """Be looked at there, if anywhere."""
+    if not place:
+        yield lambda _wiring, _stop: None
+        return
+    from workers.monitoring.process import shown  # noqa: PLC0415 - loads prometheus_client, for those who are looked at
+
+    async with shown(role, place) as monitor:
+        yield monitor.attach
+
+
+async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
     run_role = importlib.import_module(ROLES[role]).run_role
     _tune_collector()
     stop = asyncio.Event()
@@ -69,23 +85,29 @@ async def _work(role: str, settings: Settings) -> None:
         loop.add_signal_handler(number, stop.set)
     # The supervisor answers SIGHUP by replacing workers; one that reaches a worker itself changes nothing.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    wiring = await _connect(settings, stop)
-    if wiring is None:
-        return
-    follower = asyncio.create_task(wiring.directory.follow())
-    try:
-        with contextlib.suppress(StoreAwayError):
-            await wiring.directory.refresh()
-        await run_role(wiring, stop)
-    finally:
-        await end([follower])
-        await wiring.close()
+    async with _shown(role, place) as attach:
+        wiring = await _connect(settings, stop)
+        if wiring is None:
+            return
+        attach(wiring, stop)
+        follower = asyncio.create_task(wiring.directory.follow())
+        try:
+            with contextlib.suppress(StoreAwayError):
+                await wiring.directory.refresh()
+            await run_role(wiring, stop)
+        finally:
+            await end([follower])
+            await wiring.close()
 
 
-def run_worker(role: str, settings: Settings) -> int:
-    """Work as `role` until SIGTERM. Exit code 0 after an orderly stop."""
+def run_worker(role: str, settings: Settings, metrics: str = "") -> int:
+    """Work as `role` until SIGTERM. Exit code 0 after an orderly stop. `metrics`: where it is looked at; empty: nowhere."""
     if role not in ROLES:
         raise ConfigurationError(f"no role {role!r}", remedy=f"One of {', '.join(ROLES)}.")
+    try:
+        place = EngineAddress.parse(metrics)
+    except ValueError as error:
+        raise ConfigurationError(f"--metrics {metrics}: {error}") from None
     logs.configure(settings.log_format, role)
-    uvloop.run(_work(role, settings))
+    uvloop.run(_work(role, settings, place))
     return 0

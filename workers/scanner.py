@@ -11,11 +11,12 @@ from typing import Final
 
 import msgspec
 
-from pipeline import country, decide, delays, keys
+from pipeline import country, decide, delays, keys, metrics
 from pipeline.authentication.together import Lookups
 from pipeline.bodies import Buffer
 from pipeline.events import Client, Scanned
 from pipeline.faults import ConflictError, CorruptError
+from pipeline.ownmail import ORIGINS
 from pipeline.pause import end
 from pipeline.scanning import policy
 from pipeline.scanning.engine import Engine, LocalEngine, Mail
@@ -25,6 +26,7 @@ from pipeline.state import Message, Stage, decode_head
 from pipeline.steering import RELEASE
 from pipeline.steps import Step, acknowledged, message_step
 from pipeline.store import faults
+from pipeline.units import SECOND
 from workers.awaiting import Awaiting
 from workers.consume import Consumer, Entry, streams
 from workers.engines import Watch
@@ -36,6 +38,9 @@ HEADER_TEXT: Final = 500
 """Characters of Subject, From and Message-ID that go into the event."""
 AHEAD: Final = 128
 """Messages in hand from which on no more are fetched."""
+
+UNSEEN: Final = frozenset({RELEASE, *ORIGINS})
+"""What a person released is not looked at again, and what we wrote to a person holds the words of strangers as data."""
 
 
 class Scanner:
@@ -100,13 +105,13 @@ class Scanner:
         if message.origin == "smtp" and self._wiring.directory.home(message.domain) is None:
             # It was accepted for a domain of ours, which is too new for what this process has in memory.
             await self._wiring.directory.find_home(message.domain)
-        # What a person released is not looked at again.
-        looking = () if message.origin == RELEASE else self._engines
+        looking = () if message.origin in UNSEEN else self._engines
         mail, report = await examine(self._wiring, looking, self._names, message, content)
         views = await views_of(self._wiring, mail, self._country(mail.message.client))
         verdict = policy.judge(report, message, self._wiring.settings, views)
         fate = self._awaiting.fate(message, mail.domain, report.missing, verdict.stopped)
         if fate == missing.WAIT:
+            metrics.SCAN_WAITING.add()
             return self._awaiting.step(message, report.missing, entry)
         if fate == missing.QUARANTINE:
             kept = missing.kept_back(message, verdict.actions, report.missing, now=self._wiring.clock())
@@ -122,6 +127,10 @@ class Scanner:
         entry: Entry,
     ) -> Step:
         now = self._wiring.clock()
+        metrics.SCANNED.add(verdict.verdict)
+        metrics.SCAN_SECONDS.observe(verdict.took / SECOND)
+        for name in unseen:
+            metrics.ENGINE_MISSING.add(name)
         scanned = Scanned(
             at=now,
             domain=message.domain,

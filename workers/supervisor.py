@@ -19,12 +19,12 @@ import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 import structlog
 
-from pipeline import diagnosis, keys
+from pipeline import diagnosis, keys, metrics
 from pipeline.archive import duck
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
@@ -39,6 +39,9 @@ from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis, end_with_parent
 from workers.notify import Notifications, notify
 from workers.wiring import Wiring
+
+if TYPE_CHECKING:
+    from workers.monitoring.front import Front
 
 log = structlog.get_logger()
 
@@ -70,6 +73,12 @@ def plan(settings: Settings) -> list[str]:
         *(["archiver"] if settings.archive and duck.installed() else []),
         ON_DEMAND,
     ]
+
+
+def places(settings: Settings) -> list[Worker]:
+    """One for each process, named: receiver-1, receiver-2, ..."""
+    roles = plan(settings)
+    return [Worker(role, f"{role}-{roles[:at].count(role) + 1}") for at, role in enumerate(roles)]
 
 
 def reserve(endpoint: Endpoint) -> tuple[socket.socket, Endpoint]:
@@ -111,8 +120,11 @@ def _refuse_wrong_table(settings: Settings) -> None:
 class Worker:
     """One place to be filled by a process of one role."""
 
-    def __init__(self, role: str) -> None:
+    def __init__(self, role: str, name: str = "") -> None:
         self.role = role
+        self.name = name or role
+        self.socket = ""
+        """Where its process is looked at; empty: nowhere."""
         self.process: subprocess.Popen[bytes] | None = None
         self.ready = asyncio.Event()
         self.replaced = False
@@ -122,6 +134,11 @@ class Worker:
     @property
     def alive(self) -> bool:
         return self.process is not None and self.process.poll() is None
+
+    @property
+    def idle(self) -> bool:
+        """No process is to run, as there is nothing to do for it."""
+        return self.role == ON_DEMAND and self.process is None
 
 
 class Supervisor:
@@ -136,6 +153,9 @@ class Supervisor:
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
         self._notifications: Notifications | None = None
+        self._front: Front | None = None
+        self._shown: list[Worker] = []
+        """Those that are looked at: after a reload the new ones, once they are ready."""
 
     async def run(self) -> None:
         _refuse_wrong_table(self._settings)
@@ -146,8 +166,9 @@ class Supervisor:
         self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
         self._notifications = Notifications(self._on_ready)
         try:
+            await self._start_front()
             await self._start_store()
-            self._workers = [Worker(role) for role in plan(self._settings)]
+            self._workers = self._shown = places(self._settings)
             self._watch_signals()
             for worker in self._workers:
                 self._task(self._keep(worker))
@@ -159,6 +180,8 @@ class Supervisor:
                 await self._until_stopped()
         finally:
             await self._shut_down()
+            if self._front is not None:
+                await self._front.close()
             self._notifications.close()
             holder.close()
             data.unlock()
@@ -171,6 +194,16 @@ class Supervisor:
             await self._redis.start()
         self._wiring = await Wiring.connect(self._settings)
         await refuse_unsafe(self._wiring.store.redis)
+        if self._front is not None:
+            self._front.attach(self._wiring)
+
+    async def _start_front(self) -> None:
+        """Raises ConfigurationError."""
+        if self._settings.metrics:
+            from workers.monitoring.front import Front  # noqa: PLC0415 - for those who are looked at
+
+            self._front = Front(self._settings.metrics, self._settings.data, lambda: self._shown)
+            await self._front.start()
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -213,11 +246,13 @@ class Supervisor:
         assert self._notifications is not None
         environment = os.environ | {f"GATEPOST_{name.upper()}": value for name, value in self._handed_down().items()}
         environment["NOTIFY_SOCKET"] = self._notifications.path
+        worker.socket = self._front.socket_for(worker) if self._front is not None else ""
+        looked_at = ["--metrics", f"unix:{worker.socket}"] if worker.socket else []
         worker.ready.clear()
         worker.started = time.monotonic()
         worker.process = subprocess.Popen(  # noqa: S603 - our own program
             # -P: a file of the directory that we happen to be started in is never taken for a module.
-            [sys.executable, "-P", "-m", "cli.main", "worker", worker.role],
+            [sys.executable, "-P", "-m", "cli.main", "worker", worker.role, *looked_at],
             stdin=subprocess.DEVNULL, env=environment, preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
         )  # fmt: skip
 
@@ -237,6 +272,7 @@ class Supervisor:
                 return
             if time.monotonic() - worker.started > STEADY:
                 worker.pause = FIRST_PAUSE
+            metrics.RESTARTS.add(worker.role)
             log.error("worker died", role=worker.role, how=_how(process.returncode), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
@@ -297,13 +333,14 @@ class Supervisor:
         except GatepostError as error:
             log.error("settings not reloaded, the old ones stay in force", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
             return
-        fixed = ("data", "redis_url", "redis_fsync", "redis_memory", "partitions")
+        fixed = ("data", "metrics", "redis_url", "redis_fsync", "redis_memory", "partitions")
         changed = [name for name in fixed if getattr(settings, name) != getattr(self._settings, name)]
         if changed:
             log.warning("needs a restart, not a reload", settings=", ".join(changed))
-        self._settings = msgspec.structs.replace(settings, smtp=self._settings.smtp, data=self._settings.data)
+        kept = {name: getattr(self._settings, name) for name in ("smtp", "data", "metrics")}
+        self._settings = msgspec.structs.replace(settings, **kept)
         old = self._workers
-        self._workers = [Worker(role) for role in plan(self._settings)]
+        self._workers = places(self._settings)
         for worker in self._workers:
             self._task(self._keep(worker))
         try:
@@ -312,6 +349,7 @@ class Supervisor:
         except GatepostError as error:
             log.error("new workers did not start, the old ones stay", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
             old, self._workers = self._workers, old
+        self._shown = self._workers
         for worker in old:
             worker.replaced = True
             self._task(self._retire(worker))

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import structlog
 
+from pipeline import metrics
 from pipeline.faults import GatepostError, StoreError
 from pipeline.pause import end, pause
 from pipeline.syncing.runs import FAILED, WAITING, Syncing
+from workers.duties import failed, succeeded
 from workers.notify import notify
 from workers.wiring import Wiring
 
@@ -54,12 +56,15 @@ class Syncer:
         try:
             outcome = await self.syncing.run(name, by=f"sync:{name}", note="on schedule")
         except GatepostError as fault:
+            metrics.SYNC_RUNS.add("not run")
             # Another process runs it, it was removed meanwhile, or the store is away.
             log.info("sync not run", sync=name, reason=str(fault))
             return
         except Exception:
+            metrics.SYNC_RUNS.add("error")
             log.exception("sync failed for a reason of our own", sync=name)
             return
+        metrics.SYNC_RUNS.add(outcome.result)
         if outcome.result == FAILED:
             log.warning("sync failed, the list in force stays", sync=name, reason=outcome.words)
         elif outcome.result == WAITING:
@@ -77,12 +82,15 @@ class Syncer:
         await end(self._under_way.values())
 
 
-async def _guarded(duty: Awaitable[None]) -> None:
+async def _guarded(duty: Callable[[], Awaitable[None]]) -> None:
     try:
-        await duty
+        await duty()
+        succeeded(duty.__name__)
     except StoreError as fault:
+        failed(duty.__name__)
         log.warning("store trouble, waiting", role="syncer", reason=str(fault))
     except Exception:
+        failed(duty.__name__)
         log.exception("a duty failed, will be tried again", role="syncer")
 
 
@@ -92,10 +100,12 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     graces_at = 0.0
     loop = asyncio.get_running_loop()
     try:
+        pulse = metrics.PULSES.of("sync", metrics.TURN)
         while not stop.is_set():
-            await _guarded(syncer.look())
+            pulse.beat()
+            await _guarded(syncer.look)
             if loop.time() >= graces_at:
-                await _guarded(syncer.end_graces())
+                await _guarded(syncer.end_graces)
                 graces_at = loop.time() + GRACES_EVERY
             await pause(stop, LOOK)
     finally:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline import diagnosis
 from pipeline.allowance import Allowance
-from pipeline.archive import duck
+from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, ColdStore
@@ -48,6 +48,11 @@ def socket_path(data: Path) -> Path:
     path = data.resolve() / "redis.sock"
     if len(os.fsencode(path)) <= SOCKET_LIMIT:
         return path
+    return private_directory() / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+
+
+def private_directory() -> Path:
+    """One of this user's, with a short path. Raises ConfigurationError when somebody else has it."""
     directory = Path(tempfile.gettempdir()) / f"gatepost-{os.getuid()}"
     directory.mkdir(mode=0o700, exist_ok=True)
     found = directory.lstat()
@@ -56,7 +61,7 @@ def socket_path(data: Path) -> Path:
             f"{directory} is not a private directory of this user",
             remedy="Choose a shorter --data, or remove that directory.",
         )
-    return directory / f"{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.sock"
+    return directory
 
 
 def redis_url(settings: Settings) -> str:
@@ -76,6 +81,8 @@ def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
 
 def objects(settings: Settings) -> Objects:
     """Where the archive is kept. Raises ConfigurationError."""
+    if cloud.is_address(settings.archive_store):
+        return cloud.CloudObjects(settings.archive_store, settings.data / "archive", int(settings.archive_cache))
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
 
 

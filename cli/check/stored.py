@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable
 from typing import TYPE_CHECKING, Final
 
+from cli.check.alerts import about_alerts
 from cli.check.finding import FATAL, GOOD, WARNING, Finding
 from pipeline.faults import ConfigurationError, GatepostError, NotFoundError
 
@@ -93,6 +94,9 @@ async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
         )
     if not wrong:
         yield Finding(GOOD, "domains", f"{len(domains):,} with addresses and routes")
+    homes = [wiring.directory.home(name) or domain for name, domain in domains.items() if not domain.alias_of]
+    for finding in about_alerts(wiring.settings, homes):
+        yield finding
 
 
 def _about_way(name: str, domain: Domain, settings: Settings) -> Iterable[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +58,15 @@ class DomainOptions:
     quarantine_retention: Annotated[
         str, Parameter(help="How long its mail is kept in quarantine from now on, such as 14d.")
     ] = ""
+    alert_waiting: Annotated[
+        str,
+        Parameter(
+            help="An alert when more messages wait for it, such as 200; never, or default (as the settings say)."
+        ),
+    ] = ""
+    alert_oldest: Annotated[
+        str, Parameter(help="An alert when one waits longer, such as 30m; never, or default (as the settings say).")
+    ] = ""
     timezone: Annotated[str, Parameter(help="For times that its postmaster sees, such as Europe/Berlin.")] = ""
     language: Annotated[str, Parameter(help="For what its postmaster and its people read: en or de.")] = ""
     contact: Annotated[str, Parameter(help="Its postmaster's address.")] = ""
@@ -98,7 +108,15 @@ class DomainOptions:
                 fields[name] = "" if text == NONE else text
         if self.max_size:
             fields["max_message_size"] = _size(self.max_size)
-        return fields | self._words() | self._relays() | self._names() | self._durations()
+        return fields | self._alerts() | self._words() | self._relays() | self._names() | self._durations()
+
+    def _alerts(self) -> dict[str, int]:
+        fields = {}
+        if self.alert_waiting:
+            fields["alert_waiting"] = _alert_limit("alert_waiting", self.alert_waiting, _number)
+        if self.alert_oldest:
+            fields["alert_oldest"] = _alert_limit("alert_oldest", self.alert_oldest, _duration)
+        return fields
 
     def _words(self) -> dict[str, str]:
         fields = {}
@@ -168,6 +186,22 @@ def _duration(name: str, text: str) -> int:
         raise ConfigurationError(f"--{name.replace('_', '-')} {text}: {error}") from None
 
 
+def _alert_limit(name: str, text: str, parsed: Callable[[str, str], int]) -> int:
+    from pipeline.alerts.model import NEVER
+
+    if text in (NONE, "default"):
+        return 0
+    return NEVER if text in ("never", "0") else parsed(name, text)
+
+
+def _number(name: str, text: str) -> int:
+    from pipeline.faults import ConfigurationError
+
+    if not text.isdecimal() or len(text) > 9:
+        raise ConfigurationError(f"--{name.replace('_', '-')} {text}: expected a number")
+    return int(text)
+
+
 def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
     """JSON of a domain, as it was set: what it takes from its parents is in `effective` of `domain show`."""
     from cli.render import rfc3339
@@ -195,10 +229,13 @@ def domain_form(domain: Domain, listed: int) -> dict[str, Any]:
         "retry_interval": domain.retry_interval / 1e9,
         "queue_lifetime": domain.queue_lifetime / 1e9,
         "quarantine_retention": domain.quarantine_retention / 1e9,
+        "alert_waiting": domain.alert_waiting,
+        "alert_oldest": domain.alert_oldest / 1e9 if domain.alert_oldest > 0 else domain.alert_oldest,
         "timezone": domain.timezone,
         "language": domain.language,
         "contact": domain.contact,
         "contact_outside": domain.contact_outside,
         "trusted_relays": list(domain.trusted_relays),
         "protected_names": list(domain.protected_names),
+        "reports": [one.name for one in domain.reports],
     }

@@ -193,6 +193,7 @@ def _facts(
         ("tried again", f"after {age(home.retry_interval)}" if home.retry_interval else ""),
         ("returned", f"when it has waited {age(home.queue_lifetime)}" if home.queue_lifetime else ""),
         ("quarantine", f"bad mail is kept for {age(home.quarantine_retention)}" if home.quarantine_retention else ""),
+        ("alerts", _alerts(home)),
         ("greylisting", "suspicious clients come twice" if home.greylist else ""),
         ("SMTPUTF8", {"yes": "its servers take it", "no": "its servers do not take it"}.get(home.smtputf8, "")),
         ("engine missing", MISSING.get(home.engines_missing, "")),
@@ -202,7 +203,18 @@ def _facts(
         ("outside", clean(home.contact_outside)),
         ("trusted relays", ", ".join(map(clean, home.trusted_relays))),
         ("protected names", ", ".join(map(clean, home.protected_names))),
+        ("reports", ", ".join(f"every {one.every} to {clean(one.to)}" for one in home.reports)),
         ("policy", f"of its own; see `gatepost policy show --domain {home.name}`" if home.policy else ""),
         ("former MX", ", ".join(domain.former_mx)),
         ("added", local(domain.created_at) if domain.created_at else ""),
     ]  # fmt: skip
+
+
+def _alerts(home: Domain) -> str:
+    """Where it has limits of its own."""
+    from cli.render import age
+
+    waiting = f"when more than {home.alert_waiting:,} messages wait" if home.alert_waiting > 0 else ""
+    oldest = f"when one waits longer than {age(home.alert_oldest)}" if home.alert_oldest > 0 else ""
+    never = [name for name in ("waiting", "oldest") if getattr(home, f"alert_{name}") < 0]
+    return "; ".join(filter(None, (waiting, oldest, f"never {' or '.join(never)}" if never else "")))

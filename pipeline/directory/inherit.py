@@ -20,6 +20,7 @@ INHERITED: Final = (
     "engines_missing",
     "route", "max_message_size", "max_recipients", "timezone", "language", "contact", "contact_outside", "smtputf8",
     "retry_interval", "queue_lifetime", "quarantine_retention", "trusted_relays", "protected_names",
+    "alert_waiting", "alert_oldest",
 )  # fmt: skip
 """What a child without its own takes from the nearest parent that has it. Who is accepted is never inherited."""
 

@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline.directory.options import RouteOptions
 from pipeline.directory.policy import Policy
+from pipeline.directory.reports import ReportSchedule
 
 
 class Kind(enum.StrEnum):
@@ -73,6 +74,10 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """IANA name."""
     language: str = ""
     """en or de."""
+    alert_waiting: int = 0
+    """Messages from which on there is an alert; 0: as the settings say, -1: never (see alerts/model.py)."""
+    alert_oldest: int = 0
+    """The same for how long (ns) one waits."""
     contact: str = ""
     """The postmaster's address, which may be inside the domain."""
     contact_outside: str = ""
@@ -83,6 +88,8 @@ class Domain(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """People in whose name nobody from outside may write."""
     policy: Policy | None = None
     """What happens to mail of each class; each field of it is inherited by itself."""
+    reports: tuple[ReportSchedule, ...] = ()
+    """Reports of its outbound mail that go out by mail."""
 
 
 class Address(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -61,6 +61,11 @@ class Reading:
         self.watchers: list[Callable[[AnyEvent | None], None]] = []
         """Told of each change as it is taken in; of None when everything was loaded anew."""
 
+    @property
+    def loaded(self) -> bool:
+        """Whether it was read from the store at all."""
+        return self._version >= 0
+
     # Domains
 
     def domains(self) -> Mapping[str, Domain]:

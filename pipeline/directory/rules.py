@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from typing import Final
 
 from pipeline.address import AddressError, parse
-from pipeline.directory import options, policy
+from pipeline.directory import options, policy, reports
 from pipeline.directory.inherit import DEPTH, above, effective
 from pipeline.directory.model import LANGUAGES, Domain
 from pipeline.faults import ConfigurationError, RefusedError
@@ -38,6 +38,7 @@ def check(domains: Mapping[str, Domain], changed: Collection[str]) -> None:
         else:
             _check_values(domain)
             policy.check(domain.policy or policy.NOTHING, personal=False)
+            reports.check(domain.reports)
             _check_place(domains, domain)
 
 
@@ -74,8 +75,7 @@ def _check_values(domain: Domain) -> None:
     _check_relays(domain)
     _check_engines(domain)
     _check_options(domain)
-    if domain.max_message_size < 0 or domain.max_recipients < 0:
-        raise ConfigurationError("a limit cannot be negative")
+    _check_limits(domain)
     _check_times(domain)
     _check_names(domain)
     for contact in filter(None, (domain.contact, domain.contact_outside)):
@@ -88,6 +88,12 @@ def _check_values(domain: Domain) -> None:
             f"{domain.contact_outside} is inside {domain.name}",
             remedy="The contact outside is for the day on which the domain's own mail does not work.",
         )
+
+
+def _check_limits(domain: Domain) -> None:
+    # Of alerts -1 means that there are none.
+    if min(domain.max_message_size, domain.max_recipients, domain.alert_waiting + 1, domain.alert_oldest + 1) < 0:
+        raise ConfigurationError("a limit cannot be negative")
 
 
 def _check_relays(domain: Domain) -> None:
@@ -143,6 +149,11 @@ def _check_times(domain: Domain) -> None:
 
 
 def _check_place(domains: Mapping[str, Domain], domain: Domain) -> None:
+    if domain.alias_of and domain.reports:
+        raise RefusedError(
+            f"{domain.name} has reports by mail, and an alias has none of its own",
+            remedy=f"Remove them first: gatepost report schedule remove {domain.name} {domain.reports[0].name}.",
+        )
     if domain.alias_of:
         _check_alias(domains, domain)
     elif not effective(domains, domain).route:

@@ -4,7 +4,7 @@ The findings are added up once (`verdict.py`); then each recipient's own setting
 that speak of the sender have the last word, within limits: nothing lets a virus pass, and blocked content only an allow entry that
 says so. Where a message is of several classes, the strictest of their actions is taken, so what is found in addition never helps it.
 
-What we wrote ourselves (a bounce), and what was released from the quarantine to somebody else, is always delivered.
+What we wrote ourselves (a bounce, a report, an alert), and what was released from the quarantine to somebody else, is always delivered.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ MAX_TOLD: Final = 20
 """Entries of lists that are told of in one decision."""
 WAVED_THROUGH: Final = {
     "bounce": "a report that we wrote ourselves is always delivered",
+    "report": "a report that we wrote ourselves is always delivered",
+    "alert": "an alert that we wrote ourselves is always delivered",
     "release": "it was released from the quarantine, and is not judged again",
 }
 

@@ -4,15 +4,16 @@ Times are ns since 1970 (UTC). Text that came from outside (replies, addresses) 
 """
 
 from projections.readers.books import BooksReport, DomainBooks, read_books
+from projections.readers.books_check import BooksCheck, last_check
 from projections.readers.check import Heads, Mismatch, check_books
 from projections.readers.classifier import Learnt, read_learnt
+from projections.readers.destinations import ServerQueue
 from projections.readers.failures import DomainFailures, FailureGroup, read_failures
 from projections.readers.health import ViewHealth, read_health
 from projections.readers.queue import (
     DomainQueue,
     QueueError,
     QueueReport,
-    ServerQueue,
     WaitingMessage,
     read_queue,
     read_waiting,
@@ -20,6 +21,7 @@ from projections.readers.queue import (
 from projections.readers.refusals import DomainRefusals, DomainTried, Missing, read_refusals, read_tried
 
 __all__ = [
+    "BooksCheck",
     "BooksReport",
     "DomainBooks",
     "DomainFailures",
@@ -37,6 +39,7 @@ __all__ = [
     "ViewHealth",
     "WaitingMessage",
     "check_books",
+    "last_check",
     "read_books",
     "read_failures",
     "read_health",

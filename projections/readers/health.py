@@ -46,13 +46,13 @@ async def read_health(
                 answers: Any = await pipe.execute()
             checkpoint, (damaged, broken), newest = answers
             reached = checkpoint.decode() if checkpoint else START
-            following = await history.read(partition, reached, 1)
+            following = await history.page(partition, reached, 1)
             found.append(
                 ViewHealth(
                     view=name,
                     partition=partition,
                     checkpoint=reached,
-                    behind=max(0, now - _appended(following[0].entry)) if following else 0,
+                    behind=max(0, now - _appended(following.reached)) if following.count else 0,
                     damaged=int(damaged or 0),
                     broken=int(broken or 0),
                     newest_damaged=tuple(decoded(_decode, one, name) for one in newest),

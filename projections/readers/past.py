@@ -1,4 +1,8 @@
-"""What happened, found by whom it concerns: in Redis and in the archive alike."""
+"""What happened, found by whom it concerns: in Redis and in the archive alike.
+
+What is in Redis is found by the index views, what came into the log since they were last brought forward is looked at as it stands
+there, and what is older than the first entry in Redis comes out of the archive. Nobody sees where one ends and another begins.
+"""
 
 from __future__ import annotations
 
@@ -7,33 +11,76 @@ from typing import Final
 
 from pipeline.events import Deferred, Delivered, Event, Failed, Recorded, RouteDeferred, Undeliverable
 from pipeline.history import History
-from pipeline.ids import partition_for
+from pipeline.ids import is_id, partition_for, partition_of
+from pipeline.log import SKEW_MS
 from pipeline.store import Client
+from projections.readers.hot import BEGINNING, Hot, MovedError, Place, place
+from projections.readers.story import Stories, Story
+from projections.readers.tries import Tries
 
 ATTEMPTS: Final[frozenset[type[Event]]] = frozenset({Deferred, Delivered, Failed, Undeliverable, RouteDeferred})
-_PAGE: Final = 1000
+TRIES: Final = 20
+"""How often a reading may be overtaken by trimming, which happens once an hour, before something else must be wrong."""
+_NS: Final = 1_000_000
 
 
 class Past:
     """One per process; stateless."""
 
     def __init__(self, redis: Client, history: History, partitions: int) -> None:
-        self._redis = redis
-        self._history = history
         self._partitions = partitions
+        self._hot = Hot(redis)
+        self._stories = Stories(self._hot, history)
+        self._tries = Tries(self._hot, history)
 
-    async def message(self, message_id: str) -> AsyncIterator[Recorded]:
-        """All that was written down of a message, or of mail that was refused, and of its route while it waited, in order."""
-        async for recorded in self._history.log.history(message_id):
-            yield recorded
+    async def message(self, message_id: str, version: int | None = None) -> AsyncIterator[Recorded]:
+        """All that was written down of a message, or of mail that was refused, and of its route while it waited, in order.
 
-    async def attempts(self, domain: str, start: int, end: int) -> AsyncIterator[Recorded]:
-        """The delivery attempts for a domain (`ATTEMPTS`) whose `at` is from `start` to before `end` (ns), in the order of the log."""
-        partition, after = partition_for(domain, self._partitions), "0"
-        while entries := await self._history.read(partition, after, _PAGE):
-            for entry in entries:
-                if isinstance(entry, Recorded) and type(entry.event) in ATTEMPTS:
-                    event = entry.event
-                    if event.domain == domain and start <= event.at < end:
-                        yield entry
-            after = entries[-1].entry
+        Ends at its last outcome, or at `version` for a live one. Nothing for an id that is none, or of another Gatepost.
+        """
+        if not is_id(message_id) or partition_of(message_id) >= self._partitions:
+            return
+        story, told, left = Story(message_id, version), BEGINNING, TRIES
+        while True:
+            try:
+                async for recorded in self._stories.read(story, told):
+                    told = place(recorded.entry)
+                    if story.takes(recorded):
+                        yield recorded
+                    if story.over:
+                        return
+            except MovedError:
+                left -= 1
+                if not left:
+                    raise
+            else:
+                return
+
+    async def holds(self, message_id: str) -> bool:
+        """Whether a message was ever received under this id, or mail refused."""
+        async for _ in self.message(message_id, version=1):
+            return True
+        return False
+
+    async def attempts(
+        self, domain: str, start: int, end: int, kinds: frozenset[type[Event]] = ATTEMPTS
+    ) -> AsyncIterator[Recorded]:
+        """The delivery attempts for a domain (`kinds`, all of them of `ATTEMPTS`) whose `at` is from `start` to before `end` (ns), in
+        the order of the log.
+        """
+        partition, left = partition_for(domain, self._partitions), TRIES
+        told: Place = (max(0, start // _NS - SKEW_MS), -1)
+        until = -(-end // _NS) + SKEW_MS
+        while True:
+            try:
+                async for recorded in self._tries.read(partition, domain, told, until, kinds):
+                    told = place(recorded.entry)
+                    event = recorded.event
+                    if event.domain == domain and type(event) in kinds and start <= event.at < end:
+                        yield recorded
+            except MovedError:
+                left -= 1
+                if not left:
+                    raise
+            else:
+                return

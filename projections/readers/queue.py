@@ -11,7 +11,9 @@ from pipeline.directory import Hold
 from pipeline.events import Attempt
 from pipeline.store import Client, faults
 from projections.queue import FIELDS, LIVE, NAME, Down, LastError, decode_row
+from projections.readers.ages import added, buckets, ranges
 from projections.readers.common import chunks, decoded, locate, numbers
+from projections.readers.destinations import ServerQueue, by_server, first
 
 _decode_down = msgspec.msgpack.Decoder(Down).decode
 _decode_error = msgspec.msgpack.Decoder(LastError).decode
@@ -54,19 +56,8 @@ class DomainQueue(msgspec.Struct, frozen=True, kw_only=True):
     error: QueueError | None = None
     odd: int = 0
     """Recipients named by events that cannot be; anything but 0 is damage."""
-
-
-class ServerQueue(msgspec.Struct, frozen=True, kw_only=True):
-    server: str
-    domains: tuple[str, ...]
-    recipients: int
-    messages: int
-    bytes: int
-    oldest: int | None
-    state: str
-    """open, deferred, held, or mixed when its domains differ."""
-    next_try: int | None
-    """The earliest of its domains."""
+    ages: tuple[int, ...] = ()
+    """Messages per bucket (ages.NAMES); () when they were not counted."""
 
 
 class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +68,7 @@ class QueueReport(msgspec.Struct, frozen=True, kw_only=True):
     messages: int
     bytes: int
     oldest: int | None
+    ages: tuple[int, ...] = ()
 
 
 class WaitingMessage(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,30 +91,35 @@ async def read_queue(
     routes: Mapping[str, Sequence[str]] | None = None,
     holds: Mapping[str, Hold] | None = None,
     held_servers: Mapping[str, Hold] | None = None,
+    now: int = 0,
 ) -> QueueReport:
     """What waits. `routes`: servers of each domain as configured, for those that were never dialled; `holds`: of those that have one;
-    `held_servers`: HOST:PORT -> its hold.
+    `held_servers`: HOST:PORT -> its hold. `now`: ns, for how long it has waited; 0: that is not counted. What it costs does not depend
+    on how much waits.
     """
     domains: list[DomainQueue] = []
     for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
-        domains += await _read(redis, some, routes or {})
+        domains += await _read(redis, some, routes or {}, now)
     if domain is not None and not domains:
-        domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {})]
+        domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {}, ())]
     domains = [_held(one, (holds or {}).get(one.domain), held_servers or {}, routes or {}) for one in domains]
     shown = [one for one in domains if one.messages or domain is not None]
     return QueueReport(
         domains=tuple(shown),
-        servers=_servers(shown),
+        servers=by_server(shown),
         recipients=sum(one.recipients for one in shown),
         messages=sum(one.messages for one in shown),
         bytes=sum(one.bytes for one in shown),
-        oldest=_first(one.oldest for one in shown),
+        oldest=first(one.oldest for one in shown),
+        ages=added(one.ages for one in shown),
     )
 
 
 async def _read(
-    redis: Client, places: Sequence[tuple[str, str]], routes: Mapping[str, Sequence[str]]
+    redis: Client, places: Sequence[tuple[str, str]], routes: Mapping[str, Sequence[str]], now: int
 ) -> list[DomainQueue]:
+    asked = ranges(now) if now else []
+    width = 5 + len(asked)
     with faults():
         pipe = redis.pipeline(transaction=False)
         for prefix, domain in places:
@@ -131,21 +128,30 @@ async def _read(
             pipe.zrange(f"{prefix}since:{domain}", 0, 0)
             pipe.zcard(f"{prefix}retry:{domain}")
             pipe.zrange(f"{prefix}retry:{domain}", 0, 0)
+            for lowest in asked:
+                pipe.zcount(f"{prefix}since:{domain}", lowest, "+inf")
         answers: Any = await pipe.execute()
-        found = [tuple(answers[start : start + 5]) for start in range(0, len(answers), 5)]
-        for (prefix, _), (_, _, oldest, _, earliest) in zip(places, found, strict=True):
+        found = [tuple(answers[start : start + width]) for start in range(0, len(answers), width)]
+        for (prefix, _), (_, _, oldest, _, earliest, *_) in zip(places, found, strict=True):
             pipe.hmget(prefix + LIVE, [*oldest, *earliest] or [""])
         rows: Any = await pipe.execute()
-    return [_domain(domain, fields, row, routes) for (_, domain), fields, row in zip(places, found, rows, strict=True)]
+    return [
+        _domain(domain, fields[:5], row, routes, fields[5:])
+        for (_, domain), fields, row in zip(places, found, rows, strict=True)
+    ]
 
 
 def _domain(
-    domain: str, fields: tuple[Any, ...], rows: Sequence[bytes | None] | None, routes: Mapping[str, Sequence[str]]
+    domain: str,
+    fields: tuple[Any, ...],
+    rows: Sequence[bytes | None] | None,
+    routes: Mapping[str, Sequence[str]],
+    younger: Sequence[int],
 ) -> DomainQueue:
     counts, route, oldest, backing_off, earliest = fields
     recipients, messages, size, odd, held = numbers(counts, FIELDS)
     found = [decoded(decode_row, row, NAME) if row else None for row in rows or ()]
-    first = found[0] if oldest and found else None
+    longest = found[0] if oldest and found else None
     earliest_row = found[-1] if earliest and found else None
     down = decoded(_decode_down, route[b"down"], NAME) if b"down" in route else None
     error = decoded(_decode_error, route[b"error"], NAME) if b"error" in route else None
@@ -156,8 +162,8 @@ def _domain(
         recipients=recipients,
         messages=messages,
         bytes=size,
-        oldest=first.since if first else None,
-        oldest_id=oldest[0].decode() if first else "",
+        oldest=longest.since if longest else None,
+        oldest_id=oldest[0].decode() if longest else "",
         backing_off=backing_off,
         held=held,
         server=route[b"server"].decode() if b"server" in route else configured[0],
@@ -167,6 +173,7 @@ def _domain(
         next_try=max(own, down.next_try if down else 0) if messages > held else None,
         error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
         odd=odd,
+        ages=buckets(younger, messages) if younger else (),
     )
 
 
@@ -180,33 +187,6 @@ def _held(
     if kept and len(kept) == len(used):
         return msgspec.structs.replace(domain, state="held", server=used[0], server_hold=kept[0], next_try=None)
     return domain
-
-
-def _first(times: Any) -> int | None:
-    return min((time for time in times if time is not None), default=None)
-
-
-def _servers(domains: Sequence[DomainQueue]) -> tuple[ServerQueue, ...]:
-    groups: dict[str, list[DomainQueue]] = {}
-    for one in domains:
-        if one.messages:
-            groups.setdefault(one.server, []).append(one)
-    servers = []
-    for server, group in groups.items():
-        states = {one.state for one in group}
-        servers.append(
-            ServerQueue(
-                server=server,
-                domains=tuple(one.domain for one in group),
-                recipients=sum(one.recipients for one in group),
-                messages=sum(one.messages for one in group),
-                bytes=sum(one.bytes for one in group),
-                oldest=_first(one.oldest for one in group),
-                state=states.pop() if len(states) == 1 else "mixed",
-                next_try=_first(one.next_try for one in group),
-            )
-        )
-    return tuple(sorted(servers, key=lambda one: (-one.messages, one.server)))
 
 
 async def read_waiting(

@@ -459,6 +459,9 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
         "refusals",
         "classifier",
         "quarantine",
+        "trace",
+        "outbound",
+        "alerts",
     ]
     assert shop.run("replay", "nonsense").code == 2
 
@@ -467,10 +470,13 @@ def test_books_that_do_not_balance_are_exit_code_1_and_replay_finds_and_mends_th
 
 
 def test_settings_are_shown_without_passwords(shop: Shop, monkeypatch):
-    monkeypatch.setenv("GATEPOST_REDIS_URL", "redis://user:secret@redis.test:6379/0")
+    monkeypatch.setenv("GATEPOST_REDIS_URL", "redis://user:sesame@redis.test:6379/0")
     monkeypatch.setenv("GATEPOST_RETRY_INTERVAL", "5m")
+    monkeypatch.setenv("GATEPOST_ALERT_WEBHOOK", "https://me:sesame@hooks.test:8443/services/sesame?token=sesame")
+    monkeypatch.setenv("GATEPOST_ALERT_WEBHOOK_SECRET_FILE", "/etc/gatepost/secret")
     text = shop.run("config", "show").out
-    assert "secret" not in text
+    assert "sesame" not in text
+    assert '"https://hooks.test:8443/***"' in text
     assert "redis://user:***@redis.test:6379/0" in text
     content = shop.run("config", "show", "--json").json
     assert content["retry_interval"] == {"value": '"5m"', "default": False}

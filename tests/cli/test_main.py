@@ -31,6 +31,8 @@ def run(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
         ("up --data d --smtp=:25 --config c", ("up", "", {"data": "d", "smtp": ":25", "config": "c"})),
         ("worker scanner", ("worker", "scanner", {})),
         ("worker --data d scanner", ("worker", "scanner", {"data": "d"})),
+        ("worker scanner --metrics :9125", ("worker", "scanner", {"metrics": ":9125"})),
+        ("up --metrics :9125", None),
         ("up --help", None),
         ("up --data", None),
         ("up --data --smtp", None),

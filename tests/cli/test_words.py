@@ -18,6 +18,7 @@ from pipeline.events import (
     DomainRemoved,
     DomainSet,
     Learned,
+    OperatorEvent,
     Received,
     RecipientSpec,
     Refused,
@@ -59,7 +60,7 @@ EVENTS = [
     *(
         one
         for one in examples.ONE_OF_EACH
-        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned | Reported)
+        if isinstance(one, ServerHeld | ServerResumed | RulesSet | RulesRemoved | Learned | Reported | OperatorEvent)
     ),
 ]
 

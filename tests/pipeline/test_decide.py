@@ -139,8 +139,9 @@ def test_what_the_sender_is_not_to_be_told_is_kept_in_quarantine_for_the_postmas
     assert [one.unsent for one in after.recipients] == ["null sender", ""]
 
 
-def test_a_bounce_of_ours_that_fails_is_recorded_and_nothing_of_it_is_kept():
-    (failed,) = answered(replace(message_in(Stage.QUEUED), origin="bounce"), {ANNA: Kind.REFUSED}, why="null sender")
+@pytest.mark.parametrize("origin", ["bounce", "report", "alert"])
+def test_what_we_wrote_and_cannot_be_delivered_has_failed_and_nothing_of_it_is_kept(origin):
+    (failed,) = answered(replace(message_in(Stage.QUEUED), origin=origin), {ANNA: Kind.REFUSED}, why="null sender")
     assert isinstance(failed, Failed)
     assert (failed.bounce, failed.unsent) == ("", "null sender")
 

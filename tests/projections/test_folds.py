@@ -22,16 +22,16 @@ from pipeline.events import (
     Undeliverable,
 )
 from pipeline.ids import new_id
+from pipeline.settings import Settings
 from pipeline.state import Message, Stage, evolve
 from projections.books import Books
 from projections.failures import Failures
-from projections.quarantine import Quarantine
 from projections.queue import Queue, decode_row
-from projections.refusals import Refusals
+from projections.views import projections
 from tests.support.examples import ANNA, AT, BEN, DOMAIN, event, received
 from tests.support.histories import folded, impossible, legal, recorded
 
-ALL = [Queue(), Failures(7), Books(), Refusals(), Quarantine()]
+ALL = [Failures(7), *projections(Settings())]
 WAITING = (Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED, Stage.HELD)
 ID = new_id(AT, 0, 1)
 
@@ -51,6 +51,15 @@ def test_batches_of_any_size_leave_the_same_view(projection, seed, cuts):
 def test_impossible_histories_are_folded_all_the_same_in_batches_of_any_size(projection, seed, cuts):
     events = impossible(random.Random(seed), 60)
     assert folded(projection, events, cuts).dump() == folded(projection, events, range(len(events))).dump()
+
+
+@pytest.mark.parametrize("projection", ALL, ids=lambda one: one.name)
+@given(seed=seeds, cuts=cuts)
+def test_only_the_kinds_that_a_view_names_make_a_difference_to_it(projection, seed, cuts):
+    """So the others need not be read for it."""
+    for events in (legal(random.Random(seed), messages=8, steps=120)[0], impossible(random.Random(seed), 60)):
+        mine = [one for one in events if type(one.event) in projection.kinds]
+        assert folded(projection, mine, cuts).dump() == folded(projection, events, cuts).dump()
 
 
 @given(seed=seeds, cuts=cuts)

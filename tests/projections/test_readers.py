@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
+from pipeline import keys
 from pipeline.directory import Hold
 from pipeline.events import Attempt, Deferred, Delivered, Quarantined, RouteDeferred
 from pipeline.faults import CorruptError
@@ -16,6 +17,8 @@ from projections.books import Books
 from projections.failures import Failures
 from projections.queue import Queue
 from projections.readers import read_books, read_failures, read_health, read_queue, read_waiting
+from projections.readers.ages import DAY, HOUR, MINUTE
+from projections.readers.selfcheck import CheckedView, SelfCheck, last_selfcheck
 from tests.support.examples import ANNA, AT, ATTEMPT, SECOND, event, received
 from tests.support.histories import recorded, write_log
 
@@ -78,6 +81,48 @@ async def test_the_queue_of_all_domains_and_servers(redis, log):
     (server,) = report.servers
     assert (server.server, server.domains, server.messages) == ("mx.shared.test:25", (A, B), 3)
     assert (server.state, server.next_try, server.oldest) == ("deferred", AT + 60 * SECOND, AT - SECOND)
+
+
+async def test_what_waits_is_counted_by_how_long_it_has_waited(redis, log):
+    waited = [0, 14 * MINUTE, 15 * MINUTE, 59 * MINUTE, HOUR, 5 * HOUR, 2 * DAY, 3 * DAY, 7 * DAY]
+    history = [
+        (message(A, number), received("x@a.test", domain=A, at=AT - ago - SECOND)) for number, ago in enumerate(waited)
+    ]
+    await project(redis, log, [*history, (message(B, 99), received("x@b.test", domain=B, at=AT - HOUR - SECOND))])
+    report = await read_queue(redis, PARTITIONS, now=AT)
+    assert [one.ages for one in report.domains] == [(2, 2, 1, 1, 1, 2), (0, 0, 1, 0, 0, 0)]
+    assert report.ages == (2, 2, 2, 1, 1, 2)
+    assert sum(report.ages) == report.messages
+    assert (await read_queue(redis, PARTITIONS)).ages == ()
+
+
+async def test_a_destination_says_for_whom_it_is_down_held_and_what_it_said_last(redis, log):
+    hold = Hold(since=AT, reason="they move house", by="root")
+    await project(
+        redis,
+        log,
+        [
+            (message(A, 1), received("x@a.test", domain=A)),
+            ("@" + A, down(A, "mx.a.test:25")),
+            (message(B, 2), received("x@b.test", domain=B)),
+            (message(B, 3), received("x@b.test", domain=B)),
+            ("@" + B, down(B, "mx.a.test:25", at=AT + 2 * SECOND, since=AT - SECOND)),
+            (message(C, 4), received("x@c.test", domain=C)),
+        ],
+    )
+    routes = {C: ("mx.c.test:25",)}
+    shared, other = (await read_queue(redis, PARTITIONS, routes=routes, held_servers={"mx.c.test:25": hold})).servers
+    assert (shared.server, shared.domains, shared.state, shared.since) == (
+        "mx.a.test:25",
+        (B, A),
+        "deferred",
+        AT - SECOND,
+    )
+    assert shared.error is not None
+    assert (shared.error_of, shared.error.at) == (B, AT + 2 * SECOND)
+    assert (other.server, other.state, other.hold, other.hold_of) == ("mx.c.test:25", "held", hold, "")
+    report = await read_queue(redis, PARTITIONS, holds={A: hold})
+    assert (report.servers[0].state, report.servers[0].hold, report.servers[0].hold_of) == ("mixed", hold, A)
 
 
 async def test_a_domain_where_nothing_waits_is_shown_when_asked_for(redis, log):
@@ -185,3 +230,29 @@ async def test_a_record_that_cannot_be_read_is_a_fault_that_says_how_to_mend_it(
     with pytest.raises(CorruptError) as caught:
         await read_failures(redis, PARTITIONS, A)
     assert "gatepost replay failures --mend" in caught.value.remedy
+
+
+async def test_readers_look_at_the_builds_that_a_source_names(redis, log):
+    await project(redis, log, [(message(A, 1), received("x@a.test", domain=A))])
+    partition = partition_for(A, PARTITIONS)
+    view = await builds.temporary(redis, partition, Queue(), AT)
+    events = recorded([(message(A, 1), received("x@a.test", domain=A, at=AT, size=7))], partition)
+    assert await advance(redis, [Portion([view], START, events)]) == [True]
+    source = builds.Source(redis, {"queue": {partition: view.prefix}})
+    assert [one.bytes for one in (await read_queue(source, PARTITIONS)).domains] == [7]
+    assert (await read_waiting(source, PARTITIONS, A))[0].size == 7
+    assert (await read_books(source, PARTITIONS)).domains == ()
+    assert (await read_queue(redis, PARTITIONS)).bytes == 1234
+
+
+async def test_the_last_self_check_is_what_was_stored_last(redis):
+    assert await last_selfcheck(redis) is None
+    views = (
+        CheckedView(view="queue", events=10, seconds=0.5),
+        CheckedView(view="books", events=10, seconds=0.5, differences=2, named=("a", "b")),
+    )
+    check = SelfCheck(night="2026-11-30", started=AT, ended=AT + SECOND, views=views)
+    await redis.hset(keys.SELFCHECK, "last", msgspec.msgpack.encode(check))
+    assert await last_selfcheck(redis) == check
+    assert not check.equal
+    assert (check.events, check.differences) == (20, 2)

@@ -119,13 +119,13 @@ class Moving:
         self._log, self._redis, self._projection = log, redis, projection
         self.reads = 0
 
-    async def read(self, partition, after, count, until=None):
+    async def page(self, partition, after, count, until=None, kinds=None):
         self.reads += 1
         if self.reads < 40:
             new = recorded([(new_id(AT, partition, 10**6 + self.reads), received(size=self.reads))], partition)
             await write_log(self._redis, new)
             await project(self._redis, self._log, self._projection, partition)
-        return await self._log.read(partition, after, count, until)
+        return await self._log.page(partition, after, count, until, kinds)
 
 
 @pytest.mark.usefixtures("history")

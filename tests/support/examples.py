@@ -32,6 +32,7 @@ from pipeline.events import (
     Refused,
     Released,
     Reported,
+    ReportSent,
     Resumed,
     Retried,
     RouteDeferred,
@@ -214,5 +215,9 @@ ONE_OF_EACH: tuple[Event, ...] = (
     ),
     AlertOver(at=AT, domain=DOMAIN, rule="waiting", what=DOMAIN, since=AT - SECOND, text="12 messages wait"),
     Exported(at=AT, domain=DOMAIN, by="cli:root", start=AT - SECOND, end=AT, events=4711, digest="00" * 32),
+    ReportSent(
+        at=AT, domain=DOMAIN, schedule="weekly", to="boss@elsewhere.test", start=AT - 2 * SECOND, end=AT - SECOND, message="0" * 22,
+        rows=3, by="cli:root",
+    ),
     Dropped(at=AT, domain="", start="2025-10-01", end="2025-10-03", events=81234, segments=3, seal="11" * 32, by="archiver"),
 )  # fmt: skip

@@ -17,6 +17,7 @@ from pipeline.events import (
     Failed,
     Finding,
     Held,
+    Learned,
     Looked,
     Postponed,
     Quarantined,
@@ -27,6 +28,7 @@ from pipeline.events import (
     Redirected,
     Refused,
     Released,
+    Reported,
     Resumed,
     RouteDeferred,
     RouteOpened,
@@ -154,6 +156,17 @@ def refusal(rng: random.Random, domain: str, at: int) -> Refused:
     )  # fmt: skip
 
 
+def lesson(rng: random.Random, domain: str, at: int) -> Learned | Reported:
+    """What somebody said of a message."""
+    domain = rng.choice([domain, ""])
+    if rng.random() < 0.5:
+        return Reported(at=at, domain=domain, by="test", spam=rng.random() < 0.5)
+    tokens = bytes(rng.choice([0, 1, 255]) for _ in range(5 * rng.randrange(4)))
+    return Learned(
+        at=at, domain=domain, by="test", spam=rng.random() < 0.5, tokens=tokens, undone=rng.random() < 0.2, how="taught"
+    )
+
+
 def legal(
     rng: random.Random, messages: int, steps: int, partition: int = 0
 ) -> tuple[list[Recorded], dict[str, Message]]:
@@ -169,6 +182,9 @@ def legal(
             continue
         if rng.random() < 0.1:
             events.append((new_id(at, partition, rng.getrandbits(55)), refusal(rng, rng.choice(DOMAINS), at)))
+            continue
+        if rng.random() < 0.05:
+            events.append((new_id(at, partition, rng.getrandbits(55)), lesson(rng, rng.choice(DOMAINS), at)))
             continue
         name = rng.choice(list(live))
         event = _next(rng, live[name], domains[name], at)
@@ -221,6 +237,7 @@ class Keys:
         self.hashes: dict[str, dict[str, bytes]] = {}
         self.zsets: dict[str, dict[str, float]] = {}
         self.lists: dict[str, list[bytes]] = {}
+        self.strings: dict[str, bytes] = {}
 
     def apply(self, writes: Writes) -> None:
         for verb, key, *words in writes:
@@ -256,11 +273,14 @@ class Keys:
     def _ltrim(self, key, words):
         self.lists[key] = self.lists.get(key, [])[: int(words[1]) + 1]
 
+    def _append(self, key, words):
+        self.strings[key] = self.strings.get(key, b"") + words[0]
+
     def counts(self, key: str) -> dict[str, int]:
         return {field: int(value) for field, value in self.hashes.get(key, {}).items()}
 
     def dump(self) -> dict[str, object]:
-        return {**self.hashes, **self.zsets, **self.lists}
+        return {**self.hashes, **self.zsets, **self.lists, **self.strings}
 
 
 def pairs(words: Sequence) -> list[tuple]:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from pipeline import dane
+from pipeline import dane, metrics
 from pipeline.consequences import says_too_many
 from pipeline.diagnosis import Diagnosis
 from pipeline.directory import Hold
@@ -113,6 +113,7 @@ class Connections:
         """Servers of routes -> whether they offered SMTPUTF8."""
         self._own = Own(wiring, resolver)
         self._egress = Egress(wiring.store.redis, wiring.settings, wiring.clock)
+        metrics.DELIVERY_OPEN.watch(lambda: len(self._open))
 
     # Lending
 
@@ -287,6 +288,8 @@ class Connections:
                 records=records,
             )
         except SessionFailed as failure:
+            metrics.DELIVERY_CONNECTIONS.add("failed")
+            metrics.DELIVERY_FAILURES.add(failure.attempt.stage)
             # The place is given back together with the word that there are fewer: nobody is to take it in between.
             too_many = says_too_many(failure.attempt, self._wiring.table)
             others = await asyncio.shield(self.pace.limited(target.server, token)) if too_many else 0
@@ -299,6 +302,7 @@ class Connections:
             raise
         connection = Connection(session, token, way)
         self._open.add(connection)
+        metrics.DELIVERY_CONNECTIONS.add("opened")
         if way.route:
             await self._note_offer(target.via or target.server, offered=session.offers_smtputf8)
         return connection
@@ -337,6 +341,7 @@ class Connections:
             ):
                 self._forget_idle(connection)
                 connection.way = way
+                metrics.DELIVERY_CONNECTIONS.add("reused")
                 return connection
         return None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pipeline import bounces, decide
+from pipeline import bounces, decide, metrics
 from pipeline.bodies import Buffer
 from pipeline.events import Delivered, MessageEvent
 from pipeline.faults import ConflictError
@@ -40,6 +40,8 @@ async def record(
     A delivery is a fact whoever holds the lease, so it is recorded without the fence: withholding it would only make
     another worker deliver again. Everything else is a plan for the future and needs the lease. Raises LeaseLostError.
     """
+    for outcome in outcomes.values():
+        metrics.DELIVERY_OUTCOMES.add(outcome.kind, outcome.attempt.stage)
     current: Message | None = message
     while current is not None:
         now = wiring.clock()

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.egress import check_bindable
 from pipeline.faults import StoreError
 from pipeline.pause import end, pause
@@ -77,8 +77,12 @@ class Deliverer:
             asyncio.create_task(Watch(self.wiring).run(self._stop)),
         ]
         away = False
+        metrics.DELIVERY_SLOTS.watch(lambda: len(self._tasks))
+        metrics.DELIVERY_DIALLING.watch(lambda: self._dialling)
+        pulse = metrics.PULSES.of("deliver", metrics.TURN)
         try:
             while not self.stopping:
+                pulse.beat()
                 try:
                     await self._look()
                     away = False

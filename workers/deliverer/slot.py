@@ -19,7 +19,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from pipeline import keys
+from pipeline import keys, metrics
 from pipeline.bodies import Buffer
 from pipeline.consequences import (
     CLOSING,
@@ -301,6 +301,7 @@ class Slot:
             await self._wait_for_its_turn(session.server)
             outgoing = await self._wiring.forwarding.prepare(message, content, recipients[0].tag)
             alias = self._destination.alias_of()
+            began = time.monotonic()
             try:
                 outcomes = await session.deliver(message, recipients, outgoing, self.valid, alias)
             except SessionFailed as failure:
@@ -310,6 +311,9 @@ class Slot:
                 if fresh and not (sources < SOURCES and await self._elsewhere(RouteDown([failure.attempt]))):
                     raise
                 continue
+            metrics.DELIVERY_SECONDS.observe(time.monotonic() - began)
+            if any(outcome.kind is Kind.ACCEPTED for outcome in outcomes.values()):
+                metrics.DELIVERY_BYTES.add(by=outgoing.size)
             found = await self._weighed(message, outcomes, may_change=sources < SOURCES)
             if found.course is not Course.OTHER_SOURCE:
                 return found

@@ -20,7 +20,7 @@ from typing import Final, cast
 
 from aiosmtpd.smtp import SMTP
 
-from pipeline import replies
+from pipeline import metrics, replies
 from pipeline.replies import Reply
 from workers.receiver.common import Common
 from workers.receiver.incoming import Incoming
@@ -87,6 +87,7 @@ class Connection(SMTP):
         self.session = ReceiverSession(self.loop, transport.get_extra_info("peername"))
         self._set_post_data_state()
         common = self._common
+        metrics.SMTP_CONNECTIONS.add()
         if common.closing or len(common.connections) >= common.max_sessions:
             reply = replies.SHUTTING_DOWN if common.closing else replies.TOO_MANY_SESSIONS
             self._ended = True
@@ -293,6 +294,8 @@ class Connection(SMTP):
     def _turned_away(self, reply: Reply) -> None:
         """Write it down when mail did not get in by this reply."""
         envelope = self.envelope
+        if reply.code >= 400:
+            metrics.SMTP_REFUSALS.add(reply.name or "unnamed", "4xx" if reply.code < 500 else "5xx")
         if replies.turns_away(reply, under_way=envelope.mail_from is not None):
             common = self._common
             for fact in facts(reply, self.session, envelope, greeted=self._greeted, at=common.clock()):

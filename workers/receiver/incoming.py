@@ -41,6 +41,11 @@ class Incoming:
         return rest
 
     @property
+    def size(self) -> int:
+        """Octets of the content so far."""
+        return self._decoder.size
+
+    @property
     def eight_bit(self) -> bool:
         return self._decoder.eight_bit
 

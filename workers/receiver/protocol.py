@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from pipeline import replies
+from pipeline import metrics, replies
 from pipeline.address import AddressError, forward_path, reverse_path
 from pipeline.replies import Reply
 from workers.receiver.arrival import Arrival
@@ -231,12 +232,16 @@ class ReceiverProtocol(Arrival):
             limit = min(common.max_size, envelope.max_size)
             incoming = Incoming(envelope.draft, limit, normalise=common.normalise)
             self._send(replies.START_DATA)
+            began = time.monotonic()
             if await self._receive(incoming):
                 # Many send 8-bit content without a word; what it is counts, for the servers it will be offered to.
                 envelope.eight_bit |= incoming.eight_bit
                 reply = incoming.refusal or await self._call_handler_hook("DATA")
                 if reply.code == 250:
                     self.guard.delivered()
+                    metrics.SMTP_ACCEPTED.add()
+                    metrics.SMTP_ACCEPTED_BYTES.add(by=incoming.size)
+                metrics.SMTP_DATA_SECONDS.observe(time.monotonic() - began)
                 await self._answer(reply)
 
     async def smtp_STARTTLS(self, arg: str) -> None:
@@ -258,6 +263,7 @@ class ReceiverProtocol(Arrival):
         except (OSError, EOFError):
             transport = None
         if transport is None or self._lost:
+            metrics.SMTP_TLS_FAILED.add()
             self._end()
             self.connection_lost(None)
             return
@@ -266,6 +272,7 @@ class ReceiverProtocol(Arrival):
         # Nothing said in the clear is remembered (RFC 3207 4.2).
         self.session = ReceiverSession(self.loop, self.session.peer, self.session.limits)
         self.session.ssl = {"name": f"{tls.version()} {tls.cipher()[0]}"}
+        metrics.SMTP_TLS.add(tls.version())
         self._set_post_data_state()
         self._phase(self._common.hello_time)
 

@@ -7,7 +7,7 @@ import contextlib
 import signal
 from typing import Final
 
-from pipeline import gateways
+from pipeline import gateways, metrics
 from pipeline.faults import StoreError
 from pipeline.greylist import Greylist
 from pipeline.pause import end
@@ -46,6 +46,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
     try:
         server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
+        metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
         helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")

@@ -10,11 +10,12 @@ from typing import Final, Protocol
 
 import structlog
 
+from pipeline import metrics
 from pipeline.events import Finding
 from pipeline.scanning.engine import ENGINE_ERROR, Engine, LocalEngine, Mail
 from pipeline.scanning.engines.health import Health, Tally
 from pipeline.scanning.faults import EngineFault, EngineSkipped, Unable
-from pipeline.units import Duration
+from pipeline.units import SECOND, Duration
 
 LATE: Final = "did not answer in time"
 
@@ -65,7 +66,7 @@ class Guard:
         started = time.monotonic_ns()
         with self._counted():
             found = await self._client.scan(mail)
-            self.tally.answered(self._clock(), time.monotonic_ns() - started)
+            _answered(self, self._clock(), time.monotonic_ns() - started)
         return found
 
     async def visit(self) -> None:
@@ -127,7 +128,7 @@ class Timed:
         except Exception as error:
             self.tally.unable(self._clock(), f"failed: {type(error).__name__}")
             raise
-        self.tally.answered(self._clock(), time.monotonic_ns() - started)
+        _answered(self, self._clock(), time.monotonic_ns() - started)
         failed = next((finding for finding in found if finding.name == ENGINE_ERROR), None)
         if failed is not None:
             # One of its tests: the others answered, and somebody has to see it all the same.
@@ -160,7 +161,7 @@ class Awaited:
         except Exception as error:
             self.tally.unable(self._clock(), f"failed: {type(error).__name__}")
             raise
-        self.tally.answered(self._clock(), time.monotonic_ns() - started)
+        _answered(self, self._clock(), time.monotonic_ns() - started)
         return found
 
     def health(self) -> Health:
@@ -177,3 +178,8 @@ async def room(guards: Iterable[Guard]) -> AsyncIterator[None]:
         for guard in guards:
             await stack.enter_async_context(guard.room)
         yield
+
+
+def _answered(one: Guard | Timed | Awaited, now: int, took: int) -> None:
+    one.tally.answered(now, took)
+    metrics.ENGINE_SECONDS.observe(took / SECOND, one.name)

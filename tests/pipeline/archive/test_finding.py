@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pipeline import keys
 from pipeline.archive.archive import ATTEMPTS
-from pipeline.archive.rows import kind_of, order
+from pipeline.archive.rows import order
 from pipeline.archive.seal import DAY_MS
 from pipeline.archive.segment import indexed, parts_of
 from pipeline.events import Recorded, encode
+from pipeline.kinds import tag_of
 from pipeline.terms import SUBJECT, term, terms
 from tests.support.archives import DAY, P
 from tests.support.histories import DOMAINS, impossible, legal
@@ -59,7 +60,7 @@ async def test_a_time_range_holds_from_its_start_to_before_its_end(filled):
 @pytest.mark.parametrize("domain", [*DOMAINS, "nobody.test"])
 async def test_attempts_of_a_domain_are_found_in_order(filled, domain):
     ground, events = filled
-    tried = [one for one in events if one.event.domain == domain and kind_of(type(one.event)) in ATTEMPTS]
+    tried = [one for one in events if one.event.domain == domain and tag_of(type(one.event)) in ATTEMPTS]
     assert [one async for one in ground.archive.attempts(P, domain, "0", 1 << 60)] == tried
     for after, end in [(100, 500), (400, 401), (999, 1000)]:
         place, until = events[min(after, len(events) - 1)].entry, order(events[min(end, len(events) - 1)].entry)[0]

@@ -95,7 +95,7 @@ def test_two_recipients_with_settings_of_their_own_get_two_outcomes():
     assert "score 7 < 9 (mine)" in second.why
 
 
-@pytest.mark.parametrize("origin", ["bounce", "release"])
+@pytest.mark.parametrize("origin", ["bounce", "report", "alert", "release"])
 @pytest.mark.parametrize("kind", CLASSES)
 def test_what_we_wrote_and_what_was_released_is_always_delivered(kind, origin):
     strict = view(Policy(spam="discard", virus="discard"), None, match("x.example", BLOCK))

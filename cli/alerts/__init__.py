@@ -1,0 +1,5 @@
+"""`gatepost alerts`."""
+
+from cli.alerts.command import app
+
+__all__ = ["app"]

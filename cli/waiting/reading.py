@@ -1,0 +1,48 @@
+"""What waits and how fast it moves, read for a command."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from cli.names import domain_of
+from pipeline.servers import names
+from projections.readers.queue import QueueReport, read_queue
+from projections.readers.rates import Rates, read_rates
+
+if TYPE_CHECKING:
+    from cli.session import Session
+    from pipeline.directory import Hold
+
+
+class Seen(NamedTuple):
+    report: QueueReport
+    rates: Rates
+    now: int
+
+
+async def read(opened: Session, domain: str | None = None, *, history: int = 0) -> Seen:
+    """`history`: as many counts of what waited before."""
+    report = await read_report(opened, domain)
+    now = opened.now()
+    return Seen(report, await read_rates(opened.wiring.store.redis, now, history=history), now)
+
+
+async def read_report(opened: Session, domain: str | None) -> QueueReport:
+    wiring, directory = opened.wiring, opened.wiring.directory
+    await directory.refresh()
+    now = opened.now()
+    homes = {name: home for name in directory.domains() if (home := directory.home(name)) is not None}
+    return await read_queue(
+        wiring.store.redis,
+        wiring.store.partitions,
+        domain_of(domain) if domain is not None else None,
+        routes={name: names(home.route) for name, home in homes.items()},
+        holds={name: home.hold for name, home in homes.items() if home.hold is not None and home.hold.holds(now)},
+        held_servers=held_servers(opened),
+        now=now,
+    )
+
+
+def held_servers(opened: Session) -> dict[str, Hold]:
+    now = opened.now()
+    return {server: hold for server, hold in opened.wiring.directory.held_servers().items() if hold.holds(now)}

@@ -1,0 +1,1 @@
+"""What is not as it should be: rules over what was measured, when each fires and is over, and who hears of it."""

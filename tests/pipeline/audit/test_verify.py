@@ -1,0 +1,183 @@
+"""Whatever is done to an export is found, and the first place of it is named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.audit import chain, lines
+from pipeline.audit.manifest import parsed, rendered, sealed
+from pipeline.audit.verify import Problems
+from tests.support.exports import sample
+
+DOMAIN = "example.test"
+FORMS = ["", DOMAIN]
+
+
+def checked(tmp_path, data: bytes, manifest: bytes) -> Problems:
+    file = tmp_path / "x.jsonl"
+    file.write_bytes(data)
+    problems = Problems()
+    content, wrong = parsed(manifest, None)
+    for text in wrong:
+        problems.add(text)
+    if content is not None:
+        lines.check(file, content, problems)
+    return problems
+
+
+def first(tmp_path, rows: list[bytes], manifest: bytes) -> tuple[int, str]:
+    problems = checked(tmp_path, b"".join(rows), manifest)
+    assert problems.count
+    return problems.named[0].line, problems.named[0].text
+
+
+@pytest.fixture(scope="module", params=FORMS, ids=["all", "domain"])
+def export(request) -> tuple[list[bytes], bytes]:
+    data, manifest = sample(request.param)
+    return data.splitlines(keepends=True), manifest
+
+
+def test_an_export_that_nobody_touched_is_whole(tmp_path, export):
+    rows, manifest = export
+    problems = checked(tmp_path, b"".join(rows), manifest)
+    assert (problems.named, problems.count) == ([], 0)
+    assert len(rows) > 15
+
+
+def test_each_record_that_is_taken_away_is_missed_at_its_place(tmp_path, export):
+    rows, manifest = export
+    for place in range(len(rows) - 1):
+        line, text = first(tmp_path, rows[:place] + rows[place + 1 :], manifest)
+        assert (line, text) == (place + 1, f"record {place + 1} is missing: record {place + 2} stands here")
+
+
+def test_the_last_record_is_missed_as_well(tmp_path, export):
+    rows, manifest = export
+    line, text = first(tmp_path, rows[:-1], manifest)
+    assert (line, text) == (0, f"the manifest says {len(rows)} records, and there are {len(rows) - 1}")
+
+
+def test_each_record_that_is_doubled_is_found_at_its_second_place(tmp_path, export):
+    rows, manifest = export
+    for place in range(len(rows)):
+        line, text = first(tmp_path, rows[: place + 1] + rows[place:], manifest)
+        assert line == place + 2
+        assert "doubled, or was moved" in text
+
+
+def test_neighbours_that_change_places_are_found(tmp_path, export):
+    rows, manifest = export
+    for place in range(len(rows) - 1):
+        swapped = [*rows[:place], rows[place + 1], rows[place], *rows[place + 2 :]]
+        line, text = first(tmp_path, swapped, manifest)
+        assert (line, text) == (place + 1, f"record {place + 1} is missing: record {place + 2} stands here")
+
+
+def test_a_record_that_is_put_in_is_found_with_whatever_number(tmp_path, export):
+    rows, manifest = export
+    for place in range(0, len(rows), 7):
+        forged = json.loads(rows[place])
+        for number in (place, place + 1, place + 2):
+            forged["n"] = number
+            content = json.dumps({name: forged[name] for name in forged if name != "hash"}, separators=(",", ":"))[
+                1:
+            ].encode()
+            previous = json.loads(rows[place - 1])["hash"] if place else chain.START
+            row = chain.line(chain.link(previous, content), content) + b"\n"
+            line, _ = first(tmp_path, [*rows[:place], row, *rows[place:]], manifest)
+            assert line in (place + 1, place + 2)
+
+
+def test_a_file_that_was_cut_off_is_found_wherever_it_was(tmp_path, export):
+    rows, manifest = export
+    whole = b"".join(rows)
+    for size in {0, 1, len(rows[0]), len(rows[0]) + 1, len(whole) // 2, len(whole) - len(rows[-1]), len(whole) - 1}:
+        assert checked(tmp_path, whole[:size], manifest).count, size
+
+
+@settings(max_examples=300)
+@given(data=st.data(), form=st.sampled_from(FORMS))
+def test_a_change_of_any_octet_of_a_line_is_found_at_that_line(tmp_path_factory, data, form):
+    whole, manifest = sample(form)
+    rows = whole.splitlines(keepends=True)
+    place = data.draw(st.integers(0, len(rows) - 1))
+    octet = data.draw(st.integers(0, len(rows[place]) - 2))
+    other = data.draw(st.integers(0, 255).filter(lambda value: value != rows[place][octet]))
+    changed = bytearray(rows[place])
+    changed[octet] = other
+    line, _ = first(tmp_path_factory.mktemp("x"), [*rows[:place], bytes(changed), *rows[place + 1 :]], manifest)
+    assert line == place + 1
+
+
+@settings(max_examples=300)
+@given(data=st.data())
+def test_a_change_of_any_octet_of_the_manifest_is_found(tmp_path_factory, data):
+    whole, manifest = sample()
+    place = data.draw(st.integers(0, len(manifest) - 1))
+    changed = bytearray(manifest)
+    changed[place] = data.draw(st.integers(0, 255).filter(lambda value: value != manifest[place]))
+    assert checked(tmp_path_factory.mktemp("x"), whole, bytes(changed)).count
+
+
+def resealed(rows: list[bytes], manifest: bytes) -> tuple[list[bytes], bytes]:
+    """As somebody does it who knows how: the chain, the counts and the hashes are right again."""
+    previous, made, bodies = chain.START, [], []
+    for number, row in enumerate(rows, 1):
+        content = json.loads(row)
+        del content["hash"]
+        content["n"] = number
+        body = json.dumps(content, separators=(",", ":"))[1:].encode()
+        previous = chain.link(previous, body)
+        made.append(chain.line(previous, body) + b"\n")
+        bodies.append(content)
+    old, _ = parsed(manifest, None)
+    assert old is not None
+    data = b"".join(made)
+    kinds: dict[str, int] = {}
+    for content in bodies:
+        kinds[content["kind"]] = kinds.get(content["kind"], 0) + 1
+    pieces = {}
+    for name, piece in old.partitions.items():
+        own = [content["entry"] for content in bodies if str(content["partition"]) == name]
+        bounds = {"first": own[0] if own else "", "last": own[-1] if own else ""}
+        pieces[name] = msgspec.structs.replace(piece, records=len(own), **bounds)
+    file = msgspec.structs.replace(old.file, octets=len(data), sha256=hashlib.sha256(data).hexdigest())
+    new = msgspec.structs.replace(old, records=len(made), chain=previous, kinds=kinds, partitions=pieces, file=file)
+    return made, rendered(sealed(new))
+
+
+def test_an_event_left_out_by_one_who_makes_all_hashes_anew_is_missed_by_its_subjects_versions(tmp_path):
+    data, manifest = sample()
+    rows = data.splitlines(keepends=True)
+    said = [json.loads(row) for row in rows]
+    last = {row["subject"]: row["version"] for row in said}
+    for place, row in enumerate(said):
+        if row["version"] == last[row["subject"]]:
+            continue
+        forged, sealed_anew = resealed(rows[:place] + rows[place + 1 :], manifest)
+        line, text = first(tmp_path, forged, sealed_anew)
+        assert line > place
+        assert "missing" in text or "begins with" in text
+
+
+def test_records_in_another_order_than_their_logs_are_found_though_all_hashes_are_right(tmp_path):
+    data, manifest = sample()
+    rows = data.splitlines(keepends=True)
+    for place in range(5, len(rows) - 1, 5):
+        forged, sealed_anew = resealed([*rows[:place], rows[place + 1], rows[place], *rows[place + 2 :]], manifest)
+        line, text = first(tmp_path, forged, sealed_anew)
+        assert line in (place + 1, place + 2)
+        assert "behind" in text or "version" in text or "begins with" in text
+
+
+@pytest.mark.parametrize("manifest", [b"", b"{}", b"[]", b"null", b"[" * 100_000, b'{"format":"x"}', b"\xff"])
+def test_what_is_no_manifest_is_said_to_be_none(manifest):
+    content, wrong = parsed(manifest, None)
+    assert content is None
+    assert "the manifest is none" in wrong[0]
