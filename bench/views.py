@@ -27,6 +27,7 @@ import uvloop
 
 from bench.quarantine import server
 from bench.report import machine
+from bench.systems import BenchError
 from pipeline import keys
 from pipeline.events import AnyEvent, Attempt, Delivered, Queued, Received, RecipientSpec, Scanned, encode
 from pipeline.ids import new_id, partition_for
@@ -139,6 +140,10 @@ async def lag(url: str, domains: int, rate: int, seconds: float) -> Lag:
     process = multiprocessing.get_context("spawn").Process(target=project, args=(url,))
     process.start()
     try:
+        while not all(one.version for one in await read_health(redis, log, PARTITIONS, views, await redis_now(redis))):
+            if not process.is_alive():
+                raise BenchError("the projector ended")
+            await asyncio.sleep(LOOK)
         used = psutil.Process(process.pid).cpu_times()
         loading = asyncio.ensure_future(load(redis, [f"d{number}.example" for number in range(domains)], rate, seconds))
         found = []
