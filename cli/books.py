@@ -69,6 +69,25 @@ async def books(
 def _show(screen: Screen, report: BooksReport, mismatches: list[Mismatch]) -> None:
     from cli.render import clean
 
+    tell_books(screen, report)
+    if not report.domains:
+        return
+    if not mismatches:
+        screen.say(("They agree with the messages that are here.", "green"))
+    for one in mismatches:
+        sure = ("differs", "red") if one.certain else ("kept moving, not compared", "yellow")
+        screen.say(
+            "  ",
+            (clean(one.id), "bold"),
+            " ",
+            sure,
+            f": itself {_places(one.message)}, in the books {_places(one.books)}",
+        )
+
+
+def tell_books(screen: Screen, report: BooksReport) -> None:
+    from cli.render import clean
+
     if not report.domains:
         screen.say("No mail was ever received.")
         return
@@ -92,17 +111,6 @@ def _show(screen: Screen, report: BooksReport, mismatches: list[Mismatch]) -> No
         wrong = ", ".join(clean(one.domain) for one in report.domains if not one.balanced)
         screen.say(("The books do not balance", "red"), f": {wrong}")
         screen.say("  Rebuild them from the events, and see whether they are the same: gatepost replay books")
-    if not mismatches:
-        screen.say(("They agree with the messages that are here.", "green"))
-    for one in mismatches:
-        sure = ("differs", "red") if one.certain else ("kept moving, not compared", "yellow")
-        screen.say(
-            "  ",
-            (clean(one.id), "bold"),
-            " ",
-            sure,
-            f": itself {_places(one.message)}, in the books {_places(one.books)}",
-        )
 
 
 def _show_check(screen: Screen, check: BooksCheck | None, now: int) -> None:

@@ -36,11 +36,17 @@ async def test_another_version_grows_beside_the_live_one_and_takes_its_place(red
     assert await builds.live_prefixes(redis, [0], "failures") == {0: old.prefix}
     assert await builds.to_fold(redis, 0, LARGE) == (new, False)
 
-    assert await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    assert await builds.switch(
+        redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT
+    )
     assert await builds.to_fold(redis, 0, LARGE) == (new, True)
-    assert await builds.drop_dead(redis, 0, AT) == 1
+    assert await builds.drop_dead(redis, 0, AT) == 0
+    assert await redis.keys(old.prefix + "*") != []
+    assert await builds.drop_dead(redis, 0, AT + builds.LINGER_MS * 1_000_000) == 1
     assert await redis.keys(old.prefix + "*") == []
-    assert not await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    assert not await builds.switch(
+        redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT
+    )
 
 
 async def test_a_version_that_grew_for_a_program_replaced_in_turn_is_dropped(redis):
@@ -57,7 +63,7 @@ async def test_a_projector_that_folds_into_the_old_build_is_told_by_its_checkpoi
     old, _ = await builds.to_fold(redis, 0, SMALL)
     await fill(redis, old)
     new, _ = await builds.to_fold(redis, 0, LARGE)
-    await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT)
     events = recorded([(new_id(AT, 0, 1), event(Deferred)), (new_id(AT, 0, 2), event(Deferred))])
     assert await advance(redis, [Portion([old], events[0].entry, events[1:])]) == [False]
 
@@ -66,11 +72,11 @@ async def test_a_rebuilt_view_takes_over_only_where_the_live_one_stands(redis):
     live, _ = await builds.to_fold(redis, 0, SMALL)
     rebuilt = await builds.temporary(redis, 0, SMALL, AT)
     await fill(redis, live)
-    assert not await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True)
+    assert not await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True, now=AT)
     await fill(redis, rebuilt)
-    assert await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True)
+    assert await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True, now=AT)
     assert await builds.live(redis, 0, SMALL) == (rebuilt, SMALL.version)
-    assert await builds.drop_dead(redis, 0, AT + 2 * builds.DAY_MS * 1_000_000) == 1
+    assert await builds.drop_dead(redis, 0, AT + 2 * builds.ALIVE_MS * 1_000_000) == 1
     assert await redis.lrange(rebuilt.prefix + "f:" + DOMAIN, 0, -1) != []
 
 
