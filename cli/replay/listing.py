@@ -15,7 +15,7 @@ WHAT: Final = {
     "failures": "the newest answers of customers' servers: gatepost failures",
     "books": "what came and how it ended, per domain: gatepost books",
     "refusals": "mail that did not get in: gatepost refused",
-    "classifier": "what was learnt of spam: gatepost learn show",
+    "classifier": "what was learnt of spam: gatepost learn status",
     "quarantine": "what is kept, and an index of it: gatepost quarantine",
     "trace": "where in the log messages are spoken of: gatepost trace",
     "alerts": "the newest alerts and when they were over: gatepost alerts history",
