@@ -58,12 +58,14 @@ async def preview(
       gatepost bounce preview 1nx9s4tkh2v6c8jq0d7w03 --raw
     """
     from cli.names import message_id_of
+    from cli.recording import acted
     from cli.render import document
     from cli.session import session
 
     wanted = message_id_of(message_id)
     async with session(common) as opened:
         found = await _made(opened, wanted)
+        await acted(opened, "bounce_previewed", wanted, domain=found.message.domain)
     if raw:
         return _raw(found)
     if common.json:

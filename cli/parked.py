@@ -72,7 +72,7 @@ async def retry(
       gatepost parked retry --all
     """
     from cli.render import Screen, clean, count, document
-    from cli.session import session
+    from cli.session import actor, session
     from pipeline import parked
     from pipeline.faults import ConfigurationError
 
@@ -82,7 +82,7 @@ async def retry(
         store = opened.wiring.store
         wanted = list(references) if references else [item.reference for item in await parked.listed(store)]
         for reference in wanted:
-            await parked.retry(store, reference, opened.now())
+            await parked.retry(store, opened.wiring.log, reference, opened.now(), by=actor())
     if common.json:
         document({"retried": wanted})
         return 0

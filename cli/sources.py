@@ -86,6 +86,7 @@ async def forgive(
       gatepost sources forgive 192.0.2.10 --server mx.example.com:25
       gatepost sources forgive --all
     """
+    from cli.recording import acted
     from cli.render import Screen, clean, count, document
     from cli.session import session
     from pipeline.faults import ConfigurationError, NotFoundError
@@ -94,6 +95,8 @@ async def forgive(
         raise ConfigurationError("which one?", remedy="Say an address, --server HOST:PORT, or --all.")
     async with session(common) as opened:
         forgiven = await _egress(opened).forgive(address, server.lower())
+        for block in forgiven:
+            await acted(opened, "source_forgiven", f"{block.source} at {block.server}", note=block.why)
     if not forgiven and not all_:
         raise NotFoundError("nothing like that is blocked", remedy="See `gatepost sources list`.")
     if common.json:

@@ -11,8 +11,10 @@ from cli import render
 from cli.changes import told
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, clean
 from pipeline.events import (
+    Acted,
     AlertOver,
     AlertRaised,
+    AlertsSilenced,
     AnyEvent,
     Attempt,
     Client,
@@ -49,6 +51,14 @@ NAMED: Final = 5
 MILLISECOND: Final = 1_000_000
 REASONS: Final = {"refused": "the server refused it", "expired": "it waited as long as it may", "returned": "returned"}
 LOOKS: Final = {"show": "what is known of it", "preview": "its text", "download": "its octets"}
+ACTIONS: Final = {
+    "work_retried": "work that was set aside was given back",
+    "view_mended": "a view was put in the place of a damaged one",
+    "source_forgiven": "a blocked address of ours is used again",
+    "alerts_tested": "a test alert was sent",
+    "delivery_tested": "a test message was sent",
+    "bounce_previewed": "a bounce was looked at",
+}
 DISCARDS: Final = {"policy": "by policy", "retention": "kept as long as the retention says", "deleted": "deleted"}
 
 
@@ -123,7 +133,7 @@ def describe(event: AnyEvent) -> Told:
             return _route(event)
         case Refused() | Learned():
             return _refused(event) if isinstance(event, Refused) else _learned(event)
-        case AlertRaised() | AlertOver() | Exported() | ReportSent() | Dropped():
+        case AlertRaised() | AlertOver() | AlertsSilenced() | Exported() | ReportSent() | Dropped() | Acted():
             return _operated(event)
         case _:
             line, more = told(event)
@@ -140,12 +150,23 @@ def _placed(event: Quarantined | Queued) -> Told:
     return Told("queued", "", f"for {to}", tag)
 
 
-def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped) -> Told:
+def _operated(event: AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted) -> Told:
+    if isinstance(event, Acted):
+        done = ACTIONS.get(event.action, clean(event.action))
+        note = (clean(event.note),) if event.note else ()
+        return Told(
+            "done", STRONG, f"{done}{f': {clean(event.what)}' if event.what else ''}, by {clean(event.by)}", note
+        )
     if isinstance(event, AlertRaised):
-        return Told("alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}",))
+        heard = (clean(event.detail),) if event.detail else ()
+        return Told(
+            "alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}", *heard)
+        )
     if isinstance(event, AlertOver):
         since = (f"it began at {render.local(event.since)}",) if event.since else ()
         return Told("alert over", GOOD, clean(event.text), since)
+    if isinstance(event, AlertsSilenced):
+        return _silenced(event)
     if isinstance(event, Exported):
         what = clean(event.domain) or "all domains"
         text = f"{render.count(event.events, 'event')} of {what}, by {clean(event.by)}"
@@ -158,6 +179,14 @@ def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped) 
     return Told(
         "dropped", QUIET, f"{days} of the archive, {render.count(event.events, 'event')}: their retention was over"
     )
+
+
+def _silenced(event: AlertsSilenced) -> Told:
+    about = clean(f"{event.rule} {event.what}".strip())
+    note = (clean(event.note),) if event.note else ()
+    if not event.until:
+        return Told("alerts told", STRONG, f"{about}, by {clean(event.by)}", note)
+    return Told("silenced", STRONG, f"alerts of {about} until {render.local(event.until)}, by {clean(event.by)}", note)
 
 
 def _seen(event: Released | Looked | Reported) -> Told:

@@ -564,6 +564,18 @@ class AlertOver(Event, frozen=True, kw_only=True, tag="alert_over"):
     text: str = ""
 
 
+class AlertsSilenced(Event, frozen=True, kw_only=True, tag="alerts_silenced"):
+    """Nobody is told of a rule's alerts for some time. `domain` is empty; the subject is `!silence:<rule>:<what>`."""
+
+    by: str
+    rule: str
+    what: str = ""
+    """Empty: of all that the rule speaks of."""
+    until: int = 0
+    """ns; 0: they are told again."""
+    note: str = ""
+
+
 class Exported(Event, frozen=True, kw_only=True, tag="exported"):
     """Somebody took a copy of what the log says out of Gatepost. `domain` is empty for all domains. The subject is an id of its own."""
 
@@ -607,6 +619,17 @@ class Dropped(Event, frozen=True, kw_only=True, tag="dropped"):
     by: str = ""
 
 
+class Acted(Event, frozen=True, kw_only=True, tag="acted"):
+    """Somebody did something of which no other event speaks. `domain` is empty for what concerns all. The subject is an id of its own."""
+
+    by: str
+    action: str
+    """work_retried, view_mended, source_forgiven, alerts_tested, delivery_tested, bounce_previewed, ..."""
+    what: str = ""
+    """With what: a reference, a view, an address of ours, a message's id."""
+    note: str = ""
+
+
 MessageEvent: TypeAlias = (
     Received
     | Scanned
@@ -639,7 +662,7 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | ReportSent | Dropped
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__

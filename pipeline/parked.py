@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
 from pipeline import keys
+from pipeline.audit.recording import recorded_step
+from pipeline.events import Acted
 from pipeline.faults import CorruptError, NotFoundError
-from pipeline.steps import MS
+from pipeline.log import Log
+from pipeline.state import decode_head
+from pipeline.steps import MS, Effect
 from pipeline.store import Store, faults
 
 REASON: Final = 500
+PATIENCE: Final = 5.0
+"""Seconds to wait for a Redis that is away."""
 
 
 class Parked(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -96,8 +102,8 @@ async def listed(store: Store) -> list[Parked]:
     return sorted(found, key=lambda item: item.at)
 
 
-async def retry(store: Store, reference: str, now: int) -> Parked:
-    """Give it back to its worker. Raises NotFoundError, CorruptError."""
+async def retry(store: Store, log: Log, reference: str, now: int, *, by: str) -> Parked:
+    """Give it back to its worker, in one step with the record of who did. Raises NotFoundError, CorruptError, StoreError."""
     try:
         partition = int(reference.split(":")[1])
     except (IndexError, ValueError):
@@ -110,13 +116,21 @@ async def retry(store: Store, reference: str, now: int) -> Parked:
             item = _decode(data)
         except msgspec.DecodeError as error:
             raise CorruptError(f"{reference} cannot be read: {error}") from None
-        pipe = store.redis.pipeline(transaction=True)
-        pipe.hdel(keys.parked(partition), reference)
-        if item.kind == "queue":
-            pipe.zadd(keys.queue(partition, item.domain), {item.message_id: now // MS})
-            pipe.zadd(keys.due(partition), {item.domain: now // MS}, lt=True)
-            pipe.publish(keys.hint(partition), item.domain)
-        else:
-            pipe.xadd(_STREAMS[item.kind](partition), {key: value for key, value in item.fields.items()})  # noqa: C416 - a dict[bytes, bytes] is not the invariant type redis wants
-        await pipe.execute()
+        head: Any = await store.redis.hget(keys.head(partition, item.message_id), "m") if item.message_id else None
+    domain = item.domain or (decode_head(head).domain if head else "")
+    event = Acted(at=now, domain=domain, by=by, action="work_retried", what=reference, note=item.reason)
+    await log.commit(recorded_step(event, partition, _given_back(partition, item, reference, now)), patience=PATIENCE)
     return item
+
+
+def _given_back(partition: int, item: Parked, reference: str, now: int) -> list[Effect]:
+    gone: Effect = ("HDEL", keys.parked(partition), reference)
+    if item.kind == "queue":
+        return [
+            gone,
+            ("ZADD", keys.queue(partition, item.domain), now // MS, item.message_id),
+            ("ZADD", keys.due(partition), "LT", now // MS, item.domain),
+            ("SPEAK", keys.hint(partition), item.domain),
+        ]
+    words = [word for pair in item.fields.items() for word in pair]
+    return [gone, ("XADD", _STREAMS[item.kind](partition), "*", *words)]

@@ -13,15 +13,27 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 from pipeline.events import (
+    Acted,
     AnyEvent,
     Attempt,
     Deferred,
     Delivered,
+    Discarded,
+    Dropped,
     Event,
+    Exported,
     Failed,
+    Held,
+    Learned,
+    Looked,
     Received,
     Redirected,
     Refused,
+    Released,
+    Reported,
+    ReportSent,
+    Resumed,
+    Retried,
     RouteDeferred,
     Scanned,
     Undeliverable,
@@ -42,6 +54,10 @@ MESSAGE_ID: Final = "m"
 """The Message-ID, without its angle brackets."""
 WORD: Final = "w"
 """A word of the subject line."""
+
+ACTOR: Final = "b"
+"""Who did it, of what people do; and empty, of all that anybody but Gatepost itself did."""
+ITSELF: Final = "gatepost"
 
 MAX_WORDS: Final = 24
 _WORD: Final = re.compile(r"\w+")
@@ -126,6 +142,20 @@ def _scanned(event: Scanned) -> Values:
 
 def _redirected(event: Redirected) -> Values:
     yield RECIPIENT, folded(event.to)
+    yield from _acted(event)
+
+
+def _acted(event: Any) -> Values:
+    """What people do, as every such event has it in `by`."""
+    if event.by:
+        yield ACTOR, event.by
+        if event.by != ITSELF:
+            yield ACTOR, ""
+
+
+def _failed(event: Failed) -> Values:
+    yield from _attempted(event)
+    yield from _acted(event)
 
 
 def _of_attempts(attempts: Iterable[Attempt | None]) -> Values:
@@ -151,7 +181,11 @@ _VALUES: Final[Mapping[type[Event], Callable[[Any], Values]]] = {
     Redirected: _redirected,
     Deferred: _attempted,
     Delivered: _attempted,
-    Failed: _attempted,
+    Failed: _failed,
     Undeliverable: _attempted,
     RouteDeferred: _route_deferred,
+    **dict.fromkeys(
+        (Released, Looked, Discarded, Held, Resumed, Retried, Reported, Learned, Exported, ReportSent, Dropped, Acted),
+        _acted,
+    ),
 }

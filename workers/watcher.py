@@ -15,6 +15,7 @@ from projections.views import projections
 from workers import mailing
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
+from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
 from workers.duties import every
 from workers.notify import notify
 from workers.selfcheck import NIGHT_EVERY, NightlyCheck
@@ -29,10 +30,13 @@ Duty: TypeAlias = tuple[float, Callable[[], Awaitable[int]]]
 
 def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
     """All that a watcher does: add yours as a line of its own."""
+    books = Bookkeeper(wiring)
     return [
         (look_every(watch), watch.look),
         (TELL_EVERY, teller.tell),
         (mailing.EVERY, mailing.Mailing(wiring).send_due),
+        (COUNT_EVERY, books.count),
+        (WALK_EVERY, books.walk),
     ]
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from cli.alerts.silencing import silence, speak
 from cli.options import DEFAULT, Common, noun
 from cli.period import WHOLE, Period
 
@@ -24,8 +25,11 @@ For example:
   gatepost alerts history --days 7
   gatepost alerts rules
   gatepost alerts test
+  gatepost alerts silence down example.com --for 2h --note "they move their server"
 """,
 )
+app.command(silence)
+app.command(speak)
 MOST = 200
 
 
@@ -139,11 +143,13 @@ async def try_(*, common: Common = DEFAULT) -> int:
     """
     from cli.alerts.showing import show_tried, tried_form
     from cli.alerts.trying import tried
+    from cli.recording import acted
     from cli.render import Screen, document
     from cli.session import session
 
     async with session(common) as opened:
         results = await tried(opened.wiring)
+        await acted(opened, "alerts_tested", ", ".join(str(tried_form(one)["way"]) for one in results))
         offline = opened.offline
     if common.json:
         document({"ways": [tried_form(one) for one in results], "running": not offline})

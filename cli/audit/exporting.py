@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import datetime as dt
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cli.audit.readable import readable
+from cli.render import rfc3339
+from pipeline.archive.seal import Seal
+from pipeline.audit import segments
+from pipeline.audit.chain import moment, written
 from pipeline.audit.entries import Entries
 from pipeline.audit.export import Export
-from pipeline.audit.manifest import Asked, File, Made, Manifest, Seal, beside, rendered, sealed
-from pipeline.audit.recording import recorded_step
+from pipeline.audit.manifest import Asked, File, Made, Manifest, beside, rendered, sealed
+from pipeline.audit.recording import home, recorded_step
 from pipeline.events import Exported
 from pipeline.faults import ConfigurationError, RefusedError
 
@@ -28,16 +35,23 @@ MS = 1_000_000
 
 def asked_of(domain: str, bounds: tuple[int, int], partitions: int) -> Asked:
     """`bounds`: ns, both inside."""
-    from pipeline.audit.chain import written
-
     start, end = -(-bounds[0] // MS), bounds[1] // MS
     return Asked(domain=domain, start=written(str(start)), end=written(str(end)), partitions=partitions)
 
 
+async def zone_for(opened: Session, domain: str, tz: str) -> dt.tzinfo | None:
+    """Whose days are meant: as named, else the domain's, else None for this machine's. Raises ConfigurationError."""
+    from pipeline.zones import zone_of
+
+    if not tz and domain:
+        await opened.wiring.directory.refresh()
+        home = opened.wiring.directory.home(domain)
+        tz = home.timezone if home is not None else ""
+    return zone_of(tz) if tz else None
+
+
 def default_name(asked: Asked, kind: str) -> Path:
     """Such as gatepost-audit-example.com-20261101-20261122.jsonl."""
-    from pipeline.audit.chain import moment, written
-
     days = [] if moment(asked.start) == 0 else [asked.start[:10].replace("-", "")]
     end = written(str(moment(asked.end)))[:10].replace("-", "")
     if end < "2100":
@@ -53,23 +67,32 @@ def refuse_existing(file: Path, *, force: bool) -> None:
 
 
 @contextlib.contextmanager
-def _growing(path: Path) -> Iterator[tuple[BinaryIO, Path]]:
-    """A file of another name in the same directory, which only we may read; it is gone afterwards unless it was renamed."""
-    growing = path.with_name(f".{path.name}.{os.getpid()}.growing")
+def _growing(directory: Path) -> Iterator[Path]:
+    """A directory beside the file in which it grows, and which only we may read; gone afterwards with all that is still in it."""
     try:
-        descriptor = os.open(growing, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        with tempfile.TemporaryDirectory(prefix=".gatepost-audit-", dir=directory) as name:
+            yield Path(name)
     except OSError as error:
-        raise ConfigurationError(f"cannot write in {path.parent}: {error.strerror}") from None
+        raise ConfigurationError(
+            f"cannot write in {directory}: {error.strerror}", remedy="Name another file with --output."
+        ) from None
+
+
+def _put(path: Path, data: bytes = b"") -> BinaryIO:
+    """A new file with something in it, which stays open."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+    stream = os.fdopen(descriptor, "w+b", 1 << 20)
+    stream.write(data)
+    return stream
+
+
+def _on_disk(path: Path) -> None:
+    path.chmod(0o600)
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
-            yield stream, growing
+        os.fsync(descriptor)
     finally:
-        growing.unlink(missing_ok=True)
-
-
-def _on_disk(stream: BinaryIO) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
+        os.close(descriptor)
 
 
 async def export(
@@ -77,47 +100,51 @@ async def export(
 ) -> Manifest:
     """Write it, write down that it was written, and only then give it its name. Raises GatepostError."""
     from cli.progress import Progress
+    from cli.version import installed
 
     wiring = opened.wiring
-    entries = Entries(wiring.store.redis, wiring.history.archive)
-    with _growing(file) as (out, growing):
-        made = Export(asked, readable, out)
-        with Progress("exporting", None) as bar:
-            async for number in made.write(entries):
+    with _growing(file.parent) as growing:
+        records, beside_it = growing / "records", growing / "manifest"
+        with _put(records) as out, Progress("exporting", None) as bar:
+            made = Export(asked, readable, out)
+            async for number in made.write(Entries(wiring.store.redis, wiring.archive)):
                 bar.advance(number)
-        _on_disk(out)
         digest, octets = made.digest, made.octets
-        seals: list[Seal] = []
-        from cli.version import installed
-
+        if kind == "parquet":
+            digest, octets, records = await asyncio.to_thread(_parquet, records)
         at = opened.now()
-        manifest = sealed(
-            made.manifest(
-                Made(at=_rfc3339(at), by=by, program=f"gatepost {installed()}"),
-                File(name=file.name, format=kind, octets=octets, sha256=digest),
-                seals,
-            ),
-            key,
-        )
-        with _growing(beside(file)) as (beside_out, beside_growing):
-            beside_out.write(rendered(manifest))
-            _on_disk(beside_out)
-            await wiring.log.commit(recorded_step(_event(manifest, at), asked.partitions), patience=PATIENCE)
-            beside_growing.replace(beside(file))
-            growing.replace(file)
+        who = Made(at=rfc3339(at) or "", by=by, program=f"gatepost {installed()}")
+        what = File(name=file.name, format=kind, octets=octets, sha256=digest)
+        manifest = sealed(made.manifest(who, what, await _seals(opened, asked)), key)
+        _put(beside_it, rendered(manifest)).close()
+        _on_disk(records)
+        _on_disk(beside_it)
+        step = recorded_step(_event(manifest, at), home(asked.domain, asked.partitions))
+        await wiring.log.commit(step, patience=PATIENCE)
+        beside_it.replace(beside(file))
+        records.replace(file)
     _directory_on_disk(file.parent)
     return manifest
 
 
-def _rfc3339(at: int) -> str:
-    from cli.render import rfc3339
+async def _seals(opened: Session, asked: Asked) -> list[Seal]:
+    archive = opened.wiring.archive
+    if archive is None:
+        return []
+    start, end = moment(asked.start), moment(asked.end)
+    return [seal for partition in asked.logs for seal in await segments.seals(archive, partition, start, end)]
 
-    return rfc3339(at) or ""
+
+def _parquet(records: Path) -> tuple[str, int, Path]:
+    """(SHA-256, octets, file). Blocks."""
+    from pipeline.audit import parquet
+
+    target = records.with_name("parquet")
+    parquet.write(records, target)
+    return (*parquet.digest(target), target)
 
 
 def _event(manifest: Manifest, at: int) -> Exported:
-    from pipeline.audit.chain import moment
-
     asked = manifest.asked
     return Exported(
         at=at, domain=asked.domain, by=manifest.made.by, start=moment(asked.start) * MS, end=(moment(asked.end) + 1) * MS,

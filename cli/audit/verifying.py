@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.audit import lines
+from pipeline.audit import lines, parquet
 from pipeline.audit.manifest import Manifest, beside, parsed, read
-from pipeline.audit.verify import Problem, Problems
+from pipeline.audit.verify import Problem, Problems, Row
 
 
 def verify_file(file: Path, public: bytes | None, problems: Problems) -> Manifest | None:
@@ -15,8 +16,16 @@ def verify_file(file: Path, public: bytes | None, problems: Problems) -> Manifes
     for text in wrong:
         problems.add(text)
     if manifest is not None:
-        lines.check(file, manifest, problems)
+        for _ in rows_of(file, manifest, problems):
+            pass
     return manifest
+
+
+def rows_of(file: Path, manifest: Manifest, problems: Problems) -> Iterator[Row]:
+    """The records of an export, each checked before it is handed out."""
+    if manifest.file.format == "parquet":
+        return parquet.rows(file, manifest, problems)
+    return lines.rows(file, manifest, problems)
 
 
 def place(problem: Problem) -> str:

@@ -89,6 +89,7 @@ async def _prepared(
     import secrets
 
     from cli.domain.mx import own_gateways
+    from cli.recording import acted
     from cli.session import session
     from pipeline.resolver import Resolver
     from workers.probing import DeliveryTest
@@ -106,6 +107,8 @@ async def _prepared(
         )
         login = login_for(opened.wiring, domain)
         gateways = await own_gateways(opened)
+        if send:
+            await acted(opened, "delivery_tested", str(recipient or ""), domain=domain)
         resolver = Resolver(opened.wiring.settings.resolver)
     return DeliveryTest(plan, resolver, gateways, login=login)
 

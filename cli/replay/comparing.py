@@ -17,6 +17,7 @@ SHOWN: Final = 20
 
 async def compare(view: str | None, asked: Asked, common: Common) -> int:
     """One view, or all. Raises ConfigurationError, ConflictError."""
+    from cli.recording import acted
     from cli.render import document
     from cli.replay.command import chosen
     from cli.session import session
@@ -29,6 +30,8 @@ async def compare(view: str | None, asked: Asked, common: Common) -> int:
         reports = []
         for projection in wanted:
             report = await _replay(opened, projection, asked)
+            if report.mended:
+                await acted(opened, "view_mended", report.view, note=f"{report.count:,} differences")
             reports.append(report)
             if not common.json:
                 _show(report, asked)

@@ -24,6 +24,7 @@ async def _queue(opened: Session, redis: Source, domain: str | None, moment: int
     """Who held what then is in the directory's history; the view says what waited, and why."""
     from cli.forms import queued_domain_form
     from cli.render import rfc3339
+    from cli.waiting.reading import Seen
     from cli.waiting.showing import show
     from projections.readers import read_queue
     from projections.readers.rates import WINDOWS, Rates
@@ -35,7 +36,7 @@ async def _queue(opened: Session, redis: Source, domain: str | None, moment: int
         "oldest_at": rfc3339(report.oldest or 0),
         "domains": [queued_domain_form(one, unknown) for one in report.domains],
     }
-    return Shown(form, lambda screen: show(screen, report, unknown, moment, one=domain is not None))
+    return Shown(form, lambda screen: show(screen, Seen(report, unknown, moment, domain)))
 
 
 async def _failures(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:

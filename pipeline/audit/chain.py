@@ -20,8 +20,8 @@ START: Final = "0" * 64
 PREFIX: Final = b'{"hash":"'
 BODY: Final = len(PREFIX) + len(START) + len('",')
 """Where what is hashed begins."""
-MAX_LINE: Final = 64 << 20
-"""Octets of a record. An event of a thousand addresses is some hundred KiB, and Redis takes none above 512 MiB."""
+MAX_LINE: Final = 16 << 20
+"""Octets of a record. An event of a thousand addresses, the largest that there are, is about two MiB."""
 
 Form = Callable[[AnyEvent], dict[str, Any]]
 """An event in fields that people read."""

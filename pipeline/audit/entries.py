@@ -9,14 +9,20 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
-from pipeline.archive.model import DIRECTORY, Archive
-from pipeline.events import AnyEvent, Recorded, decode, encode
-from pipeline.log import Damaged
+from pipeline.archive import duck
+from pipeline.archive.archive import SealedArchive
+from pipeline.archive.rows import order
+from pipeline.archive.segment import Tuple
+from pipeline.audit import segments
+from pipeline.events import AnyEvent, decode
 from pipeline.store import Client, faults
 
+FIELDS: Final = frozenset({b"s", b"v", b"e"})
 FIRST: Final = "0"
 """In front of every entry."""
 _ENTRY: Final = re.compile(r"[0-9]{1,14}-[0-9]{1,20}")
+END: Final = 1 << 62
+"""A millisecond behind all others."""
 BATCH: Final = 2000
 """Entries per read: some MiB, and about 10 ms of the server's time."""
 
@@ -47,85 +53,93 @@ def is_entry(text: str) -> bool:
     return _ENTRY.fullmatch(text) is not None
 
 
-def order(entry: str) -> tuple[int, int]:
-    """An entry's place in its log."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
 def milliseconds(entry: str) -> int:
     """When it was written down, by Redis's clock."""
     return order(entry)[0]
 
 
-def log_key(partition: int) -> str:
-    return keys.DIRECTORY_LOG if partition == DIRECTORY else keys.log(partition)
-
-
 class Entries:
     """Reads the logs as they lie there, from the archive, and behind its end from Redis."""
 
-    def __init__(self, redis: Client, archive: Archive | None = None) -> None:
+    def __init__(self, redis: Client, archive: SealedArchive | None = None) -> None:
         self._redis = redis
         self._archive = archive
 
-    async def read(self, partition: int, after: str, count: int, until: str | None = None) -> list[Entry]:
-        """Up to `count` entries of a log behind `after`, in order, none behind `until`.
-
-        Raises CorruptError for a segment of the archive that is missing or is not what its seal says.
-        """
-        while self._archive is not None:
-            end = await self._archive.last(partition)
-            if order(after) < order(end):
-                rows = await self._archive.read(partition, after, count, until)
-                if rows:
-                    return [_archived(partition, one) for one in rows]
-            entries = await self._hot(partition, max(after, end, key=order), count, until)
-            # What was sealed and trimmed between the two looks is in the archive now.
-            if await self._archive.last(partition) == end:
-                return entries
-        return await self._hot(partition, after, count, until)
-
-    async def _hot(self, partition: int, after: str, count: int, until: str | None) -> list[Entry]:
-        with faults():
-            rows: Any = await self._redis.xrange(
-                log_key(partition), min="-" if after == FIRST else "(" + after, max=until or "+", count=count
-            )
-        return [hot_entry(partition, entry, fields) for entry, fields in rows]
-
     async def all(self, partition: int, after: str = FIRST, until: str | None = None) -> AsyncIterator[list[Entry]]:
-        """All of them, in batches."""
+        """All entries of a log behind `after`, in order, none behind `until`, in batches.
+
+        Raises CorruptError where the archive is not what its seals say, ConfigurationError where it is needed and cannot be read.
+        """
+        read_to = 0
         while True:
-            entries = await self.read(partition, after, BATCH, until)
+            entries, floor = await self._hot(partition, after, until)
+            if order(after)[0] < floor != read_to:
+                # Entries before the floor are in the archive only.
+                async for batch in self._archived(partition, after, until):
+                    yield batch
+                    after = batch[-1].id
+                read_to = floor
+                continue
             if not entries:
                 return
             yield entries
             after = entries[-1].id
 
+    async def _hot(self, partition: int, after: str, until: str | None) -> tuple[list[Entry], int]:
+        """The next that are in Redis, and before which millisecond none is, both at one moment."""
+        with faults():
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.hget(keys.archive(partition), "floor")
+            pipe.xrange(keys.log(partition), min="-" if after == FIRST else "(" + after, max=until or "+", count=BATCH)
+            floor, rows = await pipe.execute()
+        return [hot_entry(partition, entry, fields) for entry, fields in rows], int(floor or 0)
+
+    async def _archived(self, partition: int, after: str, until: str | None) -> AsyncIterator[list[Entry]]:
+        if self._archive is None:
+            raise duck.missing()
+        limit = order(until) if until else (END, 0)
+        async for rows in segments.rows(self._archive, partition, order(after), limit):
+            yield [_archived(partition, row) for row in rows]
+
+    async def first(self, partition: int) -> int:
+        """Before which millisecond entries are gone, as their retention was over; 0 when all that ever were are there."""
+        return await segments.whole_from(self._archive, partition) if self._archive is not None else 0
+
     async def last(self, partition: int) -> str:
         """The newest entry of a log; FIRST when there is none."""
         with faults():
-            rows: Any = await self._redis.xrevrange(log_key(partition), count=1)
+            rows: Any = await self._redis.xrevrange(keys.log(partition), count=1)
+            sealed: Any = await self._redis.hget(keys.archive(partition), "last")
         if rows:
             return str(rows[0][0].decode())
-        return await self._archive.last(partition) if self._archive is not None else FIRST
+        return sealed.decode() if sealed else FIRST
 
 
 def hot_entry(partition: int, entry: bytes, fields: dict[bytes, bytes]) -> Entry:
     """An entry as Redis gives it, whatever is in it."""
-    subject = fields.get(b"s", b"").decode("utf-8", "backslashreplace")
+    subject = fields.get(b"s", b"").decode("utf-8", "replace")
     data = fields.get(b"e", b"")
-    fault = ""
-    version, event = 0, None
+    place = entry.decode("ascii", "replace")
+    if fields.keys() != FIELDS:
+        return Entry(partition, place, subject, 0, data, None, "it has other fields than an entry has")
     try:
-        version = int(fields.get(b"v", b""))
-        event = decode(data)
+        version = int(fields[b"v"])
+    except ValueError:
+        return Entry(partition, place, subject, 0, data, None, "its version is no number")
+    return _entry(partition, place, subject, version, data)
+
+
+def _archived(partition: int, row: Tuple) -> Entry:
+    ms, seq, subject, version, data = row
+    if version >= 0:
+        return _entry(partition, f"{ms}-{seq}", subject, version, data)
+    # The archive keeps all fields of what is not as an entry is.
+    fields: dict[bytes, bytes] = dict(msgspec.msgpack.decode(data, type=list[tuple[bytes, bytes]]))
+    return hot_entry(partition, f"{ms}-{seq}".encode(), fields)
+
+
+def _entry(partition: int, place: str, subject: str, version: int, data: bytes) -> Entry:
+    try:
+        return Entry(partition, place, subject, version, data, decode(data))
     except (ValueError, msgspec.DecodeError) as error:
-        fault = f"{type(error).__name__}: {error}"[:200]
-    return Entry(partition, entry.decode("ascii", "replace"), subject, version, data, event, fault)
-
-
-def _archived(partition: int, one: Recorded | Damaged) -> Entry:
-    if isinstance(one, Damaged):
-        return Entry(partition, one.entry, one.subject, 0, b"", None, one.reason)
-    return Entry(partition, one.entry, one.subject, one.version, encode(one.event), one.event)
+        return Entry(partition, place, subject, version, data, None, f"{type(error).__name__}: {error}"[:200])

@@ -12,12 +12,14 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO, Final
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.rows import order
+from pipeline.archive.seal import Seal
 from pipeline.audit import chain
 from pipeline.audit.chain import Form
 from pipeline.audit.concern import Concern
-from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds, order
-from pipeline.audit.manifest import Asked, Continuity, Fault, File, Made, Manifest, Piece, Seal
-from pipeline.audit.subjects import Subjects
+from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds
+from pipeline.audit.manifest import Asked, Continuity, Fault, File, Made, Manifest, Piece
+from pipeline.audit.subjects import Filter, Subjects
 
 NAMED: Final = 20
 """Places that are named one by one."""
@@ -25,10 +27,10 @@ LAST: Final = (1 << 64) - 1
 """The last number that an entry can have within its millisecond."""
 
 
-def subjects_of(asked: Asked, partition: int, piece: Piece) -> Subjects:
+def subjects_of(asked: Asked, partition: int, piece: Piece, gone: Filter) -> Subjects:
     """Of an export of a domain the directory's events are some of many: their numbers only grow."""
     some = bool(asked.domain) and partition == DIRECTORY
-    return Subjects(max(milliseconds(piece.begin), int(some)), gaps=some)
+    return Subjects(gone, max(milliseconds(piece.begin), int(some)), gaps=some)
 
 
 class Export:
@@ -50,14 +52,13 @@ class Export:
 
     async def write(self, entries: Entries) -> AsyncIterator[int]:
         """Everything; says now and then how many entries were read since it last did."""
-        concern = Concern(self.asked.domain)
+        concern, gone = Concern(self.asked.domain), Filter()
         for partition in self.asked.logs:
             newest = await entries.last(partition)
-            piece = Piece(
-                begin=f"{self._start - 1}-{LAST}" if self._start else FIRST, end=min(newest, self._end, key=order)
-            )
+            start = max(self._start, await entries.first(partition))
+            piece = Piece(begin=f"{start - 1}-{LAST}" if start else FIRST, end=min(newest, self._end, key=order))
             self.pieces[partition] = piece
-            subjects = subjects_of(self.asked, partition, piece)
+            subjects = subjects_of(self.asked, partition, piece, gone)
             # What a server or a sync was to a domain is known from all that came before.
             whole = partition == DIRECTORY and bool(self.asked.domain)
             async for batch in entries.all(partition, FIRST if whole else piece.begin, piece.end):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.audit import chain
@@ -12,8 +12,8 @@ from pipeline.audit.verify import Checker, Problems, Row
 from pipeline.faults import ConfigurationError
 
 
-def check(path: Path, manifest: Manifest, problems: Problems, took: Callable[[Row], None] = lambda _: None) -> None:
-    """Check a file against its manifest, in constant memory. `took` gets each record. Raises ConfigurationError."""
+def rows(path: Path, manifest: Manifest, problems: Problems) -> Iterator[Row]:
+    """The records, each checked before it is handed out, in constant memory. Raises ConfigurationError."""
     checker = Checker(manifest, problems)
     sha, octets = hashlib.sha256(), 0
     try:
@@ -25,7 +25,7 @@ def check(path: Path, manifest: Manifest, problems: Problems, took: Callable[[Ro
                     problems.add("the line has no end: the file was cut off", line=checker.lines + 1)
                 row = checker.take(line.removesuffix(b"\n"))
                 if row is not None:
-                    took(row)
+                    yield row
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}") from None
     checker.finish(sha.hexdigest(), octets)

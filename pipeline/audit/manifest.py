@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.seal import Seal
 from pipeline.audit import chain
 from pipeline.audit.entries import FIRST, is_entry
 from pipeline.faults import ConfigurationError
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 FORMAT: Final = "gatepost-audit-1"
+FORMATS: Final = ("jsonl", "parquet")
 ALGORITHM: Final = "Ed25519"
 SUFFIX: Final = ".manifest.json"
 LARGEST: Final = 256 << 20
@@ -95,17 +97,6 @@ class Continuity(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     named: list[Fault] = []
 
 
-class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A segment of the archive that the stretch touches, as its seal says."""
-
-    partition: int
-    name: str
-    first: str
-    last: str
-    sha256: str
-    seal: str
-
-
 class Signature(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     algorithm: str
     public_key: str
@@ -124,6 +115,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     partitions: dict[str, Piece]
     continuity: Continuity
     seals: list[Seal]
+    """Of the archive's segments that the stretch touches, as they are in the archive."""
     hash: str = ""
     signature: Signature | None = None
 
@@ -194,6 +186,9 @@ def _meant(manifest: Manifest) -> None:
         raise ValueError(f"it says {manifest.format!a}")
     if not 1 <= manifest.asked.partitions <= MAX_PARTITIONS:
         raise ValueError(f"a store has no {manifest.asked.partitions} partitions")
+    if manifest.file.format not in FORMATS:
+        raise ValueError(f"a file is not of the format {manifest.file.format!a}")
+    chain.moment(manifest.made.at)
     chain.moment(manifest.asked.start)
     chain.moment(manifest.asked.end)
     for piece in manifest.partitions.values():

@@ -19,6 +19,8 @@ from pipeline.state import NEXT, TERMINAL, Stage
 
 FILTER_BITS: Final = 1 << 27
 """16 MiB: of three million messages that are gone one in some ten thousand that are new is taken for one of them, and looked up."""
+ANEW: Final = "!"
+"""How a subject begins whose head is forgotten after a long time, and which then has a version 1 again: an alert."""
 _HASHES: Final = 4
 _STAGES: Final = tuple(Stage)
 _RANK: Final = {stage: rank for rank, stage in enumerate(_STAGES)}
@@ -31,6 +33,27 @@ _GOING_ON: Final[frozenset[type[Event]]] = frozenset({Learned})
 _MESSAGES: Final = frozenset(MESSAGE_EVENTS)
 
 
+class Filter:
+    """Remembers that something was there in a few bits (Bloom): never forgets, and sometimes remembers what was not."""
+
+    def __init__(self, bits: int = FILTER_BITS) -> None:
+        self._bits = bytearray(bits // 8)
+        self._mask = bits - 1
+
+    def add(self, name: str) -> bool:
+        """Whether it may have been there already."""
+        value = hash(name)
+        step = value >> 32 | 1
+        known = True
+        for turn in range(_HASHES):
+            place = (value + turn * step) & self._mask
+            octet, bit = place >> 3, 1 << (place & 7)
+            if not self._bits[octet] & bit:
+                known = False
+                self._bits[octet] |= bit
+        return known
+
+
 class State(msgspec.Struct, array_like=True):
     """Of one subject. `names`: hashes of the recipients' addresses; `stages`: parallel; both empty where the beginning was not seen."""
 
@@ -40,14 +63,15 @@ class State(msgspec.Struct, array_like=True):
 
 
 class Subjects:
-    def __init__(self, begin: int = 0, *, gaps: bool = False) -> None:
-        """`begin`: before this (ms) the log was not looked at, and a subject that is older may be in the middle of its history; 0: it is
-        looked at from its first entry on. `gaps`: some events of a subject are left out on purpose.
+    def __init__(self, gone: Filter, begin: int = 0, *, gaps: bool = False) -> None:
+        """`gone`: of those that were there; it may be common to several logs. `begin`: before this (ms) the log was not looked at, and a
+        subject that is older may be in the middle of its history; 0: it is looked at from its first entry on. `gaps`: some events of a
+        subject are left out on purpose.
         """
         self._begin = begin
         self._gaps = gaps
         self._live: dict[str, State] = {}
-        self._gone = Filter(FILTER_BITS)
+        self._gone = gone
         self.suspect = False
         """The last entry begins a subject that may have been there before: the filter cannot tell for sure."""
         self.seen = 0
@@ -85,6 +109,8 @@ class Subjects:
             return f"its version is {entry.version}"
         if state is not None:
             if entry.version == state.version + 1 or (self._gaps and entry.version > state.version):
+                return ""
+            if entry.version == 1 and entry.subject.startswith(ANEW):
                 return ""
             if entry.version <= state.version:
                 return f"version {entry.version} of {entry.subject} comes a second time, behind version {state.version}"
@@ -153,24 +179,3 @@ def _moved(state: State, event: Any, entry: Entry) -> tuple[str, bytes]:
 
 def _numbers(first: int, last: int) -> str:
     return f"version {first} is" if first == last else f"versions {first} to {last} are"
-
-
-class Filter:
-    """Remembers that something was there in a few bits (Bloom): never forgets, and sometimes remembers what was not."""
-
-    def __init__(self, bits: int) -> None:
-        self._bits = bytearray(bits // 8)
-        self._mask = bits - 1
-
-    def add(self, name: str) -> bool:
-        """Whether it may have been there already."""
-        value = hash(name)
-        step = value >> 32 | 1
-        known = True
-        for turn in range(_HASHES):
-            place = (value + turn * step) & self._mask
-            octet, bit = place >> 3, 1 << (place & 7)
-            if not self._bits[octet] & bit:
-                known = False
-                self._bits[octet] |= bit
-        return known

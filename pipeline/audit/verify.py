@@ -15,11 +15,13 @@ from typing import Final
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.rows import order
 from pipeline.audit import chain
-from pipeline.audit.entries import Entry, is_entry, order
+from pipeline.audit.entries import Entry, is_entry
 from pipeline.audit.export import NAMED, subjects_of
 from pipeline.audit.manifest import Manifest
-from pipeline.audit.subjects import Subjects
+from pipeline.audit.sealed import Seals, broken
+from pipeline.audit.subjects import Filter, Subjects
 from pipeline.events import decode
 
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
@@ -81,11 +83,25 @@ class Checker:
         self._starts: dict[int, str] = {}
         self._ends: dict[int, str] = {}
         self._logs = {partition: place for place, partition in enumerate(manifest.asked.logs)}
+        self._gone = Filter()
         self._partition = DIRECTORY
-        self._subjects = self._of(DIRECTORY)
+        self._subjects, self._seals = self._of(DIRECTORY)
+        for text in broken(manifest.seals):
+            problems.add(text)
 
-    def _of(self, partition: int) -> Subjects:
-        return subjects_of(self._manifest.asked, partition, self._manifest.piece(partition))
+    def _of(self, partition: int) -> tuple[Subjects, Seals]:
+        piece = self._manifest.piece(partition)
+        return subjects_of(self._manifest.asked, partition, piece, self._gone), Seals(self._manifest, partition)
+
+    def _next(self, partition: int) -> None:
+        """All records of a log were there."""
+        self._sealed(self._seals.finish())
+        self._partition = partition
+        self._subjects, self._seals = self._of(partition)
+
+    def _sealed(self, wrong: str) -> None:
+        if wrong:
+            self.problems.add(wrong, line=self.lines, partition=self._partition)
 
     def take(self, line: bytes) -> Row | None:
         """A line without its end; the record in it. What is wrong with it is in `problems`."""
@@ -127,7 +143,7 @@ class Checker:
         if row.partition != self._partition:
             if self._logs[row.partition] < self._logs[self._partition]:
                 return f"partition {row.partition} stands behind partition {self._partition}"
-            self._partition, self._subjects = row.partition, self._of(row.partition)
+            self._next(row.partition)
         before = self._ends.get(row.partition)
         if not is_entry(row.entry):
             return f"{row.entry!a} is no place in a log"
@@ -142,6 +158,7 @@ class Checker:
             return "its raw octets are not what its fields say"
         if row.partition != DIRECTORY and self._manifest.asked.domain not in ("", row.domain):
             return f"it is of the domain {row.domain!a}"
+        self._sealed(self._seals.take(entry))
         return self._subjects.see(entry)
 
     def _in_piece(self, row: Row) -> bool:
@@ -151,6 +168,7 @@ class Checker:
     def finish(self, digest: str, octets: int) -> None:
         """Hold the whole against the manifest. `digest`, `octets`: SHA-256 and size of the file."""
         manifest = self._manifest
+        self._sealed(self._seals.finish())
         if manifest.records != self.lines:
             self.problems.add(f"the manifest says {manifest.records} records, and there are {self.lines}")
         if manifest.chain not in self._previous:

@@ -7,14 +7,14 @@ from pipeline.ids import new_id
 from projections import builds
 from projections.base import START, Portion, View, advance
 from projections.failures import Failures
-from tests.support.examples import AT, DOMAIN, event
+from tests.support.examples import AT, DOMAIN, event, received
 from tests.support.histories import recorded
 
 SMALL, LARGE = Failures(5), Failures(50)
 
 
 async def fill(redis, view: View) -> None:
-    events = recorded([(new_id(AT, 0, 1), event(Deferred))])
+    events = recorded([(new_id(AT, 0, 1), received()), (new_id(AT, 0, 1), event(Deferred))])
     assert await advance(redis, [Portion([view], START, events)]) == [True]
 
 
@@ -84,12 +84,16 @@ async def test_a_view_of_many_keys_is_dropped_whole(redis):
     view = await builds.temporary(redis, 0, SMALL, AT)
     events = recorded(
         [
-            ("@" + name, RouteDeferred(at=AT, domain=name, tries=1, since=AT, next_try=AT, attempts=()))
-            for name in names(1200)
+            pair
+            for number, name in enumerate(names(1200))
+            for pair in (
+                (new_id(AT, 0, number), received(domain=name)),
+                ("@" + name, RouteDeferred(at=AT, domain=name, tries=1, since=AT, next_try=AT, attempts=())),
+            )
         ]
     )
     assert await advance(redis, [Portion([view], START, events)]) == [True]
-    assert len(await redis.keys(view.prefix + "*")) == 1202
+    assert len(await redis.keys(view.prefix + "*")) == 1203
     await builds.drop(redis, view)
     assert await redis.keys("*view:failures*") == []
     assert await redis.hkeys(builds.builds_key(0)) == [b"count"]

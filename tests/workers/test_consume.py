@@ -95,7 +95,7 @@ async def test_what_always_fails_is_parked_with_its_reason_and_the_rest_goes_on(
         assert await wiring.head(bad) is not None
         handler.bad = ""
         handler.seen.clear()
-        await parked.retry(wiring.store, item.reference, wiring.clock())
+        await parked.retry(wiring.store, wiring.log, item.reference, wiring.clock(), by="test")
         await eventually(lambda: done(handler, bad))
     assert await listed() == []
 
@@ -123,7 +123,7 @@ async def test_only_what_is_parked_can_be_retried(parts):
     wiring = await parts()
     for reference in ("scan:3:1-1", "nonsense", "scan:x:1", ""):
         with pytest.raises(NotFoundError):
-            await parked.retry(wiring.store, reference, 1)
+            await parked.retry(wiring.store, wiring.log, reference, 1, by="test")
 
 
 async def test_a_redis_that_goes_and_comes_back_is_waited_for(own_redis, tmp_path):

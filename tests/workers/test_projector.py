@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import zip_longest
 
 import pytest
@@ -18,7 +18,7 @@ from pipeline.log import Damaged, Log
 from pipeline.state import Message
 from pipeline.store import Client, open_client
 from projections import builds
-from projections.base import Projection
+from projections.base import OWN, Projection
 from projections.books import Books
 from projections.failures import Failures
 from projections.quarantine import Quarantine
@@ -178,9 +178,8 @@ async def agree(bench: Bench, messages: dict[str, Message]) -> None:
                 if message.live and name.endswith(f"{partition:02}"):
                     yield message
 
-        async def load(self, message_id: str) -> Message | None:
-            message = messages.get(message_id)
-            return message if message is not None and message.live else None
+        async def read(self, message_ids: Sequence[str]) -> list[Message]:
+            return [messages[name] for name in message_ids if name in messages and messages[name].live]
 
     assert await check_books(bench.redis, PARTITIONS, Heads()) == []
     assert len(messages) > 50
@@ -348,4 +347,4 @@ async def test_the_books_of_a_long_history_balance(bench):
     await bench.projector().catch_up()
     report = await read_books(bench.redis, PARTITIONS)
     assert report.balanced
-    assert {one.domain for one in report.domains} == set(DOMAINS)
+    assert {one.domain for one in report.domains} - {OWN} == set(DOMAINS)

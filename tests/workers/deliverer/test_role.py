@@ -197,7 +197,7 @@ async def test_a_body_that_is_gone_parks_its_message_and_the_others_flow(parts):
             (item,) = await parked.listed(wiring.store)
             assert (item.kind, item.message_id) == ("queue", lost)
             await wiring.store.redis.set(keys.body(PARTITION, lost), body)
-            await parked.retry(wiring.store, item.reference, wiring.clock())
+            await parked.retry(wiring.store, wiring.log, item.reference, wiring.clock(), by="test")
             await ends(wiring, lost, "Delivered")
 
 
