@@ -78,6 +78,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "cli.books:books",
                 "Received = delivered + failed + quarantined + discarded + redirected + waiting.",
             ),
+            ("views", "cli.views:views", "How far behind the log each view is, and whether it is whole."),
             ("alerts", "cli.alerts:app", "What is wrong now, what was, and whether an alert would reach you."),
             (
                 "audit",

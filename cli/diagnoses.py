@@ -40,6 +40,11 @@ class Diagnoses:
         attempt = Attempt(server="", stage=stage, code=code, enhanced=enhanced, reply=reply, software=software)
         return diagnose(attempt, table=self._table)
 
+    @property
+    def classes(self) -> frozenset[str]:
+        """What an answer may be about."""
+        return frozenset(self._table.classes)
+
     def language(self, domain: str) -> str:
         return self._language or self._languages.get(domain) or LANGUAGES[0]
 

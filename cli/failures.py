@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from cli.diagnoses import LANGUAGE
 from cli.options import DEFAULT, Common
+from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
     from cli.diagnoses import Diagnoses
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from projections.failures import Failure
     from projections.readers import DomainFailures, FailureGroup
 
+OWN = "*"
+"""As projections.base has it."""
 EXPLANATION = "These are the answers of the customer's own server, not ours; who runs it can say why."
 
 
@@ -23,6 +26,9 @@ async def failures(
     what: Annotated[str | None, Parameter(help="A domain, or the id of a message; all domains when left out.")] = None,
     /,
     *,
+    server: Annotated[str, Parameter(help="Only of this server: its name or address, with or without port.")] = "",
+    class_: Annotated[str, Parameter(name="--class", help="Only of this class; see `gatepost replies`.")] = "",
+    period: Period = WHOLE,
     all_: Annotated[
         bool, Parameter(name="--all", help="Each error by itself, the newest first, instead of equal ones as one.")
     ] = False,
@@ -32,17 +38,21 @@ async def failures(
 ) -> int:
     """What customers' servers answered, word for word.
 
-    The newest errors of each domain (50, or failures_kept), equal ones as one
-    line, each with what it is about and what can be done. They are the answers of
-    the customer's own server, not ours.
+    Equal errors of each domain as one, with how often they were met and since
+    when; the newest (50, or failures_kept) one by one with --all. Each with what
+    it is about and what can be done. They are the answers of the customer's own
+    server, not ours. With --from or --to equal errors are counted among the
+    newest only.
 
     For example:
 
       gatepost failures
       gatepost failures example.com --verbose
       gatepost failures 1nx9s4tkh2v6c8jq0d7w03
-      gatepost failures example.com --all --json
+      gatepost failures --server mail.example.com --class recipient
+      gatepost failures example.com --from 2026-11-20 --all --json
     """
+    from cli.choosing import Chosen
     from cli.diagnoses import diagnoses
     from cli.heads import LiveHeads
     from cli.names import domain_of
@@ -61,9 +71,14 @@ async def failures(
         now = opened.now()
     if message:
         found = _only(found, message, head)
-    newest = sorted(((one.domain, failure) for one in found for failure in one.failures), key=lambda pair: -pair[1].at)
+    chosen = Chosen(server, class_, period.bounds(now) if period.given else None, meant)
+    found = tuple(kept for one in found if (kept := chosen.of(one)).failures or kept.groups)
+    newest = sorted(
+        ((failure.domain or one.domain, failure) for one in found for failure in one.failures),
+        key=lambda pair: -pair[1].at,
+    )
     if common.json:
-        groups = [_group_form(one.domain, group, meant) for one in found for group in one.groups]
+        groups = [_group_form(group.newest.domain or one.domain, group, meant) for one in found for group in one.groups]
         document({
             "at": rfc3339(now),
             "groups": sorted(groups, key=lambda group: group["last_at"] or "", reverse=True),
@@ -71,7 +86,7 @@ async def failures(
         })  # fmt: skip
         return 0
     screen = Screen()
-    if not newest:
+    if not found:
         screen.say(("No delivery error is known.", "green"))
         return 0
     screen.say((EXPLANATION, "dim"))
@@ -80,7 +95,7 @@ async def failures(
             screen.say()
             _one(screen, domain, failure, meant, now)
     else:
-        for one in sorted(found, key=lambda one: -one.failures[0].at):
+        for one in sorted([one for one in found if one.groups], key=lambda one: -one.groups[0].last):
             _grouped(screen, one, meant, now, verbose=verbose)
     return 0
 
@@ -106,11 +121,18 @@ def _grouped(screen: Screen, one: DomainFailures, meant: Diagnoses, now: int, *,
     from cli.words import people, place
 
     screen.say()
-    screen.say((clean(one.domain), "bold"), (f"  {count(len(one.failures), 'error')}", "dim"))
+    number = sum(group.count for group in one.groups)
+    if one.domain == OWN:
+        screen.say("our own mail to domains that are not ours", (f"  {count(number, 'error')}", "dim"))
+    else:
+        screen.say((clean(one.domain), "bold"), (f"  {count(number, 'error')}", "dim"))
     for group in one.groups:
         newest = group.newest
-        times = f"{group.count:,} times, last " if group.count > 1 else ""
+        first = f"first {relative(group.first, now)}, last " if group.count > 1 else ""
+        times = f"{group.count:,} times, {first}" if group.count > 1 else ""
         screen.say("  ", _outcome(newest, now), (f"  {times}{relative(group.last, now)}", "dim"))
+        if newest.domain and one.domain == OWN:
+            screen.say("    ", (f"to {clean(newest.domain)}", "dim"))
         screen.say("    ", (place(newest.attempt), "dim"))
         if group.recipients:
             screen.say("    ", (f"for {people(group.recipients)}", "dim"))
@@ -121,7 +143,7 @@ def _grouped(screen: Screen, one: DomainFailures, meant: Diagnoses, now: int, *,
             screen.say("    ", ("│ ", "dim"), line)
         if len(lines) > 1 and not verbose:
             screen.say("    ", ("│ ", "dim"), (f"{count(len(lines) - 1, 'more line')}, see --verbose", "dim"))
-        _meaning(screen, one.domain, newest, meant, 4)
+        _meaning(screen, newest.domain or one.domain, newest, meant, 4)
 
 
 def _one(screen: Screen, domain: str, failure: Failure, meant: Diagnoses, now: int) -> None:

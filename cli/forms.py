@@ -197,9 +197,9 @@ def _pace_form(messages: int, ages: Sequence[int], state: str, moved: Sequence[R
     }
 
 
-def queue_total_form(report: QueueReport, rates: Rates, *, one: bool) -> dict[str, Any]:
-    moved = rates.of([domain.domain for domain in report.domains]) if one else rates.total
-    state = report.domains[0].state if one else "open"
+def queue_total_form(report: QueueReport, moved: Sequence[Rate | None]) -> dict[str, Any]:
+    states = {domain.state for domain in report.domains}
+    state = states.pop() if len(states) == 1 else "open"
     return {
         "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
         "oldest_at": rfc3339(report.oldest or 0),

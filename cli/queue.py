@@ -22,6 +22,8 @@ For example:
   gatepost queue
   gatepost queue example.com
   gatepost queue --json
+  gatepost queue --watch
+  gatepost queue example.com --watch 10
   gatepost queue destinations
   gatepost queue list example.com
   gatepost queue retry example.com
@@ -36,9 +38,24 @@ PAGE = 500
 
 @app.default
 async def show(
-    domain: Annotated[str | None, Parameter(help="Only this one.")] = None, /, *, common: Common = DEFAULT
+    domain: Annotated[str | None, Parameter(help="Only this one.")] = None,
+    seconds: Annotated[str | None, Parameter(help="With --watch: between two looks; 2 unless said.")] = None,
+    /,
+    *,
+    watch: Annotated[
+        bool, Parameter(help="Go on showing it, until q or Ctrl-C; in a pipe a line for each look.")
+    ] = False,
+    common: Common = DEFAULT,
 ) -> int:
     """As the help of `app` says."""
+    if watch:
+        from cli.waiting.watch import watch_queue
+
+        return await watch_queue(common, [word for word in (domain, seconds) if word is not None])
+    if seconds is not None:
+        from pipeline.faults import ConfigurationError
+
+        raise ConfigurationError(f"unexpected: {seconds!a}", remedy="See `gatepost queue --help`.")
     from cli.forms import destination_form, hold_form, queue_total_form, queued_domain_form, waiting_form
     from cli.render import Screen, document, rfc3339
     from cli.session import session
@@ -47,7 +64,8 @@ async def show(
     from pipeline.rescan import Rescans
 
     async with session(common, views=True) as opened:
-        report, rates, now = await read(opened, domain)
+        seen = await read(opened, domain)
+        report, rates, now = seen.report, seen.rates, seen.now
         servers = held_servers(opened)
         unseen = await Rescans(opened.wiring.store).waiting()
         if common.json:
@@ -56,7 +74,7 @@ async def show(
         document({
             "at": rfc3339(now),
             "running": not opened.offline,
-            **queue_total_form(report, rates, one=domain is not None),
+            **queue_total_form(report, seen.moved),
             "domains": [queued_domain_form(one, rates) for one in report.domains],
             "destinations": [destination_form(server, rates) for server in report.servers],
             "waiting_for_engines": {"messages": unseen.messages, "engines": unseen.engines if unseen.messages else ""},
@@ -66,7 +84,7 @@ async def show(
         })  # fmt: skip
         return 0
     screen = Screen()
-    showing.show(screen, report, rates, now, one=domain is not None)
+    showing.show(screen, seen)
     showing.held_servers(screen, servers, now)
     showing.unseen_by_engines(screen, unseen)
     showing.offline(screen, opened)

@@ -68,8 +68,8 @@ async def refused(
         })  # fmt: skip
         return 0
     screen = Screen()
-    _show(screen, chosen[:limit], len(chosen))
-    _counts(screen, found)
+    tell_refusals(screen, chosen[:limit], len(chosen))
+    tell_counts(screen, found)
     return 0
 
 
@@ -83,7 +83,7 @@ def _matches(refusal: Refusal, sender: str, recipient: str, client: str, reason:
     )
 
 
-def _show(screen: Screen, refusals: Sequence[Refusal], total: int) -> None:
+def tell_refusals(screen: Screen, refusals: Sequence[Refusal], total: int) -> None:
     from cli.render import clean, count, local
     from cli.words import path
 
@@ -119,7 +119,7 @@ def _show(screen: Screen, refusals: Sequence[Refusal], total: int) -> None:
         screen.say((f"{count(total - len(refusals), 'older one')}, see --limit", "dim"))
 
 
-def _counts(screen: Screen, found: Sequence[DomainRefusals]) -> None:
+def tell_counts(screen: Screen, found: Sequence[DomainRefusals]) -> None:
     from cli.render import clean
 
     rows = [

@@ -14,6 +14,7 @@ from pipeline.events import (
     Acted,
     AlertOver,
     AlertRaised,
+    AlertsSilenced,
     AnyEvent,
     Attempt,
     Client,
@@ -132,7 +133,7 @@ def describe(event: AnyEvent) -> Told:
             return _route(event)
         case Refused() | Learned():
             return _refused(event) if isinstance(event, Refused) else _learned(event)
-        case AlertRaised() | AlertOver() | Exported() | ReportSent() | Dropped() | Acted():
+        case AlertRaised() | AlertOver() | AlertsSilenced() | Exported() | ReportSent() | Dropped() | Acted():
             return _operated(event)
         case _:
             line, more = told(event)
@@ -149,7 +150,7 @@ def _placed(event: Quarantined | Queued) -> Told:
     return Told("queued", "", f"for {to}", tag)
 
 
-def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped | Acted) -> Told:
+def _operated(event: AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted) -> Told:
     if isinstance(event, Acted):
         done = ACTIONS.get(event.action, clean(event.action))
         note = (clean(event.note),) if event.note else ()
@@ -157,10 +158,15 @@ def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped |
             "done", STRONG, f"{done}{f': {clean(event.what)}' if event.what else ''}, by {clean(event.by)}", note
         )
     if isinstance(event, AlertRaised):
-        return Told("alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}",))
+        heard = (clean(event.detail),) if event.detail else ()
+        return Told(
+            "alert", BAD, clean(event.text), (f"{clean(event.value)}; the limit is {clean(event.limit)}", *heard)
+        )
     if isinstance(event, AlertOver):
         since = (f"it began at {render.local(event.since)}",) if event.since else ()
         return Told("alert over", GOOD, clean(event.text), since)
+    if isinstance(event, AlertsSilenced):
+        return _silenced(event)
     if isinstance(event, Exported):
         what = clean(event.domain) or "all domains"
         text = f"{render.count(event.events, 'event')} of {what}, by {clean(event.by)}"
@@ -173,6 +179,14 @@ def _operated(event: AlertRaised | AlertOver | Exported | ReportSent | Dropped |
     return Told(
         "dropped", QUIET, f"{days} of the archive, {render.count(event.events, 'event')}: their retention was over"
     )
+
+
+def _silenced(event: AlertsSilenced) -> Told:
+    about = clean(f"{event.rule} {event.what}".strip())
+    note = (clean(event.note),) if event.note else ()
+    if not event.until:
+        return Told("alerts told", STRONG, f"{about}, by {clean(event.by)}", note)
+    return Told("silenced", STRONG, f"alerts of {about} until {render.local(event.until)}, by {clean(event.by)}", note)
 
 
 def _seen(event: Released | Looked | Reported) -> Told:

@@ -564,6 +564,18 @@ class AlertOver(Event, frozen=True, kw_only=True, tag="alert_over"):
     text: str = ""
 
 
+class AlertsSilenced(Event, frozen=True, kw_only=True, tag="alerts_silenced"):
+    """Nobody is told of a rule's alerts for some time. `domain` is empty; the subject is `!silence:<rule>:<what>`."""
+
+    by: str
+    rule: str
+    what: str = ""
+    """Empty: of all that the rule speaks of."""
+    until: int = 0
+    """ns; 0: they are told again."""
+    note: str = ""
+
+
 class Exported(Event, frozen=True, kw_only=True, tag="exported"):
     """Somebody took a copy of what the log says out of Gatepost. `domain` is empty for all domains. The subject is an id of its own."""
 
@@ -650,7 +662,7 @@ DirectoryEvent: TypeAlias = (
     | RulesSet
     | RulesRemoved
 )
-OperatorEvent: TypeAlias = AlertRaised | AlertOver | Exported | ReportSent | Dropped | Acted
+OperatorEvent: TypeAlias = AlertRaised | AlertOver | AlertsSilenced | Exported | ReportSent | Dropped | Acted
 AnyEvent: TypeAlias = MessageEvent | RouteEvent | Refused | Reported | Learned | OperatorEvent | DirectoryEvent
 
 MESSAGE_EVENTS: Final[tuple[type[Event], ...]] = MessageEvent.__args__

@@ -33,6 +33,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:parked          hash     what could not be handled: reference -> Parked (MessagePack)
     gp:{p}:alert:<subject> hash     head of an alert: v version, m the Alert (MessagePack). Expires a year after it was over
     gp:{p}:alerts          zset     subjects of the alerts that are raised, by the time since when
+    gp:{0}:silences        zset     subjects of the silences in force, by when they end; their heads are like those of alerts
     gp:{p}:notices         zset     what somebody is to be told of an alert: id of the notice, by the time from which it may be sent
     gp:{p}:notice          hash     id -> Notice (MessagePack) of each
     gp:{p}:letter          hash     id -> id of the mail that a notice is part of, once that is settled
@@ -214,6 +215,10 @@ def alert(partition: int, subject: str) -> str:
 
 def alerts(partition: int) -> str:
     return f"gp:{{{partition}}}:alerts"
+
+
+def silences(partition: int) -> str:
+    return f"gp:{{{partition}}}:silences"
 
 
 def notices(partition: int) -> str:

@@ -177,7 +177,11 @@ OF_PROCESSES: Final = _catalogue()
 
 # The store as a whole.
 STORE_UP: Final = Gauge(
-    "gatepost_store_up", "1: Redis answers; 0: it does not, and nothing else of the store is shown."
+    "gatepost_store_up", "1: Redis answers; 0: it does not, and nothing else of the store is shown but the disk."
+)
+STORE_READ: Final = Gauge(
+    "gatepost_store_read_timestamp_seconds",
+    "When what is said of the store was read, in seconds since 1970: it is some seconds old.",
 )
 QUEUE_MESSAGES: Final = Gauge(
     "gatepost_queue_messages",

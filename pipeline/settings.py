@@ -438,6 +438,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")
     ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
+    selfcheck_at: Annotated[
+        str,
+        _doc(
+            "When each night every view is made anew from the events and compared, as HH:MM of this machine's time zone. Empty: never. See docs/replay.md."
+        ),
+    ] = "03:30"
     failures_kept: Annotated[int, _doc("Delivery errors shown per domain.")] = 50
     alert_mail: Annotated[
         tuple[str, ...],
@@ -513,6 +519,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
+        _time_of_day("selfcheck_at", self.selfcheck_at)
         _range("metrics_domains", self.metrics_domains, 0, 150)
         _range("bounces_per_address", self.bounces_per_address, 0, 1_000_000)
         _range("bounces_per_domain", self.bounces_per_domain, 0, 1_000_000)
@@ -588,6 +595,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 def _choice(name: str, value: str, *choices: str) -> None:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected {' or '.join(choices)}")
+
+
+def _time_of_day(name: str, value: str) -> None:
+    if value and not re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+        raise ValueError(f"{name} is {value!a}; expected HH:MM, or nothing")
 
 
 def _range(name: str, value: float, low: float, high: float) -> None:

@@ -20,10 +20,10 @@ keeps as a *row*, a field of one hash, and gets the rows of a batch's messages b
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -43,6 +43,12 @@ MAX_WORDS: Final = 1000
 """In one command: Lua unpacks them on its stack, which holds 8,000."""
 MAX_WEIGHT: Final = 1000
 """Events in one call of the script, about: 5 ms of the server's time, so nobody else waits longer than that."""
+OWN: Final = "*"
+"""Where views that keep something per domain for ever put what is about our own mail to domains that are not ours: bounces,
+reports, alerts and redirected copies go to any domain in the world, and each would stay in the view. A domain is ours from the
+first message on that came in for it by SMTP, which is a fact of its partition's log."""
+OURS: Final = "@"
+YES: Final = b"1"
 LESSONS: Final = 50
 """Lessons of the classifier in one call, some 10 ms: each changes a hundred counters."""
 DAMAGED_KEPT: Final = 1000
@@ -86,6 +92,14 @@ class Projection(Protocol):
 
         Pure, total and exact, as said above.
         """
+
+
+@runtime_checkable
+class Asking(Protocol):
+    """A projection that wants to see more fields of its hash of rows than those of its messages."""
+
+    def asks(self, batch: Sequence[Recorded]) -> Iterable[str]:
+        """Names of rows; they are given to `fold` with the others. Pure."""
 
 
 class History(Protocol):
@@ -166,6 +180,11 @@ def bulk(verb: str, key: str, words: Sequence[Word]) -> Iterator[Command]:
     """One command with many words, in pieces that a script can unpack; none when there are no words."""
     for start in range(0, len(words), MAX_WORDS):
         yield (verb, key, *words[start : start + MAX_WORDS])
+
+
+def ours(domain: str) -> str:
+    """The row that says that a domain is ours."""
+    return OURS + domain
 
 
 def bounded(amount: int) -> int:
@@ -254,7 +273,8 @@ async def _rows(
             kinds = view.projection.row_events
             if kinds not in found:
                 found[kinds] = list({recorded.subject: None for recorded in batch if type(recorded.event) in kinds})
-            asked.append(found[kinds])
+            more = view.projection.asks(batch) if isinstance(view.projection, Asking) else ()
+            asked.append([*found[kinds], *more] if more else found[kinds])
             if asked[-1]:
                 pipe.hmget(view.prefix + view.projection.rows, asked[-1])
     with faults():

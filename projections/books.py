@@ -6,9 +6,12 @@ What came in and what ended is counted as the events say it; what waits and what
 live message. So the two sides are kept apart, and a recipient delivered twice, or never accounted for, shows. Keys of the
 view (`d` a domain):
 
-    live    hash    message id -> Row (MessagePack) of every message with recipients that wait or lie in quarantine
+    live    hash    message id -> Row (MessagePack) of every message with recipients that wait or lie in quarantine;
+                    @<d> -> 1 for each domain that is ours
     d:<d>   hash    received, delivered, failed, discarded, redirected: recipients, since the first event; waiting, quarantined: recipients
-                    now; messages, bytes: received; odd: recipients named by events that cannot be
+                    now; messages, bytes: received; deliveries: messages handed over, once per server that took them; odd: recipients named by
+                    events that cannot be
+    d:*     hash    the same of our own mail to domains that are not ours (see base.OWN)
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from pipeline.events import (
     Released,
     Undeliverable,
 )
-from projections.base import ROW_EVENTS, Command, Counters, Word, Writes, bounded, bulk
+from projections.base import OWN, ROW_EVENTS, YES, Command, Counters, Word, Writes, bounded, bulk, ours
 
 NAME: Final = "books"
 LIVE: Final = "live"
@@ -38,9 +41,12 @@ WAITING: Final = "w"
 QUARANTINED: Final = "q"
 FIELDS: Final = (
     "received", "delivered", "failed", "discarded", "waiting", "quarantined", "messages", "bytes", "odd",
-    "redirected",
+    "redirected", "deliveries",
 )  # fmt: skip
-RECEIVED, DELIVERED, FAILED, DISCARDED, IN_QUEUE, IN_QUARANTINE, MESSAGES, BYTES, ODD, REDIRECTED = range(10)
+RECEIVED, DELIVERED, FAILED, DISCARDED, IN_QUEUE, IN_QUARANTINE, MESSAGES, BYTES, ODD, REDIRECTED, DELIVERIES = range(
+    11
+)
+SMTP: Final = "smtp"
 _PLACES: Final = {WAITING: IN_QUEUE, QUARANTINED: IN_QUARANTINE}
 
 
@@ -48,6 +54,7 @@ class Row(msgspec.Struct, array_like=True):
     """Where the live recipients of a message are."""
 
     domain: str
+    """Whose books it is in."""
     places: dict[str, str]
     """Address -> WAITING or QUARANTINED."""
 
@@ -58,7 +65,7 @@ _encode: Final = msgspec.msgpack.Encoder().encode
 
 class Books:
     name = NAME
-    version = "3"
+    version = "4"
     hot = False
     rows = LIVE
     row_events = ROW_EVENTS
@@ -66,6 +73,10 @@ class Books:
     @property
     def kinds(self) -> frozenset[type[Event]]:
         return KINDS
+
+    def asks(self, batch: Sequence[Recorded]) -> list[str]:
+        """Which domains are ours."""
+        return [ours(domain) for domain in {one.event.domain: None for one in batch if type(one.event) is Received}]
 
     def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
         work = _Work(rows)
@@ -81,6 +92,7 @@ class _Work:
 
     def __init__(self, rows: Mapping[str, bytes]) -> None:
         self._stored = rows
+        self._new: dict[str, None] = {}
         self.live: dict[str, Row | None] = {}
         self.counters = Counters(FIELDS)
 
@@ -91,11 +103,24 @@ class _Work:
             row = self.live[subject] = _decoded(self._stored.get(subject))
             return row
 
-    def odd(self, event: Event, recipients: int) -> None:
-        self.counters.of(event.domain)[ODD] += recipients
+    def account(self, event: Received) -> str:
+        """Whose books a new message is in."""
+        name = ours(event.domain)
+        if name in self._stored or name in self._new:
+            return event.domain
+        if event.origin != SMTP:
+            return OWN
+        self._new[name] = None
+        return event.domain
+
+    def counts(self, subject: str, event: Event) -> list[int]:
+        """Of the books that a message is in; of the domain's own when nobody knows the message."""
+        row = self.row(subject)
+        return self.counters.of(event.domain if row is None else row.domain)
 
     def writes(self) -> Writes:
-        return [*self._rows(), *self.counters.writes()]
+        known: list[Word] = [word for name in self._new for word in (name, YES)]
+        return [*self._rows(), *bulk("HSET", LIVE, known), *self.counters.writes()]
 
     def _rows(self) -> Iterator[Command]:
         rows: list[Word] = []
@@ -139,14 +164,15 @@ def _distinct(recipients: Sequence[str]) -> int:
 
 def _received(work: _Work, subject: str, event: Received) -> None:
     places = dict.fromkeys([spec.address for spec in event.recipients], WAITING)
-    counts = work.counters.of(event.domain)
+    account = work.account(event)
+    counts = work.counters.of(account)
     counts[RECEIVED] += len(places)
     counts[MESSAGES] += 1
     counts[BYTES] += bounded(event.size)
     if work.row(subject) is not None:
         counts[ODD] += len(places)
     elif places:
-        work.live[subject] = Row(event.domain, places)
+        work.live[subject] = Row(account, places)
 
 
 def _moved(work: _Work, subject: str, event: Quarantined | Released | Undeliverable, start: str, end: str) -> None:
@@ -156,7 +182,7 @@ def _moved(work: _Work, subject: str, event: Quarantined | Released | Undelivera
         if places.get(address) == start:
             places[address] = end
         else:
-            work.odd(event, 1)
+            work.counts(subject, event)[ODD] += 1
 
 
 def _quarantined(work: _Work, subject: str, event: Quarantined | Undeliverable) -> None:
@@ -170,14 +196,17 @@ def _released(work: _Work, subject: str, event: Released) -> None:
 
 def _ended(work: _Work, subject: str, event: Delivered | Failed | Discarded | Redirected, field: int) -> None:
     """The outcome is a fact and counts, also when nobody knew of the recipient: then the books do not balance, and say so."""
-    work.counters.of(event.domain)[field] += _distinct(event.recipients)
+    counts = work.counts(subject, event)
+    counts[field] += _distinct(event.recipients)
+    if field == DELIVERED:
+        counts[DELIVERIES] += 1
     row = work.row(subject)
     places = {} if row is None else row.places
     only_waiting = not isinstance(event, Discarded | Redirected)
     for address in dict.fromkeys(event.recipients):
         place = places.pop(address, None)
         if place is None or (only_waiting and place != WAITING):
-            work.odd(event, 1)
+            counts[ODD] += 1
     if not places:
         work.live[subject] = None
 

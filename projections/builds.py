@@ -10,6 +10,7 @@ that a crash left behind is dropped by whoever comes next. Key:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
@@ -18,8 +19,10 @@ from pipeline import keys
 from pipeline.store import Client, Script, faults
 from projections.base import Projection, View
 
-DAY_MS: Final = 86_400_000
-"""How long a rebuild may take; then its keys count as left behind by a crash."""
+ALIVE_MS: Final = 15 * 60_000
+"""How long after the last sign of life of who makes it (see `keep`) a temporary build counts as left behind by a crash."""
+LINGER_MS: Final = 60_000
+"""How long a build that was replaced stays: who had just looked which one is live goes on reading it, and must not find it empty."""
 _CHUNK: Final = 500
 
 _switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
@@ -117,13 +120,18 @@ async def _new(redis: Client, partition: int, projection: Projection) -> View:
 async def temporary(redis: Client, partition: int, projection: Projection, now: int) -> View:
     """A build for a comparison, nobody's live one; drop it afterwards. `now`: ns."""
     view = await _new(redis, partition, projection)
-    with faults():
-        await redis.hset(builds_key(partition), _drop_field(view), str(now // 1_000_000 + DAY_MS))
+    await keep(redis, view, now)
     return view
 
 
-async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool) -> bool:
-    """Make `new` the live build and `old` a dead one; False when `old` is not live any more.
+async def keep(redis: Client, view: View, now: int) -> None:
+    """A temporary build is still worked on. `now`: ns."""
+    with faults():
+        await redis.hset(builds_key(view.partition), _drop_field(view), str(now // 1_000_000 + ALIVE_MS))
+
+
+async def switch(redis: Client, old: View, new: View, *, old_version: str, caught_up: bool, now: int) -> bool:
+    """Make `new` the live build and `old` a dead one; False when `old` is not live any more. `now`: ns.
 
     `caught_up`: only if both stand at the same entry of the log, False when they do not.
     """
@@ -134,6 +142,7 @@ async def switch(redis: Client, old: View, new: View, *, old_version: str, caugh
             [
                 old.projection.name, f"{old.build} {old_version}", _value(new), old.prefix, new.prefix,
                 _drop_field(old), _drop_field(new), "1" if caught_up else "0",
+                now // 1_000_000 + LINGER_MS,
             ],
         )  # fmt: skip
     return bool(done)
@@ -148,6 +157,20 @@ async def drop(redis: Client, view: View) -> None:
     await _drop_keys(redis, view.prefix)
     with faults():
         await redis.hdel(builds_key(view.partition), _drop_field(view))
+
+
+async def drop_surely(redis: Client, views: Iterable[View]) -> None:
+    """As `drop` of each, also when whoever waits for it is told to end meanwhile, once or again and again."""
+    dropping = asyncio.gather(*(drop(redis, view) for view in views))
+    told = False
+    while not dropping.done():
+        try:
+            await asyncio.shield(dropping)
+        except asyncio.CancelledError:
+            told = True
+    dropping.result()
+    if told:
+        raise asyncio.CancelledError
 
 
 async def drop_dead(redis: Client, partition: int, now: int) -> int:

@@ -7,12 +7,17 @@ from typing import Any, Final, TypeAlias
 
 import msgspec
 
+from pipeline import keys
 from pipeline.faults import ConflictError
 from pipeline.store import Client, faults
 from projections.base import START, View
+from projections.parts import Part, is_about, part_of
+from projections.positions import hour_of, hour_of_key
 
 _CHUNK: Final = 500
 _SHOWN: Final = 500
+_READ: Final = 100_000
+"""Octets of a value that is still shown as what it says."""
 
 Stored: TypeAlias = "bytes | float | list[bytes] | None"
 
@@ -38,17 +43,25 @@ def order(entry: str) -> tuple[int, int]:
 
 
 async def differences(
-    redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]]
+    redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]], domain: str = ""
 ) -> AsyncIterator[Difference]:
-    """Every difference. `catch_up` brings `rebuilt` to a checkpoint, which never lies before an earlier one."""
-    comparison = _Comparison(redis, live, rebuilt, catch_up)
+    """Every difference. `catch_up` brings `rebuilt` to a checkpoint, which never lies before an earlier one.
+
+    `domain`: only in what is about this one, of whose events alone `rebuilt` was made.
+    """
+    comparison = _Comparison(redis, live, rebuilt, catch_up, domain)
     for name in sorted(await comparison.names()):
         async for difference in comparison.of_key(name):
-            yield difference
+            # A view of what is in Redis loses its oldest hours when the log does.
+            if not (live.projection.hot and await comparison.trimmed(name)):
+                yield difference
 
 
 class _Comparison:
-    def __init__(self, redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]]) -> None:
+    def __init__(
+        self, redis: Client, live: View, rebuilt: View, catch_up: Callable[[str], Awaitable[None]], domain: str
+    ) -> None:
+        self._domain = domain
         self._redis = redis
         self._live = live
         self._rebuilt = rebuilt
@@ -58,7 +71,20 @@ class _Comparison:
     async def names(self) -> set[str]:
         with faults():
             both: Any = await self._redis.sunion([self._live.prefix + "keys", self._rebuilt.prefix + "keys"])
-        return {name.decode() for name in both}
+        found = {name.decode() for name in both}
+        return {name for name in found if self._part(name) is not Part.NONE}
+
+    def _part(self, name: str) -> Part:
+        return part_of(name, self._domain) if self._domain else Part.ALL
+
+    async def trimmed(self, name: str) -> bool:
+        """Whether a key is about an hour that is not in the log any more."""
+        hour = hour_of_key(name)
+        if hour is None:
+            return False
+        with faults():
+            first: Any = await self._redis.xrange(keys.log(self._live.partition), count=1)
+        return not first or hour < hour_of(order(first[0][0].decode())[0])
 
     async def of_key(self, name: str) -> AsyncIterator[Difference]:
         kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]
@@ -68,7 +94,7 @@ class _Comparison:
         elif known and known[0] in ("hash", "zset"):
             async for difference in self._of_fields(name, known[0]):
                 yield difference
-        elif known:
+        elif known and self._part(name) is not Part.SHARED:
             ours, theirs = await self._both(name, known[0], ())
             if ours != theirs:
                 yield self._difference(name, "", _show(ours[0]), _show(theirs[0]))
@@ -76,8 +102,14 @@ class _Comparison:
     async def _of_fields(self, name: str, kind: str) -> AsyncIterator[Difference]:
         """The live view's fields, then those that only the rebuilt one has."""
         reported: set[str] = set()
+        part = self._part(name)
         for view in (self._live, self._rebuilt):
-            async for fields in self._pages(view.prefix + name, kind):
+            if view is self._live and part is Part.SHARED:
+                continue
+            async for found in self._pages(view.prefix + name, kind):
+                fields = [field for field, row in found if part is not Part.SOME or is_about(row, self._domain)]
+                if not fields:
+                    continue
                 ours, theirs = await self._both(name, kind, fields)
                 for field, mine, other in zip(fields, ours, theirs, strict=True):
                     text = field.decode("utf-8", "replace")
@@ -108,7 +140,8 @@ class _Comparison:
             kind: Any = await self._redis.type(key)
         return str(kind.decode())
 
-    async def _pages(self, key: str, kind: str) -> AsyncIterator[list[bytes]]:
+    async def _pages(self, key: str, kind: str) -> AsyncIterator[list[tuple[bytes, bytes]]]:
+        """(field, what is stored there), the latter for a hash only."""
         cursor = 0
         page: Any
         while True:
@@ -117,9 +150,9 @@ class _Comparison:
                     cursor, page = await self._redis.hscan(key, cursor, count=_CHUNK)
                 else:
                     cursor, page = await self._redis.zscan(key, cursor, count=_CHUNK)
-            fields = list(page) if kind == "hash" else [member for member, _ in page]
-            for start in range(0, len(fields), _CHUNK):
-                yield fields[start : start + _CHUNK]
+            found = list(page.items()) if kind == "hash" else [(member, b"") for member, _ in page]
+            for start in range(0, len(found), _CHUNK):
+                yield found[start : start + _CHUNK]
             if not cursor:
                 return
 
@@ -134,6 +167,8 @@ def _read(pipe: Any, key: str, kind: str, fields: Sequence[bytes]) -> None:
         pipe.zmscore(key, fields)
     elif kind == "list":
         pipe.lrange(key, 0, -1)
+    elif kind == "string":
+        pipe.get(key)
     else:
         pipe.dump(key)
 
@@ -148,6 +183,8 @@ def _show(value: Stored) -> str:
         return f"{value:.0f}"
     if value.removeprefix(b"-").isdigit():
         return value.decode()
+    if len(value) > _READ:
+        return f"{len(value)} octets"
     try:
         return msgspec.json.encode(msgspec.msgpack.decode(value)).decode()[:_SHOWN]
     except (msgspec.DecodeError, TypeError):

@@ -4,61 +4,33 @@ One record per attempt that ended badly: of one message (`deferred`, `failed`, `
 record for each server that was tried). Keys of the view (`d` a domain):
 
     f:<d>   list    Failure (MessagePack), the newest first, as many as are kept
+    known   hash    @<d> -> 1 for each domain that is ours; and equal errors as one, see failure_groups.py
+    f:*     list    the same of our own mail to domains that are not ours, one list for all of them (see base.OWN)
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final, TypeAlias, TypeGuard
 
 import msgspec
 
 from pipeline.decide import RETURNED
-from pipeline.events import Attempt, Deferred, Event, Failed, Recorded, RouteDeferred, Undeliverable
+from pipeline.events import Attempt, Deferred, Event, Failed, Received, Recorded, RouteDeferred, Undeliverable
 from pipeline.steering import ON_HOLD
-from projections.base import NO_ROWS, Writes, bulk
+from projections.base import NO_ROWS, OWN, YES, Writes, bulk, ours
+from projections.failure_groups import ROWS, Failure, Groups, group_row, groups_row, likeness
+
+__all__ = ["NAME", "RECIPIENTS_NAMED", "Failure", "Failures", "decode_failure"]
 
 NAME: Final = "failures"
+SMTP: Final = "smtp"
+MOST_GROUPS: Final = 100
+"""Per domain, also where more errors than that are kept."""
 RECIPIENTS_NAMED: Final = 100
 """Per record: with 50 records of 1,000 recipients each, a domain's list would be megabytes."""
 
 ErrorEvent: TypeAlias = Deferred | Failed | Undeliverable | RouteDeferred
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    at: int
-    kind: str
-    """The event's tag: deferred, failed, undeliverable, route_deferred."""
-    attempt: Attempt
-    message: str = ""
-    """The message's id; empty when no message was in it, because the server never got so far."""
-    sender: str = ""
-    recipients: tuple[str, ...] = ()
-    """The first hundred of them."""
-    recipient_count: int = 0
-    size: int = 0
-    tries: int = 0
-    next_try: int = 0
-    """ns; 0: it is not tried again."""
-    reason: str = ""
-    bounce: str = ""
-    unsent: str = ""
-
-    @property
-    def next(self) -> str:
-        """What happened then: `retry` (at `next_try`), `returned` to the sender (`bounce`), `kept` for the postmaster because
-        the sender is not to be told (`unsent`), or `gave up` without a word (`unsent`).
-        """
-        if self.kind == "undeliverable":
-            return "kept"
-        if self.kind != "failed":
-            return "retry"
-        return "returned" if self.bounce else "gave up"
-
-    @property
-    def possible_duplicate(self) -> bool:
-        """The server had all of it and its last reply was lost: the recipient may have it, and may get it again."""
-        return self.attempt.unknown
 
 
 _ERRORS: Final[frozenset[type[Event]]] = frozenset({Deferred, Failed, Undeliverable, RouteDeferred})
@@ -69,9 +41,9 @@ decode_failure: Final = msgspec.msgpack.Decoder(Failure).decode
 class Failures:
     name = NAME
     hot = False
-    rows = ""
+    rows = ROWS
     row_events = NO_ROWS
-    kinds = _ERRORS
+    kinds = _ERRORS | {Received}
 
     def __init__(self, kept: int = 50) -> None:
         self.kept = kept
@@ -79,23 +51,51 @@ class Failures:
     @property
     def version(self) -> str:
         """A view that kept fewer cannot become one that keeps more, so the number is part of it."""
-        return f"2.{self.kept}"
+        return f"3.{self.kept}"
 
-    def fold(self, batch: Sequence[Recorded], rows: object = None) -> Writes:  # noqa: ARG002 - it has no rows
-        found: dict[str, list[Failure]] = {}
+    def asks(self, batch: Sequence[Recorded]) -> Iterable[str]:
+        """Which domains are ours, and the groups that its errors belong to, in whichever of the two places."""
+        found: dict[str, None] = {}
         for recorded in batch:
             event = recorded.event
-            # What a postmaster had returned says nothing new about a server.
-            if type(event) in _ERRORS and getattr(event, "reason", "") != RETURNED:
-                assert isinstance(event, ErrorEvent)
-                found.setdefault(event.domain, []).extend(_failures(recorded.subject, event))
-        writes: Writes = []
-        for domain, failures in found.items():
-            key = "f:" + domain
+            if type(event) is Received:
+                found[ours(event.domain)] = None
+            elif _is_error(event):
+                found[ours(event.domain)] = None
+                for failure in _failures(recorded.subject, event):
+                    for account in (event.domain, OWN):
+                        found[groups_row(account)] = None
+                        found[group_row(account, likeness(failure, event.domain))] = None
+        return found
+
+    def fold(self, batch: Sequence[Recorded], rows: Mapping[str, bytes]) -> Writes:
+        found: dict[str, list[Failure]] = {}
+        new: dict[str, None] = {}
+        groups = Groups(rows, min(self.kept, MOST_GROUPS))
+        for recorded in batch:
+            event = recorded.event
+            name = ours(event.domain)
+            if type(event) is Received:
+                if event.origin == SMTP and name not in rows:
+                    new[name] = None
+            elif _is_error(event):
+                account = event.domain if name in rows or name in new else OWN
+                for failure in _failures(recorded.subject, event):
+                    groups.add(account, event.domain, failure)
+                    of = event.domain if account == OWN else ""
+                    found.setdefault(account, []).append(msgspec.structs.replace(failure, domain=of))
+        writes: Writes = [*bulk("HSET", ROWS, [word for name in new for word in (name, YES)]), *groups.writes()]
+        for account, failures in found.items():
+            key = "f:" + account
             newest = [_encode(failure) for failure in failures[-self.kept :]] if self.kept else []
             writes += bulk("LPUSH", key, newest)
             writes.append(("LTRIM", key, "0", str(self.kept - 1)))
         return writes
+
+
+def _is_error(event: Event) -> TypeGuard[ErrorEvent]:
+    """What a postmaster had returned says nothing new about a server."""
+    return type(event) in _ERRORS and getattr(event, "reason", "") != RETURNED
 
 
 def _failures(subject: str, event: ErrorEvent) -> Iterator[Failure]:

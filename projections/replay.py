@@ -14,15 +14,14 @@ from typing import Final
 
 import msgspec
 
+from pipeline import history
 from pipeline.faults import ConflictError
-from pipeline.log import Page
 from pipeline.store import Client
 from projections import builds
-from projections.base import START, History, Portion, Projection, View, advance, first_of, position
-from projections.compare import Difference, differences, order
+from projections.base import History, Projection, View, position
+from projections.compare import Difference, differences
+from projections.rebuild import Pace, Rebuild
 
-BATCH: Final = 5000
-"""Events per fold: what comes and goes within it is never written."""
 DIFFERENCES_NAMED: Final = 1000
 SWITCH_TRIES: Final = 100
 """The projector moves on about ten times a second, catching up with it takes milliseconds: one or two are enough."""
@@ -38,6 +37,7 @@ class Progress(msgspec.Struct, frozen=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     view: str
     events: int
+    """Read; those that the view passes over are among them."""
     seconds: float
     differences: tuple[Difference, ...]
     """The first thousand."""
@@ -55,52 +55,42 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
         return self.events / self.seconds if self.seconds else 0.0
 
 
-class _Rebuild:
-    """A build that is brought from the first event to any later one."""
+def merged(reports: Sequence[Report], seconds: float) -> Report:
+    """Of parts of one replay, at least one, that were made at the same time."""
+    found = [difference for report in reports for difference in report.differences]
+    return Report(
+        view=reports[0].view,
+        events=sum(report.events for report in reports),
+        seconds=seconds,
+        differences=tuple(found[:DIFFERENCES_NAMED]),
+        count=sum(report.count for report in reports),
+        mended=any(report.mended for report in reports),
+    )
 
-    def __init__(self, redis: Client, history: History, view: View, told: Callable[[int], None]) -> None:
-        self.view = view
-        self._redis = redis
-        self._history = history
-        self._told = told
-        self._reached = START
 
-    async def catch_up(self, until: str) -> None:
-        while order(self._reached) < order(until):
-            page: Page | None = await self._history.page(
-                self.view.partition, self._reached, BATCH, until, self.view.projection.kinds
-            )
-            if page is None or not page.count:
-                raise ConflictError(
-                    f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
-                )
-            count = page.count
-            while page is not None:
-                portion, page = first_of([self.view], self._reached, page)
-                await self._take_in(portion)
-            self._told(count)
-
-    async def _take_in(self, portion: Portion) -> None:
-        (stored,) = await advance(self._redis, [portion])
-        if not stored:
-            raise ConflictError("somebody else wrote to the view that was being rebuilt")
-        self._reached = portion.reached
+def source_of(log: History, projection: Projection) -> History:
+    """What a view is made of: all there is, or what is in Redis."""
+    return log.log if projection.hot and isinstance(log, history.History) else log
 
 
 class _Replay:
     def __init__(
         self,
         redis: Client,
-        history: History,
+        log: History,
         projection: Projection,
         *,
         mend: bool,
+        domain: str,
+        pace: Pace | None,
         progress: Callable[[Progress], None] | None,
     ) -> None:
         self._redis = redis
-        self._history = history
+        self._history = source_of(log, projection)
         self._projection = projection
         self._mend = mend
+        self._domain = domain
+        self._pace = pace
         self._progress = progress
         self._started = time.monotonic()
         self._events = 0
@@ -120,28 +110,28 @@ class _Replay:
             if self._progress is not None:
                 self._progress(Progress(partition, self._events, time.monotonic() - self._started))
 
-        rebuild = _Rebuild(
-            self._redis, self._history, await builds.temporary(self._redis, partition, self._projection, now), told
-        )
-        useless = rebuild.view
+        useless = [await builds.temporary(self._redis, partition, self._projection, now)]
         try:
+            rebuild = Rebuild(
+                self._redis, self._history, useless[0], told, now=now, domain=self._domain, pace=self._pace
+            )  # fmt: skip
             await rebuild.catch_up(await position(self._redis, view))
             before = self._count
-            async for difference in differences(self._redis, view, rebuild.view, rebuild.catch_up):
+            async for difference in differences(self._redis, view, rebuild.view, rebuild.catch_up, self._domain):
                 self._count += 1
                 if len(self._found) < DIFFERENCES_NAMED:
                     self._found.append(difference)
             if self._mend and self._count > before:
-                await self._take_over(view, version, rebuild)
+                await self._take_over(view, version, rebuild, now)
                 self._mended = True
-                useless = view
+                useless = []  # the other one lingers
         finally:
-            await builds.drop(self._redis, useless)
+            await builds.drop_surely(self._redis, useless)
 
-    async def _take_over(self, live: View, version: str, rebuild: _Rebuild) -> None:
+    async def _take_over(self, live: View, version: str, rebuild: Rebuild, now: int) -> None:
         for _ in range(SWITCH_TRIES):
             await rebuild.catch_up(await position(self._redis, live))
-            if await builds.switch(self._redis, live, rebuild.view, old_version=version, caught_up=True):
+            if await builds.switch(self._redis, live, rebuild.view, old_version=version, caught_up=True, now=now):
                 return
         raise ConflictError("the live view moves too fast to be replaced", remedy="Run the replay again.")
 
@@ -158,20 +148,25 @@ class _Replay:
 
 async def replay(
     redis: Client,
-    history: History,
+    log: History,
     partitions: Sequence[int],
     projection: Projection,
     *,
     now: int,
     mend: bool = False,
+    domain: str = "",
+    pace: Pace | None = None,
     progress: Callable[[Progress], None] | None = None,
 ) -> Report:
     """Rebuild a view from the first event up to the live one's checkpoint, and compare. `now`: ns.
 
-    `mend`: where they differ, the rebuilt view becomes the live one. The other one is removed in any case. Raises
-    ConflictError when the live view is replaced meanwhile, or has seen events that the log no longer has.
+    `mend`: where they differ, the rebuilt view becomes the live one. The other one is removed in any case. `domain`: only what is
+    about this one is rebuilt and compared, which mends nothing. Raises ConflictError when the live view is replaced meanwhile, or has
+    seen events that the log no longer has.
     """
-    run = _Replay(redis, history, projection, mend=mend, progress=progress)
+    if mend and domain:
+        raise ValueError("a view of one domain takes nobody's place")
+    run = _Replay(redis, log, projection, mend=mend, domain=domain, pace=pace, progress=progress)
     for partition in partitions:
         await run.partition(partition, now)
     return run.report()

@@ -79,7 +79,7 @@ def test_a_counter_is_never_looked_at_without_its_rate(expression):
 def test_every_instrument_is_on_the_dashboard_or_said_to_be_for_looking_closer():
     named = set(re.findall(r"gatepost_\w+", " ".join(ALL)))
     closer = {
-        "gatepost_domains", "gatepost_selfcheck_timestamp_seconds", "gatepost_duty_items_total", "gatepost_engine_messages_total", "gatepost_projection_batch_events",
+        "gatepost_domains", "gatepost_selfcheck_timestamp_seconds", "gatepost_store_read_timestamp_seconds", "gatepost_duty_items_total", "gatepost_engine_messages_total", "gatepost_projection_batch_events",
         "gatepost_projection_fold_seconds", "gatepost_sync_runs_total", "gatepost_work_parked_total",
         "gatepost_work_taken_over_total",
     }  # fmt: skip

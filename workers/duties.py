@@ -16,8 +16,8 @@ from pipeline.pause import pause
 log = structlog.get_logger()
 
 
-LONGEST: Final = 3600.0
-"""Seconds after which a duty is stuck that has not ended: looking through millions of files takes its time."""
+LONGEST: Final = 6 * 3600.0
+"""Seconds after which a duty is stuck that has not ended: looking through a year of events takes its time."""
 
 
 async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:

@@ -48,6 +48,8 @@ LEASE: Final = 5.0
 """Seconds after which a dead projector's partitions are taken over."""
 RENEWALS: Final = 4
 """In the time of a lease, which so survives two that fail."""
+TIDY_EVERY: Final = 60.0
+"""Seconds between two looks for builds that are dead."""
 BLOCK_MS: Final = 500
 """How long a read waits for something new; also how long a stop may take when there is nothing."""
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -93,7 +95,7 @@ class Projector:
         self._lease = lease
         self._clock = clock
         self._token = secrets.token_hex(8)
-        self._renew_at = 0.0
+        self._renew_at = self._tidy_at = 0.0
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
         self._floors: dict[int, int] = {}
@@ -150,9 +152,16 @@ class Projector:
             if not held:
                 self.held.pop(partition, None)
             elif partition not in self.held:
-                await builds.drop_dead(self._redis, partition, self._clock())
                 await self._reopen(partition)
         self._renew_at = time.monotonic() + self._lease / RENEWALS
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Builds that were replaced, or left behind by somebody who was killed."""
+        if time.monotonic() >= self._tidy_at:
+            self._tidy_at = time.monotonic() + TIDY_EVERY
+            for partition in self.held:
+                await builds.drop_dead(self._redis, partition, self._clock())
 
     async def release(self) -> None:
         for partition in self._partitions:
@@ -260,13 +269,12 @@ class Projector:
             view = folding.view
             live = await builds.live(self._redis, partition, view.projection)
             if live is None or not await builds.switch(
-                self._redis, live[0], view, old_version=live[1], caught_up=False
+                self._redis, live[0], view, old_version=live[1], caught_up=False, now=self._clock()
             ):
                 await self._reopen(partition)
                 return
             folding.live = True
             _log.info("view rebuilt", view=view.projection.name, partition=partition, version=view.projection.version)
-            await builds.drop(self._redis, live[0])
 
 
 def _front(foldings: Sequence[Folding]) -> str:

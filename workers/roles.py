@@ -53,7 +53,7 @@ async def _connect(settings: Settings, stop: asyncio.Event) -> Wiring | None:
     return None
 
 
-def _tune_collector() -> None:
+def tune_collector() -> None:
     """Batches are thousands of objects that all live until they are stored: with Python's own settings a third of the time
     goes into looking through them, and through everything imported, for cycles that are not there.
     """
@@ -78,7 +78,7 @@ async def _shown(role: str, place: EngineAddress) -> AsyncIterator[Attach]:
 
 async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
     run_role = importlib.import_module(ROLES[role]).run_role
-    _tune_collector()
+    tune_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):

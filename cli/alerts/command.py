@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
+from cli.alerts.silencing import silence, speak
 from cli.options import DEFAULT, Common, noun
 from cli.period import WHOLE, Period
 
@@ -24,8 +25,11 @@ For example:
   gatepost alerts history --days 7
   gatepost alerts rules
   gatepost alerts test
+  gatepost alerts silence down example.com --for 2h --note "they move their server"
 """,
 )
+app.command(silence)
+app.command(speak)
 MOST = 200
 
 

@@ -12,6 +12,7 @@ from pipeline.alerts.looked import looked
 from pipeline.alerts.model import Alert
 from pipeline.alerts.notices import CONTACT, Notice, Way
 from pipeline.alerts.pending import Pending
+from pipeline.alerts.silence import Silence, in_force
 from pipeline.alerts.standing import standing
 
 SILENT: Final = 120_000_000_000
@@ -29,6 +30,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     running: bool
     deaf: bool
     """No way to tell anybody is set."""
+    silences: Sequence[Silence]
     without_contact: Sequence[str]
     """Domains with an alert and without a contact outside."""
 
@@ -55,6 +57,7 @@ async def picture(opened: Session) -> Picture:
         webhook_until=until,
         looked=max((await looked(wiring.store.redis)).values(), default=0),
         running=not opened.offline,
+        silences=await in_force(wiring.store.redis, opened.now()),
         deaf=not settings.alert_mail and not settings.alert_webhook,
         without_contact=[domain for domain, ways in told.items() if CONTACT not in ways],
     )

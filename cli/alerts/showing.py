@@ -50,9 +50,14 @@ def _way(way: Way) -> str:
 
 def _telling(screen: Screen, found: Picture) -> None:
     """What is still to be told, and who hears of nothing."""
+    for one in found.silences:
+        note = f": {clean(one.note)}" if one.note else ""
+        about = clean(f"{one.rule} {one.what}".strip())
+        screen.say((f"alerts of {about} are not told until {local(one.until)}, by {clean(one.by)}{note}", WARN))
     posts = sum(notice.way.way == HOOK for notice in found.pending)
     if mails := len(found.pending) - posts:
-        screen.say((f"{count(mails, 'notice')} will be told by mail soon", QUIET))
+        when = "when the silence ends" if any(notice.quiet for notice in found.pending) else "soon"
+        screen.say((f"{count(mails, 'notice')} will be told by mail {when}", QUIET))
     if posts:
         again = f"; it failed {count(found.webhook_tries, 'time')}, and is tried again {relative(found.webhook_until, found.at)}"
         screen.say(
@@ -77,6 +82,10 @@ def now_form(found: Picture) -> dict[str, Any]:
             for one in found.pending
         ],
         "webhook": {"failed": found.webhook_tries, "next_try": rfc3339(found.webhook_until)},
+        "silences": [
+            {"rule": one.rule, "what": one.what or None, "until": rfc3339(one.until), "by": one.by, "note": one.note}
+            for one in found.silences
+        ],
         "without_contact": list(found.without_contact),
     }
 

@@ -198,10 +198,10 @@ async def status(
     tables = [shared, *(one for one in found if one.domain)]
     if common.json:
         document({
-            "at": rfc3339(now), "minimum": minimum, "tables": [_form(one, shared, minimum) for one in tables],
+            "at": rfc3339(now), "minimum": minimum, "tables": [table_form(one, shared, minimum) for one in tables],
         })  # fmt: skip
         return 0
-    _show(Screen(), tables, minimum, now)
+    tell_tables(Screen(), tables, minimum, now)
     return 0
 
 
@@ -211,7 +211,7 @@ def missing(one: Learnt, shared: Learnt, minimum: int) -> tuple[int, int]:
     return max(minimum - shared.spam - own.spam, 0), max(minimum - shared.ham - own.ham, 0)
 
 
-def _show(screen: Screen, tables: Sequence[Learnt], minimum: int, now: int) -> None:
+def tell_tables(screen: Screen, tables: Sequence[Learnt], minimum: int, now: int) -> None:
     rows: list[list[str | tuple[str, str]]] = []
     for one in tables:
         spam, ham = missing(one, tables[0], minimum)
@@ -227,7 +227,7 @@ def _show(screen: Screen, tables: Sequence[Learnt], minimum: int, now: int) -> N
         screen.say((f"It takes {minimum:,} of each kind. Begin with: gatepost learn both --spam DIR --ham DIR", "dim"))
 
 
-def _form(one: Learnt, shared: Learnt, minimum: int) -> dict[str, Any]:
+def table_form(one: Learnt, shared: Learnt, minimum: int) -> dict[str, Any]:
     spam, ham = missing(one, shared, minimum)
     return {
         "domain": one.domain or None,

@@ -57,13 +57,13 @@ async def list_(
     if not found:
         screen.say((f"Nothing is in quarantine{' that matches' if filters.any or after else ''}.", "green"))
         return 0
-    _table(screen, found, now)
+    tell_kept(screen, found, now)
     screen.say()
     screen.say((count(len(found), "message"), "dim"), *((f"; more with --after {walk.after}",) if walk.after else ()))
     return 0
 
 
-def _table(screen: Screen, found: Sequence[Kept], now: int) -> None:
+def tell_kept(screen: Screen, found: Sequence[Kept], now: int) -> None:
     from cli.render import clean, relative
     from cli.words import path, people
 
@@ -115,11 +115,11 @@ async def stats(
     if not any(one.messages for one in found):
         screen.say(("Nothing is in quarantine.", "green"))
         return 0
-    _stats(screen, found, now)
+    tell_stats(screen, found, now)
     return 0
 
 
-def _stats(screen: Screen, found: Sequence[Stats], now: int) -> None:
+def tell_stats(screen: Screen, found: Sequence[Stats], now: int) -> None:
     from cli.render import age, clean, count, size
 
     screen.table(

@@ -49,6 +49,8 @@ COLUMNS: Final = (
     Column("id", 22, rank=5),
 )
 _NARROWEST: Final = 40
+PIPE: Final = 5
+"""Columns for each share where the width has no end: most cells are no longer, so that they stand below each other."""
 
 
 class TableWriter:
@@ -60,7 +62,9 @@ class TableWriter:
         self._width = max(_NARROWEST, console.width) if console.is_terminal else 0
         """0: a pipe, as wide as it takes."""
         columns = [one for one in COLUMNS if one.name != "domain" or len(heading.domains) != 1]
-        self._columns = _fitting(columns, self._width) if self._width else [(one, one.width) for one in columns]
+        self._columns = (
+            _fitting(columns, self._width) if self._width else [(one, one.width + PIPE * one.share) for one in columns]
+        )
 
     def head(self) -> str:
         return self._painted(_DIM, self._line({one.name: one.name.upper() for one, _ in self._columns})) + "\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from cli.names import domain_of
 from pipeline.servers import names
 from projections.readers.queue import QueueReport, read_queue
-from projections.readers.rates import Rates, read_rates
+from projections.readers.rates import Rate, Rates, read_rates
 
 if TYPE_CHECKING:
     from cli.session import Session
@@ -18,13 +18,21 @@ class Seen(NamedTuple):
     report: QueueReport
     rates: Rates
     now: int
+    domain: str | None = None
+    """Only this one was asked for."""
+
+    @property
+    def moved(self) -> tuple[Rate | None, ...]:
+        """How much comes and goes of all that was asked for."""
+        return self.rates.total if self.domain is None else self.rates.of([one.domain for one in self.report.domains])
 
 
 async def read(opened: Session, domain: str | None = None, *, history: int = 0) -> Seen:
     """`history`: as many counts of what waited before."""
     report = await read_report(opened, domain)
     now = opened.now()
-    return Seen(report, await read_rates(opened.wiring.store.redis, now, history=history), now)
+    rates = await read_rates(opened.wiring.store.redis, now, history=history)
+    return Seen(report, rates, now, domain)
 
 
 async def read_report(opened: Session, domain: str | None) -> QueueReport:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli.render import age, clean, count, relative, size
@@ -11,16 +12,18 @@ from cli.words import place
 if TYPE_CHECKING:
     from cli.render import Screen
     from cli.session import Session
+    from cli.waiting.reading import Seen
     from pipeline.directory import Hold
     from pipeline.rescan import Waiting
     from projections.readers import DomainQueue, QueueReport, ServerQueue
-    from projections.readers.rates import Rates
+    from projections.readers.rates import Rate, Rates
 
 MOST_SERVERS = 5
 """Named below the domains; all of them are in `gatepost queue destinations`."""
 
 
-def show(screen: Screen, report: QueueReport, rates: Rates, now: int, *, one: bool) -> None:
+def show(screen: Screen, seen: Seen) -> None:
+    report, rates, now, one = seen.report, seen.rates, seen.now, seen.domain is not None
     if not report.messages:
         screen.say(("Nothing waits.", "green"))
         return
@@ -35,22 +38,21 @@ def show(screen: Screen, report: QueueReport, rates: Rates, now: int, *, one: bo
     screen.say()
     if not one and len(waiting) > 1:
         screen.say((f"{count(report.messages, 'message')} in {len(waiting)} domains, {size(report.bytes)}", "dim"))
-    _pace(screen, report, rates, one=one)
+    _pace(screen, report, seen.moved)
     if not one and len({domain.server for domain in waiting}) < len(waiting):
         screen.say()
         destinations(screen, report.servers[:MOST_SERVERS], rates, now)
 
 
-def _pace(screen: Screen, report: QueueReport, rates: Rates, *, one: bool) -> None:
+def _pace(screen: Screen, report: QueueReport, moved: Sequence[Rate | None]) -> None:
     """How long it has waited, and how fast it moves."""
     screen.say(("by age: ", "dim"), ages(report.ages))
-    moved = rates.of([domain.domain for domain in report.domains]) if one else rates.total
     if moved[0] is None:
         return
     delivered = " and ".join(f"{rate.delivered:,.1f}" for rate in moved if rate is not None)
     screen.say(("a minute: ", "dim"), f"{moved[0].arrived:,.1f} come, {delivered} delivered (5 and 15 minutes)")
-    state = report.domains[0].state if one else "open"
-    if left := gone_in(report.messages, moved[0], state):
+    held = all(domain.state == "held" for domain in report.domains)
+    if left := gone_in(report.messages, moved[0], "held" if held else "open"):
         screen.say(("at that rate it is gone in: ", "dim"), left)
 
 

@@ -69,6 +69,8 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Of the webhook, that failed."""
     next: int = 0
     """It is not told before then."""
+    quiet: int = 0
+    """It is not told before then by somebody's wish; should what it tells be over by then, not at all."""
 
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -93,5 +95,5 @@ def promised(notices: Iterable[Notice]) -> list[Effect]:
     effects: list[Effect] = []
     for notice in notices:
         effects.append(("HSET", keys.notice(notice.partition), notice.id, encode_notice(notice)))
-        effects.append(("ZADD", keys.notices(notice.partition), notice.at // MS, notice.id))
+        effects.append(("ZADD", keys.notices(notice.partition), max(notice.at, notice.next) // MS, notice.id))
     return effects

@@ -29,6 +29,13 @@ def _over(value: float, limit: float, calm: float = CALM) -> bool | None:
     return True if value > limit else False if value > limit * calm else None
 
 
+def _settled(limit: int) -> int:
+    """How long what is measured as an age has to be beyond its limit: a gateway that was stopped for hours, and has just been
+    started, is given the time to do what waited meanwhile.
+    """
+    return min(STEADY, limit)
+
+
 def _limit(own: int, common: int) -> int:
     """0: no limit."""
     return 0 if own == NEVER else own or common
@@ -59,8 +66,9 @@ def _each_oldest(domains: Iterable[DomainState], settings: Settings, now: int) -
         wrong = _over(waited, limit) if limit else None
         if wrong is not None:
             yield Sample(
-                rule="oldest", what=one.domain, domain=one.domain, wrong=wrong, value=span(waited), limit=span(limit)
-            )
+                rule="oldest", what=one.domain, domain=one.domain, wrong=wrong, lasting=_settled(limit), value=span(waited),
+                limit=span(limit),
+            )  # fmt: skip
 
 
 def _down(measured: Measured, settings: Settings) -> Said:
@@ -70,6 +78,7 @@ def _down(measured: Measured, settings: Settings) -> Said:
     return [
         Sample(
             rule="down", what=one.domain, domain=one.domain, wrong=measured.at - one.down_since > settings.alert_down,
+            lasting=_settled(settings.alert_down),
             value=span(measured.at - one.down_since), limit=span(settings.alert_down), detail=said(one.said),
         )
         for one in measured.domains
@@ -83,6 +92,7 @@ def _held(measured: Measured, settings: Settings) -> Said:
     return [
         Sample(
             rule="held", what=one.domain, domain=one.domain, wrong=measured.at - one.held_since > settings.alert_held,
+            lasting=_settled(settings.alert_held),
             value=span(measured.at - one.held_since), limit=span(settings.alert_held), detail=said(one.held_why),
         )
         for one in measured.domains
@@ -96,6 +106,7 @@ def _engine(measured: Measured, settings: Settings) -> Said:
     return [
         Sample(
             rule="engine", what=one.name, wrong=measured.at - one.away_since > settings.alert_engine,
+            lasting=_settled(settings.alert_engine),
             value=span(measured.at - one.away_since), limit=span(settings.alert_engine), detail=said(one.error),
         )
         for one in measured.engines
@@ -108,10 +119,13 @@ def _lag(measured: Measured, settings: Settings) -> Said:
         return None
     judged = [(view, behind, _over(behind, settings.alert_lag, 0.5)) for view, behind in measured.lags]
     return [
-        Sample(rule="lag", what=view, wrong=wrong, value=span(behind), limit=span(settings.alert_lag))
+        Sample(
+            rule="lag", what=view, wrong=wrong, lasting=_settled(settings.alert_lag), value=span(behind),
+            limit=span(settings.alert_lag),
+        )
         for view, behind, wrong in judged
         if settings.alert_lag and wrong is not None
-    ]
+    ]  # fmt: skip
 
 
 def _work(measured: Measured, settings: Settings) -> Said:
@@ -124,7 +138,7 @@ def _work(measured: Measured, settings: Settings) -> Said:
     ]
     return [
         Sample(
-            rule="work", what=one.stream, wrong=wrong, value=span(age), limit=span(settings.alert_work),
+            rule="work", what=one.stream, wrong=wrong, lasting=_settled(settings.alert_work), value=span(age), limit=span(settings.alert_work),
             detail=f"{one.count:,} entries, {one.consumers} processes read them",
         )
         for one, age, wrong in judged
@@ -170,7 +184,14 @@ def _receiver(measured: Measured, settings: Settings) -> Said:
     silent = measured.at - measured.receiver
     if not settings.alert_receiver or not measured.receiver or silent <= settings.alert_receiver:
         return []
-    return [Sample(rule="receiver", value=span(silent), limit=span(settings.alert_receiver))]
+    return [
+        Sample(
+            rule="receiver",
+            lasting=_settled(settings.alert_receiver),
+            value=span(silent),
+            limit=span(settings.alert_receiver),
+        )
+    ]
 
 
 def _certificate(measured: Measured, settings: Settings) -> Said:

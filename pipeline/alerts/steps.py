@@ -25,8 +25,10 @@ def partition_of_alert(domain: str, partitions: int) -> int:
     return partition_for(domain, partitions) if domain else 0
 
 
-def raised_step(sample: Sample, before: Alert | None, ways: Sequence[Way], *, now: int, partitions: int) -> Step:
-    """`before`: what is known of an earlier time, None for nothing."""
+def raised_step(
+    sample: Sample, before: Alert | None, ways: Sequence[Way], *, now: int, partitions: int, quiet: int = 0
+) -> Step:
+    """`before`: what is known of an earlier time, None for nothing. `quiet`: nobody is told before then (ns)."""
     version = before.version if before is not None else 0
     text = sentence(sample.rule, over=False, what=sample.what, value=sample.value, limit=sample.limit)
     event = AlertRaised(
@@ -42,14 +44,25 @@ def raised_step(sample: Sample, before: Alert | None, ways: Sequence[Way], *, no
         ("PERSIST", keys.alert(partition, after.subject)),
         ("ZADD", keys.alerts(partition), now // MS, after.subject),
         *promised(
-            _notice(after, way, partition, now, over=False, text=text, value=sample.value, detail=sample.detail)
+            _notice(
+                after,
+                way,
+                partition,
+                now,
+                over=False,
+                text=text,
+                value=sample.value,
+                detail=sample.detail,
+                next=quiet,
+                quiet=quiet,
+            )
             for way in ways
         ),
     ]
     return _step(partition, version, after, event, effects)
 
 
-def over_step(alert: Alert, *, now: int, partitions: int) -> Step:
+def over_step(alert: Alert, *, now: int, partitions: int, quiet: int = 0) -> Step:
     text = sentence(alert.rule, over=True, what=alert.what)
     event = AlertOver(at=now, domain=alert.domain, rule=alert.rule, what=alert.what, since=alert.since, text=text)
     partition = partition_of_alert(alert.domain, partitions)
@@ -60,7 +73,10 @@ def over_step(alert: Alert, *, now: int, partitions: int) -> Step:
     effects: list[Effect] = [
         ("PEXPIRE", keys.alert(partition, alert.subject), REMEMBERED // MS),
         ("ZREM", keys.alerts(partition), alert.subject),
-        *promised(_notice(after, way, partition, now, over=True, text=text, since=alert.since) for way in told),
+        *promised(
+            _notice(after, way, partition, now, over=True, text=text, since=alert.since, next=quiet, quiet=quiet)
+            for way in told
+        ),
     ]
     return _step(partition, alert.version, after, event, effects)
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.store import Client, faults
+from projections.base import OWN
 from projections.books import FIELDS, NAME
 from projections.readers.common import chunks, locate, numbers
 
@@ -15,6 +17,7 @@ class DomainBooks(msgspec.Struct, frozen=True, kw_only=True):
     """All in recipients, since the first event; but `waiting` and `quarantined` are those of now."""
 
     domain: str
+    """`*`: our own mail to domains that are not ours (projections.base.OWN)."""
     received: int = 0
     delivered: int = 0
     failed: int = 0
@@ -27,6 +30,8 @@ class DomainBooks(msgspec.Struct, frozen=True, kw_only=True):
     """Received."""
     bytes: int = 0
     """Received, each message once."""
+    deliveries: int = 0
+    """Messages handed over, once per server that took them."""
     odd: int = 0
     """Recipients named by events that cannot be; anything but 0 is damage."""
 
@@ -62,5 +67,12 @@ async def read_books(redis: Client, partitions: int, domain: str | None = None) 
             answers: Any = await pipe.execute()
         for (_, name), fields in zip(some, answers, strict=True):
             domains.append(DomainBooks(domain=name, **dict(zip(FIELDS, numbers(fields, FIELDS), strict=True))))
-    totals = {field: sum(getattr(one, field) for one in domains) for field in FIELDS}
-    return BooksReport(domains=tuple(domains), total=DomainBooks(domain="", **totals))
+    own = [one for one in domains if one.domain == OWN]  # a row per partition
+    domains = [one for one in domains if one.domain != OWN]
+    if own:
+        domains.append(_added(OWN, own))
+    return BooksReport(domains=tuple(domains), total=_added("", domains))
+
+
+def _added(name: str, some: Sequence[DomainBooks]) -> DomainBooks:
+    return DomainBooks(domain=name, **{field: sum(getattr(one, field) for one in some) for field in FIELDS})

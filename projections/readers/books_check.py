@@ -37,8 +37,6 @@ class BooksCheck(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     mismatches: tuple[Mismatch, ...] = ()
     """Of the last walk, and those that the walk under way has found so far: all of them certain."""
     mismatch_count: int = 0
-    walking: int = 0
-    """Messages that the walk under way has looked at so far."""
 
     @property
     def balanced(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -17,11 +17,11 @@ import msgspec
 from pipeline import keys
 from pipeline.state import Message, Stage
 from pipeline.store import Client, faults
-from projections.base import START
+from projections.base import OURS, START
 from projections.books import LIVE, NAME, QUARANTINED, WAITING, decode_row
 from projections.builds import live_prefixes
 from projections.compare import order
-from projections.readers.common import CHUNK, text
+from projections.readers.common import CHUNK, chunks, text
 
 _PLACES: Final = {
     Stage.RECEIVED: WAITING,
@@ -33,13 +33,17 @@ _PLACES: Final = {
 POLL: Final = 0.05
 
 
-class Heads(Protocol):
-    """The live messages, as workers see them."""
+class Named(Protocol):
+    """Messages, as workers see them."""
+
+    async def read(self, message_ids: Sequence[str]) -> list[Message]:
+        """Those of them that are live."""
+
+
+class Heads(Named, Protocol):
+    """All of them."""
 
     def live(self, partition: int) -> AsyncIterator[Message]: ...
-
-    async def load(self, message_id: str) -> Message | None:
-        """None when it is finished."""
 
 
 class Mismatch(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,67 +62,90 @@ async def check_books(redis: Client, partitions: int, heads: Heads, *, patience:
     deadline = time.monotonic() + patience
     found = []
     for partition in range(partitions):
-        check = _Check(redis, heads, partition, deadline)
-        for message_id in await check.doubtful():
-            mismatch = await check.settle(message_id)
-            if mismatch is not None:
-                found.append(mismatch)
+        comparison = Comparison(redis, heads, partition)
+        found += await comparison.settle(await comparison.doubtful(heads), deadline)
     return found
 
 
-class _Check:
-    def __init__(self, redis: Client, heads: Heads, partition: int, deadline: float) -> None:
+class Comparison:
+    """Of the messages of one partition."""
+
+    def __init__(self, redis: Client, heads: Named, partition: int) -> None:
         self._redis = redis
         self._heads = heads
         self._partition = partition
-        self._deadline = deadline
         self._prefix = ""
 
-    async def doubtful(self) -> list[str]:
-        """Ids where message and books differ at first sight."""
+    async def open(self) -> str:
+        """Look where the books are just now; empty: there are none yet."""
         prefixes = await live_prefixes(self._redis, [self._partition], NAME)
         self._prefix = prefixes.get(self._partition, "")
+        return self._prefix
+
+    async def doubtful(self, heads: Heads) -> list[str]:
+        """Ids where message and books differ at first sight."""
+        await self.open()
         doubtful: list[str] = []
         seen: set[str] = set()
         some: list[Message] = []
-        async for message in self._heads.live(self._partition):
+        async for message in heads.live(self._partition):
             seen.add(message.id)
             some.append(message)
             if len(some) == CHUNK:
-                doubtful += await self._differing(some)
+                doubtful += await self.differing(some)
                 some = []
-        doubtful += await self._differing(some)
+        doubtful += await self.differing(some)
         if self._prefix:
             with faults():
-                async for name, _ in self._redis.hscan_iter(self._prefix + LIVE, count=CHUNK):
-                    if text(name) not in seen:
-                        doubtful.append(text(name))
+                async for found, _ in self._redis.hscan_iter(self._prefix + LIVE, count=CHUNK):
+                    name = text(found)
+                    if name not in seen and not name.startswith(OURS):
+                        doubtful.append(name)
         return doubtful
 
-    async def _differing(self, messages: list[Message]) -> list[str]:
+    async def differing(self, messages: Sequence[Message]) -> list[str]:
+        """Ids of those of which the books say something else, at first sight."""
         if not messages:
             return []
         rows = await self._rows([message.id for message in messages])
         return [message.id for message, row in zip(messages, rows, strict=True) if _places(message) != row]
 
-    async def settle(self, message_id: str) -> Mismatch | None:
-        while True:
-            before = await self._heads.load(message_id)
-            caught_up = await self._catch_up()
-            (row,) = await self._rows([message_id])
-            after = await self._heads.load(message_id)
-            places = _places(after)
-            if places == row:
-                return None
-            certain = caught_up and _version(before) == _version(after)
-            if certain or time.monotonic() > self._deadline:
-                domain = after.domain if after else ""
-                return Mismatch(
-                    id=message_id, domain=domain, message=_words(places), books=_words(row), certain=certain
+    async def settle(self, message_ids: Sequence[str], deadline: float) -> list[Mismatch]:
+        """Those that really differ; and, not certain, those still in doubt at the deadline (monotonic)."""
+        found: list[Mismatch] = []
+        doubtful = list(message_ids)
+        while doubtful:
+            before = await self._read(doubtful)
+            caught_up = await self._catch_up(deadline)
+            rows = await self._rows(doubtful)
+            after = await self._read(doubtful)
+            late = time.monotonic() > deadline
+            moving: list[str] = []
+            for name, row in zip(doubtful, rows, strict=True):
+                message = after.get(name)
+                places = _places(message)
+                certain = caught_up and _version(before.get(name)) == _version(message)
+                if places == row:
+                    continue
+                if not certain and not late:
+                    moving.append(name)
+                    continue
+                domain = message.domain if message else ""
+                found.append(
+                    Mismatch(id=name, domain=domain, message=_words(places), books=_words(row), certain=certain)
                 )
-            await asyncio.sleep(POLL)
+            doubtful = moving
+            if doubtful:
+                await asyncio.sleep(POLL)
+        return found
 
-    async def _catch_up(self) -> bool:
+    async def _read(self, message_ids: Sequence[str]) -> dict[str, Message]:
+        found: dict[str, Message] = {}
+        for some in chunks(message_ids):
+            found |= {message.id: message for message in await self._heads.read(some)}
+        return found
+
+    async def _catch_up(self, deadline: float) -> bool:
         """Wait until the view has seen what is in the log now; False when the time is over."""
         with faults():
             last: Any = await self._redis.xrevrange(keys.log(self._partition), count=1)
@@ -128,16 +155,19 @@ class _Check:
                 stored: Any = await self._redis.get(self._prefix + "checkpoint") if self._prefix else None
             if order(stored.decode() if stored else START) >= end:
                 return True
-            if time.monotonic() > self._deadline:
+            if time.monotonic() > deadline:
                 return False
             await asyncio.sleep(POLL)
 
-    async def _rows(self, ids: list[str]) -> list[dict[str, str]]:
+    async def _rows(self, ids: Sequence[str]) -> list[dict[str, str]]:
         if not self._prefix:
             return [{} for _ in ids]
-        with faults():
-            rows: Any = await self._redis.hmget(self._prefix + LIVE, ids)
-        return [_decoded(row) for row in rows]
+        found: list[dict[str, str]] = []
+        for some in chunks(ids):
+            with faults():
+                rows: Any = await self._redis.hmget(self._prefix + LIVE, some)
+            found += [_decoded(row) for row in rows]
+        return found
 
 
 def _decoded(row: bytes | None) -> dict[str, str]:

@@ -206,3 +206,15 @@ async def read_waiting(
             for name, row in ((name, decoded(decode_row, data, NAME)) for name, data in zip(ids, rows, strict=True) if data)
         ]  # fmt: skip
     return []
+
+
+async def waiting_messages(redis: Client, partitions: int) -> int:
+    """How many wait, of all domains together."""
+    total = 0
+    for some in chunks(await locate(redis, partitions, NAME, None, "d:")):
+        with faults():
+            pipe = redis.pipeline(transaction=False)
+            for prefix, domain in some:
+                pipe.hget(f"{prefix}d:{domain}", "messages")
+            total += sum(int(count or 0) for count in await pipe.execute())
+    return total

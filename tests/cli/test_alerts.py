@@ -152,6 +152,33 @@ def test_a_test_names_the_mail_and_why_the_webhook_was_not_told(shop: Shop, monk
     assert mail["message"] in shop.run("trace", mail["message"]).out
 
 
+def test_a_rule_is_silenced_for_some_time_and_speaks_again(shop: Shop):
+    watched(shop)
+    done = shop.run("alerts", "silence", "down", DOMAIN, "--for", "2h", "--note", "their \x1b move")
+    assert done.code == 0
+    assert f"Nobody is told of down {DOMAIN} until " in done.out
+    told = shop.run("alerts").out
+    assert f"alerts of down {DOMAIN} are not told until" in told
+    assert "their \\x1b move" in told
+    (form,) = shop.run("alerts", "--json").json["silences"]
+    assert (form["rule"], form["what"]) == ("down", DOMAIN)
+    assert form["by"].startswith("cli:")
+    again = shop.run("alerts", "silence", "down", DOMAIN, "--for", "3h", "--json").json
+    assert again["until"] > form["until"]
+    assert shop.run("alerts", "speak", "down", DOMAIN).code == 0
+    assert shop.run("alerts", "--json").json["silences"] == []
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("nonsense", "--for", "1h"), ("down",), ("down", "--for", "40d"), ("down", "--for", "x"), ("down", "--until", "2020-01-01"),
+     ("down", "--for", "1h", "--until", "2030-01-01")],
+)  # fmt: skip
+def test_a_silence_needs_a_rule_and_an_end(shop: Shop, words):
+    watched(shop)
+    assert shop.run("alerts", "silence", *words).code == 2
+
+
 @pytest.mark.parametrize(
     ("words", "stored"),
     [(("--alert-waiting", "200", "--alert-oldest", "30m"), (200, 1800.0)), (("--alert-waiting", "never"), (-1, 0.0)),

@@ -10,20 +10,23 @@ import socket
 import sys
 import time
 
+import msgspec
 import pytest
 import trustme
 
 from cli import main as entry
 from cli.check.machine import about_certificate, about_port
-from pipeline import parked
+from pipeline import keys, parked
 from pipeline.configuration import load
 from pipeline.directory import Domain
 from pipeline.events import Attempt, Delivered, Failed, Quarantined, Scanned
 from pipeline.faults import ConflictError
-from pipeline.ids import partition_of
+from pipeline.ids import partition_for, partition_of
 from pipeline.log import Log
 from pipeline.settings import Settings
 from projections.builds import live_prefixes
+from projections.readers import BooksCheck, Mismatch
+from projections.readers.rates import Counted, Total
 from tests.cli.conftest import ANNA, BUSY, CONTENT, DOMAIN, SECOND, SENDER, Shop
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import free_port
@@ -189,6 +192,55 @@ def test_a_retry_makes_a_domain_due_whichever_way_it_is_asked_for(shop: Shop):
     assert shop.run("queue", "retry", "other.test").out == "other.test: nothing waits\n"
 
 
+def test_the_queue_says_how_long_mail_waits_and_how_fast_it_moves(shop: Shop):
+    for _ in range(3):
+        shop.queued()
+    shop.route_deferred()
+    shop.fold()
+    assert "by age: 3 <15 min" in shop.run("queue").out
+    assert "a minute:" not in shop.run("queue").out
+
+    async def moved(wiring):
+        now = wiring.clock()
+        total = Total(now, 3, 30 * SECOND, 20, 30)
+        counted = Counted(now, 30 * SECOND, {DOMAIN: (20, 30)})
+        await wiring.store.redis.lpush(keys.BOOKS_TOTALS, msgspec.msgpack.encode(total))
+        await wiring.store.redis.lpush(keys.BOOKS_DOMAINS, msgspec.msgpack.encode(counted))
+
+    shop.do(moved)
+    out = shop.run("queue").out
+    assert "a minute: 40.0 come, 60.0 and 60.0 delivered" in out
+    assert "gone in: 3.0 s" in out
+    (domain,) = shop.run("queue", DOMAIN, "--json").json["domains"]
+    assert domain["ages"] == {"15_min": 3, "1_h": 0, "4_h": 0, "1_day": 0, "3_days": 0, "older": 0}
+    assert domain["per_minute"]["5_min"] == {"arrived": 40.0, "delivered": 60.0}
+    assert (domain["seconds_to_drain"], domain["grows"]) == (3.0, False)
+
+
+def test_destinations_are_listed_with_their_state_and_last_words(shop: Shop):
+    assert shop.run("queue", "destinations").out == "Nothing waits.\n"
+    shop.add("anna", domain="held.test", route="mx.held.test:25")
+    for to in (ANNA, ANNA, "anna@held.test"):
+        shop.queued(to)
+    shop.route_deferred()
+    shop.run("queue", "hold", "--server", "mx.held.test:25", "--reason", "they \x1b[31mmove")
+    shop.fold()
+    out = shop.run("queue", "destinations").out
+    assert out.index("mx.example.test:25") < out.index("mx.held.test:25")
+    assert "down for" in out
+    assert ": they \\x1b[31mmove" in out
+    assert "│ Connection refused" in out
+    down, held = shop.run("queue", "destinations", "--json").json["destinations"]
+    assert (down["server"], down["state"], down["messages"], down["domains"]) == (
+        "mx.example.test:25",
+        "deferred",
+        2,
+        [DOMAIN],
+    )
+    assert down["last_error"]["attempts"][0]["reply"] == "Connection refused"
+    assert (held["state"], held["hold"]["by"][:4], held["hold"]["domain"]) == ("held", "cli:", "")
+
+
 def test_a_retry_of_what_does_not_wait_is_refused(shop: Shop):
     message_id = shop.quarantined()
     assert shop.run("queue", "retry", message_id).code == 4
@@ -221,6 +273,104 @@ def test_failures_are_grouped_and_their_words_are_the_servers_own(shop: Shop):
     shop.fold()
     assert "│ Connection refused" in shop.run("failures", waiting).out
     assert shop.run("failures", "other.test").out == "No delivery error is known.\n"
+
+
+def test_failures_are_found_by_server_class_and_time(shop: Shop):
+    first = shop.queued()
+    shop.deferred(first)
+    shop.tried(shop.queued(), Failed, NO_USER, reason="refused", bounce="1m84e0vay17zh0a2pptx07")
+    shop.route_deferred()
+    shop.fold()
+
+    def stages(*words: str) -> set[str]:
+        done = shop.run("failures", *words, "--json").json
+        found = {failure["attempt"]["stage"] for failure in done["failures"]}
+        assert {group["newest"]["attempt"]["stage"] for group in done["groups"]} == found
+        return found
+
+    assert stages() == {"rcpt", "connect"}
+    assert stages("--server", "MX.example.test") == stages("--server", "mx.example.test:25") == stages()
+    assert stages("--server", "192.0.2.1") == {"rcpt"}
+    assert stages("--server", "mx2.example.test") == set()
+    assert stages("--class", "network") == {"connect"}
+    assert stages("--class", "network", "--server", "192.0.2.1") == set()
+    assert stages("--from", "2026-01-01") == stages()
+    assert stages("--to", "2026-01-01") == set()
+    assert shop.run("failures", "--to", "2026-01-01").out == "No delivery error is known.\n"
+    wrong = shop.run("failures", "--class", "nonsense")
+    assert wrong.code == 2
+    assert "network" in wrong.err
+
+
+def test_what_servers_of_the_world_said_to_our_own_mail_is_shown_apart(shop: Shop):
+    shop.deferred(shop.queued())
+    shop.route_deferred("world.test")
+    shop.fold()
+    out = shop.run("failures").out
+    assert "our own mail to domains that are not ours  1 error\n" in out
+    assert "    to world.test\n" in out
+    assert "│ Connection refused" in shop.run("failures", "world.test").out
+    assert {one["domain"] for one in shop.run("failures", "--json").json["groups"]} == {DOMAIN, "world.test"}
+
+
+def test_views_say_how_far_they_are_behind(shop: Shop):
+    shop.queued()
+    shop.fold()
+    done = shop.run("views")
+    assert (done.code, done.err) == (0, "")
+    assert re.search(r"(?m)^queue +\d+ +0 s +0 +0 +0 ", done.out)
+    shop.queued()
+    form = shop.run("views", "--json").json
+    assert form["running"]
+    queue = next(one for one in form["views"] if one["view"] == "queue")
+    assert (queue["events_behind"], queue["damaged"], queue["broken"]) == (3, 0, 0)
+    assert queue["behind_seconds"] > 0
+
+    async def broken(wiring):
+        redis = wiring.store.redis
+        prefix = (await live_prefixes(redis, [partition_for(DOMAIN, 8)], "books"))[partition_for(DOMAIN, 8)]
+        await redis.hset(prefix + "meta", "broken", 2)
+
+    shop.fold()
+    shop.do(broken)
+    done = shop.run("views")
+    assert done.code == 1
+    assert "gatepost replay books --mend" in done.out
+
+
+def test_a_view_that_stays_behind_is_late_and_the_exit_code_says_so(shop: Shop, monkeypatch):
+    monkeypatch.setattr("cli.views.LATE", 0)
+    monkeypatch.setattr("cli.views.MOMENT", 0.0)
+    shop.queued()
+    done = shop.run("views")
+    assert done.code == 1
+    assert re.search(r"(?m)^queue +none yet .* late$", done.out)
+
+
+def test_books_tell_what_the_gateway_found_by_itself(shop: Shop):
+    shop.queued()
+    shop.fold()
+    assert "Not checked by the gateway itself yet." in shop.run("books").out
+
+    async def found(wiring):
+        wrong = Mismatch(id="1" * 22, domain=DOMAIN, message={}, books={ANNA: "waiting"}, certain=True)
+        check = BooksCheck(
+            at=wiring.clock(),
+            walked_at=wiring.clock(),
+            walk_took=SECOND,
+            messages=7,
+            mismatches=(wrong,),
+            mismatch_count=3,
+        )
+        await wiring.store.redis.set(keys.BOOKS_CHECK, msgspec.msgpack.encode(check))
+
+    shop.do(found)
+    done = shop.run("books")
+    assert "Checked by the gateway itself: not balanced" in done.out
+    assert "7 messages in 1.0 s" in done.out
+    assert f"{'1' * 22} itself finished, in the books {ANNA} waiting" in done.out
+    assert "2 more" in done.out
+    assert shop.run("books", "--json").json["continuous"]["mismatch_count"] == 3
 
 
 # Quarantine

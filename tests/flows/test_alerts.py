@@ -84,7 +84,7 @@ def test_a_server_that_goes_down_and_comes_back_is_told_of_once_each_over_every_
         ("!down:down.test", 1, AlertRaised), ("!down:down.test", 2, AlertOver),
     ]  # fmt: skip
     assert running.json("alerts") | {"at": "", "looked_at": ""} == {
-        "at": "", "ok": True, "watched": True, "looked_at": "", "alerts": [], "pending": [], "without_contact": [],
+        "at": "", "ok": True, "watched": True, "looked_at": "", "alerts": [], "pending": [], "silences": [], "without_contact": [],
         "webhook": {"failed": 0, "next_try": None},
     }  # fmt: skip
     history = running.json("alerts", "history")["alerts"]

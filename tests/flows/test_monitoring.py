@@ -9,7 +9,9 @@ import shutil
 import signal
 import smtplib
 import socket
+import sys
 import tempfile
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -215,10 +217,10 @@ def test_one_process_alone_answers_for_itself_on_a_port(redis_server: RedisServe
                     return error.code, error.read().decode()
         return 0, ""
 
-    process = Process([os.sys.executable, *words], tmp_path / "log", environ)
+    process = Process([sys.executable, *words], tmp_path / "log", environ)
     try:
         process.wait_ready(lambda: status("/readyz")[0] == 200, timeout=30)
-        assert "gatepost_projected_events_total 0.0" in status("/metrics")[1]
+        assert 'gatepost_projected_events_total{role="projector"} 0.0' in status("/metrics")[1]
         assert "gatepost_store_up 1.0" in status("/metrics/store")[1]
         redis_server.kill()
         code, body = status("/readyz")

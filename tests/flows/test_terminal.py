@@ -150,7 +150,7 @@ def commands(ids: dict[str, str], scanned: list[Path]) -> list[tuple[str, ...]]:
         *[("scan", str(path), "--domain", DOMAIN) for path in scanned],
         ("quarantine", "stats"), ("quarantine", "reports"), ("quarantine", "list", "--subject", "forged"),
         *[("bounce", "preview", ids[one]) for one in ("encoded", "refused")],
-        ("quarantine", "list"), ("queue",), ("queue", "list", DOMAIN), ("failures", ids["refused"]), ("failures", "--verbose"),
+        ("quarantine", "list"), ("queue",), ("queue", "list", DOMAIN), ("queue", "destinations"), ("views",), ("books",), ("failures", ids["refused"]), ("failures", "--verbose"),
         ("failures", DOMAIN, "--all", "--verbose"), ("refused",), ("replies", "unknown"), ("replies", "explain", "550 5.7.1 " + EVIL),
         ("address", "tried", DOMAIN), ("address", "show", "[red]x@" + DOMAIN), ("domain", "show", DOMAIN), ("parked", "list"),
         ("trace", EVIL.replace("\r\n", "")),

@@ -7,14 +7,14 @@ from pipeline.ids import new_id
 from projections import builds
 from projections.base import START, Portion, View, advance
 from projections.failures import Failures
-from tests.support.examples import AT, DOMAIN, event
+from tests.support.examples import AT, DOMAIN, event, received
 from tests.support.histories import recorded
 
 SMALL, LARGE = Failures(5), Failures(50)
 
 
 async def fill(redis, view: View) -> None:
-    events = recorded([(new_id(AT, 0, 1), event(Deferred))])
+    events = recorded([(new_id(AT, 0, 1), received()), (new_id(AT, 0, 1), event(Deferred))])
     assert await advance(redis, [Portion([view], START, events)]) == [True]
 
 
@@ -36,11 +36,17 @@ async def test_another_version_grows_beside_the_live_one_and_takes_its_place(red
     assert await builds.live_prefixes(redis, [0], "failures") == {0: old.prefix}
     assert await builds.to_fold(redis, 0, LARGE) == (new, False)
 
-    assert await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    assert await builds.switch(
+        redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT
+    )
     assert await builds.to_fold(redis, 0, LARGE) == (new, True)
-    assert await builds.drop_dead(redis, 0, AT) == 1
+    assert await builds.drop_dead(redis, 0, AT) == 0
+    assert await redis.keys(old.prefix + "*") != []
+    assert await builds.drop_dead(redis, 0, AT + builds.LINGER_MS * 1_000_000) == 1
     assert await redis.keys(old.prefix + "*") == []
-    assert not await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    assert not await builds.switch(
+        redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT
+    )
 
 
 async def test_a_version_that_grew_for_a_program_replaced_in_turn_is_dropped(redis):
@@ -57,7 +63,7 @@ async def test_a_projector_that_folds_into_the_old_build_is_told_by_its_checkpoi
     old, _ = await builds.to_fold(redis, 0, SMALL)
     await fill(redis, old)
     new, _ = await builds.to_fold(redis, 0, LARGE)
-    await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False)
+    await builds.switch(redis, View(0, LARGE, old.build), new, old_version=SMALL.version, caught_up=False, now=AT)
     events = recorded([(new_id(AT, 0, 1), event(Deferred)), (new_id(AT, 0, 2), event(Deferred))])
     assert await advance(redis, [Portion([old], events[0].entry, events[1:])]) == [False]
 
@@ -66,11 +72,11 @@ async def test_a_rebuilt_view_takes_over_only_where_the_live_one_stands(redis):
     live, _ = await builds.to_fold(redis, 0, SMALL)
     rebuilt = await builds.temporary(redis, 0, SMALL, AT)
     await fill(redis, live)
-    assert not await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True)
+    assert not await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True, now=AT)
     await fill(redis, rebuilt)
-    assert await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True)
+    assert await builds.switch(redis, live, rebuilt, old_version=SMALL.version, caught_up=True, now=AT)
     assert await builds.live(redis, 0, SMALL) == (rebuilt, SMALL.version)
-    assert await builds.drop_dead(redis, 0, AT + 2 * builds.DAY_MS * 1_000_000) == 1
+    assert await builds.drop_dead(redis, 0, AT + 2 * builds.ALIVE_MS * 1_000_000) == 1
     assert await redis.lrange(rebuilt.prefix + "f:" + DOMAIN, 0, -1) != []
 
 
@@ -78,12 +84,16 @@ async def test_a_view_of_many_keys_is_dropped_whole(redis):
     view = await builds.temporary(redis, 0, SMALL, AT)
     events = recorded(
         [
-            ("@" + name, RouteDeferred(at=AT, domain=name, tries=1, since=AT, next_try=AT, attempts=()))
-            for name in names(1200)
+            pair
+            for number, name in enumerate(names(1200))
+            for pair in (
+                (new_id(AT, 0, number), received(domain=name)),
+                ("@" + name, RouteDeferred(at=AT, domain=name, tries=1, since=AT, next_try=AT, attempts=())),
+            )
         ]
     )
     assert await advance(redis, [Portion([view], START, events)]) == [True]
-    assert len(await redis.keys(view.prefix + "*")) == 1202
+    assert len(await redis.keys(view.prefix + "*")) == 1203
     await builds.drop(redis, view)
     assert await redis.keys("*view:failures*") == []
     assert await redis.hkeys(builds.builds_key(0)) == [b"count"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -36,8 +36,8 @@ class Heads:
             await self._meanwhile()
             self._meanwhile = None
 
-    async def load(self, message_id: str) -> Message | None:
-        return self.messages.get(message_id)
+    async def read(self, message_ids: Sequence[str]) -> list[Message]:
+        return [self.messages[name] for name in message_ids if name in self.messages]
 
 
 async def fold_all(redis, log: Log) -> None:

@@ -8,16 +8,25 @@ import pytest
 from pipeline.events import Attempt, Deferred, Delivered, Failed, RouteDeferred, Undeliverable
 from pipeline.ids import new_id
 from pipeline.steering import ON_HOLD
+from projections.failure_groups import Group, decode_group, decode_groups, group_row, groups_row, without_numbers
 from projections.failures import RECIPIENTS_NAMED, Failure, Failures, decode_failure
 from projections.readers.failures import group
-from tests.support.examples import ANNA, AT, ATTEMPT, BEN, DOMAIN, SECOND, SENDER, event
-from tests.support.histories import folded, recorded
+from tests.support.examples import ANNA, AT, ATTEMPT, BEN, DOMAIN, SECOND, SENDER, event, received
+from tests.support.histories import Keys, folded, recorded
 
 ID = new_id(AT, 0, 1)
 
 
+CAME = (new_id(AT, 0, 9), received(ANNA))
+"""What makes the domain one of ours."""
+
+
+def view_of(events, kept=50, cuts=()) -> Keys:
+    return folded(Failures(kept), recorded([CAME, *events]), cuts)
+
+
 def kept(events, kept=50, cuts=()) -> list[Failure]:
-    view = folded(Failures(kept), recorded(events), cuts)
+    view = view_of(events, kept, cuts)
     return [decode_failure(one) for one in view.lists.get("f:" + DOMAIN, [])]
 
 
@@ -118,3 +127,76 @@ def test_what_no_server_said_is_no_answer_of_a_server():
     held = msgspec.structs.replace(ATTEMPT, stage="route", code=0, reply=ON_HOLD)
     route = RouteDeferred(at=AT, domain=DOMAIN, tries=1, since=AT, next_try=AT + SECOND, attempts=(held, ATTEMPT))
     assert [one.attempt for one in kept([(ID, returned), ("@" + DOMAIN, route)])] == [ATTEMPT]
+
+
+# --- Equal ones as one
+
+
+def groups_of(events, kept=50, cuts=(), domain=DOMAIN) -> list[Group]:
+    """The one met last first."""
+    rows = view_of(events, kept, cuts).hashes["known"]
+    order = decode_groups(rows[groups_row(domain)])
+    assert sum(name.startswith("=") for name in rows) == 1 + len(order)
+    return [decode_group(rows[group_row(domain, digest)]) for digest in reversed(order)]
+
+
+def refused(reply: str, at: int = AT, *recipients: str) -> Deferred:
+    made = msgspec.structs.replace(
+        event(Deferred, recipients or (ANNA,)), attempt=msgspec.structs.replace(ATTEMPT, reply=reply)
+    )
+    return msgspec.structs.replace(made, at=at)
+
+
+@pytest.mark.parametrize("cuts", [(), (1, 2), range(200)])
+def test_equal_errors_are_counted_beyond_those_that_are_kept(cuts):
+    events = [(ID, refused(f"451 busy, {number} waiting", AT + number, f"r{number}@x")) for number in range(120)]
+    (found,) = groups_of(events, 50, cuts)
+    assert (found.count, found.first, found.last) == (120, AT, AT + 119)
+    assert found.recipients == tuple(f"r{number}@x" for number in range(119, 99, -1))
+    assert found.newest.attempt.reply == "451 busy, 119 waiting"
+
+
+@pytest.mark.parametrize("cuts", [(), (3,), (4, 5), range(20)])
+def test_the_group_not_met_for_the_longest_makes_room_and_begins_anew(cuts):
+    words = ["one", "two", "three", "two", "four", "one", "three", "three"]
+    found = groups_of([(ID, refused(f"451 {word}", AT + number)) for number, word in enumerate(words)], 3, cuts)
+    assert [(one.newest.attempt.reply, one.count) for one in found] == [
+        ("451 three", 2),
+        ("451 one", 1),
+        ("451 four", 1),
+    ]
+
+
+def test_a_group_that_cannot_be_read_begins_anew():
+    projection = Failures(5)
+    writes = projection.fold(recorded([(ID, refused("451 x"))]), {"@" + DOMAIN: b"1", "=" + DOMAIN: b"\xc1"})
+    stored = dict(zip(writes[0][2::2], writes[0][3::2], strict=True))
+    (digest,) = decode_groups(stored["=" + DOMAIN])
+    again = {"@" + DOMAIN: b"1", "=" + DOMAIN: stored["=" + DOMAIN], group_row(DOMAIN, digest): b"\xc1"}
+    (_, _, *words) = projection.fold(recorded([(ID, refused("451 x"))]), again)[0]
+    assert decode_group(words[-1]).count == 1
+
+
+# --- Our own mail to the world
+
+
+def test_errors_of_domains_that_no_mail_came_in_for_share_one_list():
+    bounce, other = new_id(AT, 0, 2), new_id(AT, 0, 3)
+    events = [(bounce, received(ANNA, origin="bounce")), (bounce, event(Deferred)), (other, event(Deferred))]
+    elsewhere = [(name, msgspec.structs.replace(one, domain="world.test")) for name, one in events]
+    view = folded(Failures(), recorded([*events, *elsewhere]))
+    assert [key for key in view.lists if key.startswith("f:")] == ["f:*"]
+    assert [decode_failure(one).domain for one in view.lists["f:*"]] == ["world.test", "world.test", DOMAIN, DOMAIN]
+    assert not any(name.startswith("@") for name in view.hashes["known"])
+
+
+@pytest.mark.parametrize("cuts", [(), (1,), (2,), range(9)])
+def test_a_domain_is_ours_from_the_first_message_that_came_in_for_it(cuts):
+    down = RouteDeferred(at=AT, domain=DOMAIN, tries=1, since=AT, next_try=AT + SECOND, attempts=(ATTEMPT,))
+    view = folded(Failures(), recorded([("@" + DOMAIN, down), CAME, ("@" + DOMAIN, down)]), cuts)
+    assert {key: len(value) for key, value in view.lists.items()} == {"f:*": 1, "f:" + DOMAIN: 1}
+
+
+def test_a_long_reply_of_letters_only_is_compared_in_no_time():
+    assert without_numbers("a" * 100_000) == "a" * 100_000
+    assert without_numbers("id 4A5B6C cafe 77") == "id # cafe #"

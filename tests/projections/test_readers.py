@@ -172,6 +172,7 @@ async def test_failures_of_one_domain_or_of_all(redis, log):
         redis,
         log,
         [
+            *[(message(domain, 0), received(domain=domain)) for domain in (A, B)],
             (message(A, 1), about(A, event(Deferred, ("x@a.test",)))),
             (message(A, 2), about(A, event(Deferred, ("y@a.test",)))),
             ("@" + B, down(B, "mx.b.test:25")),
@@ -182,6 +183,26 @@ async def test_failures_of_one_domain_or_of_all(redis, log):
     (only,) = await read_failures(redis, PARTITIONS, B)
     assert only.failures[0].attempt.reply == "Connection refused"
     assert [one.failures for one in await read_failures(redis, PARTITIONS, C)] == [()]
+
+
+async def test_what_servers_of_the_world_said_to_our_own_mail_is_in_one_place_and_found_by_domain(redis, log):
+    bounces = [(message(domain, 1), received(domain=domain, origin="bounce")) for domain in (A, B, C)]
+    failed = [(message(domain, 1), about(domain, event(Deferred), at=AT + at)) for at, domain in enumerate((A, B, C))]
+    await project(redis, log, [(message(A, 0), received(domain=A)), *bounces, *failed])
+    ours, own = await read_failures(redis, PARTITIONS)
+    assert (ours.domain, len(ours.failures), own.domain) == (A, 1, "*")
+    assert [failure.domain for failure in own.failures] == [C, B]
+    assert [group.newest.domain for group in own.groups] == [C, B]
+    (only,) = await read_failures(redis, PARTITIONS, B)
+    assert (only.domain, [one.at for one in only.failures], [one.count for one in only.groups]) == (B, [AT + 1], [1])
+
+
+async def test_our_own_mail_is_one_row_of_the_books_whatever_partition_it_is_in(redis, log):
+    bounces = [(message(domain, 1), received(ANNA, ANNA + "x", domain=domain, origin="bounce")) for domain in (A, B, C)]
+    await project(redis, log, [(message(A, 0), received(domain=A)), *bounces])
+    report = await read_books(redis, PARTITIONS)
+    assert [(one.domain, one.received) for one in report.domains] == [(A, 3), ("*", 4)]
+    assert report.total.received == 7
 
 
 async def test_books_of_one_domain_and_of_all(redis, log):
@@ -222,8 +243,43 @@ async def test_health_shows_how_far_behind_a_view_is_and_what_it_could_not_read(
     assert mine.newest_damaged[0].subject == "lost"
 
 
+async def test_health_counts_the_events_that_are_missing_and_estimates_many(redis, log):
+    place = partition_for(A, PARTITIONS)
+    await project(redis, log, [(message(A, 0), received(domain=A))])
+    await write_log(redis, recorded([(message(A, number), received(domain=A)) for number in range(1, 4)], place))
+    mine = [one for one in await read_health(redis, log, PARTITIONS, ["queue", "books"], AT) if one.partition == place]
+    assert [(one.view, one.version, one.events, one.exact) for one in mine] == [
+        ("queue", Queue().version, 3, True),
+        ("books", Books().version, 3, True),
+    ]
+    await write_log(redis, recorded([(message(A, number), received(domain=A)) for number in range(4, 200)], place))
+    (mine,) = [one for one in await read_health(redis, log, PARTITIONS, ["queue"], AT) if one.partition == place]
+    assert not mine.exact
+    assert 100 <= mine.events <= 200
+
+
+async def test_health_shows_how_far_a_build_has_grown(redis, log):
+    place = partition_for(A, PARTITIONS)
+    await project(redis, log, [(message(A, 0), received(domain=A))])
+    fresh, live = await builds.to_fold(redis, place, Failures(9))
+    assert not live
+
+    async def growing():
+        health = await read_health(redis, log, PARTITIONS, ["failures"], AT)
+        assert {one.growing for one in health if one.partition != place} == {None}
+        return next(one.growing for one in health if one.partition == place)
+
+    before = await growing()
+    assert (before.version, before.checkpoint, before.done) == (Failures(9).version, START, 0.0)
+    entries = await log.read(place, START, 10)
+    assert await advance(redis, [Portion([fresh], START, entries)]) == [True]
+    assert (await growing()).done == 1.0
+
+
 async def test_a_record_that_cannot_be_read_is_a_fault_that_says_how_to_mend_it(redis, log):
-    await project(redis, log, [(message(A, 1), about(A, event(Deferred, (ANNA,))))])
+    await project(
+        redis, log, [(message(A, 0), received(domain=A)), (message(A, 1), about(A, event(Deferred, (ANNA,))))]
+    )
     live = await builds.live(redis, partition_for(A, PARTITIONS), Failures())
     assert live is not None
     await redis.lset(live[0].prefix + "f:" + A, 0, b"\xc1")

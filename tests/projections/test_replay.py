@@ -108,6 +108,7 @@ async def test_a_damaged_view_is_mended_by_the_rebuilt_one(redis, log):
     assert live is not None
     assert live[0].build != view.build
     assert (await replay(redis, log, [0], Books(), now=AT)).equal
+    assert await builds.drop_dead(redis, 0, AT + builds.LINGER_MS * 1_000_000) == 1
     assert await leftovers(redis, [live[0]]) == []
     assert await advance(redis, [Portion([view], "1-1", recorded([("x", received())]))]) == [False]
 
@@ -159,12 +160,12 @@ async def test_a_log_that_lacks_what_the_view_has_seen_is_a_fault_and_leaves_not
 
 
 @pytest.mark.usefixtures("history")
-async def test_what_a_crashed_replay_left_behind_goes_a_day_later(redis, log):
+async def test_what_a_crashed_replay_left_behind_goes_a_quarter_of_an_hour_later(redis, log):
     view = await project(redis, log, Books())
     crashed = await builds.temporary(redis, 0, Books(), AT)
     await advance(redis, [Portion([crashed], "0", await log.read(0, "0", 50))])
     assert await builds.drop_dead(redis, 0, AT) == 0
-    await replay(redis, log, [0], Books(), now=AT + builds.DAY_MS * 1_000_000)
+    await replay(redis, log, [0], Books(), now=AT + builds.ALIVE_MS * 1_000_000)
     assert await leftovers(redis, [view]) == []
     assert (await replay(redis, log, [0], Books(), now=AT)).equal
 

@@ -8,6 +8,7 @@ from pipeline.events import (
     AddressesSet,
     AlertOver,
     AlertRaised,
+    AlertsSilenced,
     Attempt,
     Client,
     Deferred,
@@ -70,10 +71,12 @@ CLIENT = Client(
 )  # fmt: skip
 
 
-def received(*recipients: str, at: int = AT, domain: str = DOMAIN, size: int = 1234, sender: str = SENDER) -> Received:
+def received(
+    *recipients: str, at: int = AT, domain: str = DOMAIN, size: int = 1234, sender: str = SENDER, origin: str = "smtp"
+) -> Received:
     return Received(
         at=at, domain=domain, sender=sender, recipients=tuple(RecipientSpec(address=a) for a in recipients or (ANNA,)),
-        size=size, expires=at + 7 * 86400 * SECOND, client=CLIENT,
+        size=size, expires=at + 7 * 86400 * SECOND, client=CLIENT, origin=origin,
     )  # fmt: skip
 
 
@@ -215,6 +218,7 @@ ONE_OF_EACH: tuple[Event, ...] = (
         limit="1,000",
     ),
     AlertOver(at=AT, domain=DOMAIN, rule="waiting", what=DOMAIN, since=AT - SECOND, text="12 messages wait"),
+    AlertsSilenced(at=AT, domain="", by="cli:root", rule="down", what=DOMAIN, until=AT + SECOND, note="their move"),
     Exported(at=AT, domain=DOMAIN, by="cli:root", start=AT - SECOND, end=AT, events=4711, digest="00" * 32),
     ReportSent(
         at=AT, domain=DOMAIN, schedule="weekly", to="boss@elsewhere.test", start=AT - 2 * SECOND, end=AT - SECOND, message="0" * 22,

@@ -40,10 +40,11 @@ from pipeline.events import (
 from pipeline.ids import new_id
 from pipeline.log import Damaged
 from pipeline.state import NEXT, Message, Stage, evolve
-from projections.base import Projection, Writes
+from projections.base import Asking, Projection, Writes
 from tests.support.examples import AT, CLIENT, SECOND, SENDER
 
 DOMAINS = ("example.test", "b.example.test", "third.test")
+ORIGINS = ("smtp", "smtp", "smtp", "bounce", "redirect")
 SUBJECTS = ("", "Invoice 2026", "invoice for you", "Größe und GRÖSSE", "請求書", "a a b")
 KINDS = (
     Received,
@@ -95,7 +96,7 @@ def make(
     tried = {**named, "sender": SENDER, "size": size, "tries": rng.randrange(1, 5), "attempt": attempt(rng)}
     if kind is Received:
         return Received(
-            at=at, domain=domain, sender=SENDER, size=size, expires=at,
+            at=at, domain=domain, sender=SENDER, size=size, expires=at, origin=rng.choice(ORIGINS),
             recipients=tuple(RecipientSpec(address=one) for one in recipients),
         )  # fmt: skip
     if kind is Scanned:
@@ -292,6 +293,8 @@ def folded(projection: Projection, events: Sequence[Recorded], cuts: Iterable[in
     view = Keys()
     for batch in batches(events, cuts):
         subjects = {one.subject for one in batch}
+        if isinstance(projection, Asking):
+            subjects |= set(projection.asks(batch))
         known = view.hashes.get(projection.rows, {}) if projection.rows else {}
         view.apply(projection.fold(batch, {name: row for name, row in known.items() if name in subjects}))
     return view

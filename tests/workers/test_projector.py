@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from itertools import zip_longest
 
 import pytest
 from structlog.testing import capture_logs
 
+from bench.traffic import Traffic
+from pipeline.events import Recorded
 from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.log import Damaged, Log
 from pipeline.state import Message
 from pipeline.store import Client, open_client
 from projections import builds
-from projections.base import Projection
+from projections.base import OWN, Projection
 from projections.books import Books
 from projections.failures import Failures
 from projections.quarantine import Quarantine
@@ -175,9 +178,8 @@ async def agree(bench: Bench, messages: dict[str, Message]) -> None:
                 if message.live and name.endswith(f"{partition:02}"):
                     yield message
 
-        async def load(self, message_id: str) -> Message | None:
-            message = messages.get(message_id)
-            return message if message is not None and message.live else None
+        async def read(self, message_ids: Sequence[str]) -> list[Message]:
+            return [messages[name] for name in message_ids if name in messages and messages[name].live]
 
     assert await check_books(bench.redis, PARTITIONS, Heads()) == []
     assert len(messages) > 50
@@ -244,14 +246,83 @@ async def test_a_changed_version_is_built_beside_the_old_one_and_takes_its_place
     assert await read_failures(bench.redis, PARTITIONS) == shown
     async with bench.running(changed):
         await eventually(lambda: switched(bench, before))
-    for prefix in before.values():
+    for partition, prefix in before.items():
+        assert await builds.drop_dead(bench.redis, partition, changed._clock() + builds.LINGER_MS * 1_000_000) == 1
         assert await bench.redis.keys(prefix + "*") == []
     report = await replay(bench.redis, bench.log, range(PARTITIONS), Failures(40), now=AT)
     assert report.equal
 
 
-async def switched(bench: Bench, before: dict[int, str]) -> bool:
-    now = await builds.live_prefixes(bench.redis, range(PARTITIONS), "failures")
+def traffic(messages: int) -> list[Recorded]:
+    """What so many messages of each partition say, the partitions in turn."""
+    streams = [
+        [
+            Recorded(partition, "", subject, version, event)
+            for subject, version, event in Traffic(partition).events(messages)
+        ]
+        for partition in range(PARTITIONS)
+    ]
+    return [one for row in zip_longest(*streams) for one in row if one is not None]
+
+
+class Changed(Books):
+    """Books of another version, which say the same."""
+
+    version = "changed"
+
+
+async def test_a_version_that_changes_under_load_leaves_no_reader_with_less_than_before(bench):
+    """What is received only grows, so whoever sees less of it saw a view that was not there, or not whole."""
+    events = traffic(3000)
+    before, meanwhile = events[:9000], events[9000:]
+    await write_log(bench.redis, before)
+    await bench.projector((Books(),)).catch_up()
+    seen = [(await read_books(bench.redis, PARTITIONS)).total.received]
+    over = asyncio.Event()
+
+    async def load() -> None:
+        for start in range(0, len(meanwhile), 100):
+            await write_log(bench.redis, meanwhile[start : start + 100])
+            await asyncio.sleep(0)
+
+    async def read() -> None:
+        while not over.is_set():
+            report = await read_books(bench.redis, PARTITIONS)
+            seen.append(report.total.received)
+            assert report.balanced
+
+    reading = asyncio.create_task(read())
+    live = await builds.live_prefixes(bench.redis, range(PARTITIONS), "books")
+    async with bench.running(bench.projector((Changed(),))):
+        await load()
+        await eventually(lambda: switched(bench, live, "books"))
+        await eventually(lambda: up_to_date(bench))
+    over.set()
+    await reading
+    assert seen == sorted(seen)
+    assert seen[-1] > seen[0]
+    assert (await replay(bench.redis, bench.log, range(PARTITIONS), Changed(), now=AT)).equal
+
+
+async def up_to_date(bench: Bench) -> bool:
+    return not any(one.behind for one in await read_health(bench.redis, bench.log, PARTITIONS, ["books"], 2**62))
+
+
+async def test_what_somebody_left_behind_who_was_killed_is_removed_after_a_while(bench):
+    projector = bench.projector()
+    now = projector._clock()
+    await builds.temporary(bench.redis, 1, Queue(), now)
+    await projector.renew()
+    assert any(field.startswith(b"drop:") for field in await bench.redis.hkeys(builds.builds_key(1)))
+    later = bench.projector()
+    later._clock = lambda: now + builds.ALIVE_MS * 1_000_000
+    later._token = projector._token
+    await later.renew()
+    assert not any(field.startswith(b"drop:") for field in await bench.redis.hkeys(builds.builds_key(1)))
+
+
+async def switched(bench: Bench, before: dict[int, str], view: str = "failures") -> bool:
+    now = await builds.live_prefixes(bench.redis, range(PARTITIONS), view)
     return all(now[partition] != prefix for partition, prefix in before.items())
 
 
@@ -276,4 +347,4 @@ async def test_the_books_of_a_long_history_balance(bench):
     await bench.projector().catch_up()
     report = await read_books(bench.redis, PARTITIONS)
     assert report.balanced
-    assert {one.domain for one in report.domains} == set(DOMAINS)
+    assert {one.domain for one in report.domains} - {OWN} == set(DOMAINS)

@@ -18,6 +18,7 @@ from pipeline import ownmail
 from pipeline.alerts.mail import letter
 from pipeline.alerts.notices import HOOK, KEPT, Notice
 from pipeline.alerts.pending import Pending
+from pipeline.alerts.silence import bygone
 from pipeline.alerts.webhook import pause, secret
 from pipeline.faults import ConfigurationError, ConflictError
 from pipeline.steps import received_step
@@ -45,6 +46,10 @@ class Teller:
         if not await self._pending.lead(self._token):
             return 0
         notices, now = await self._pending.waiting(), self._wiring.clock()
+        if gone := bygone(notices):
+            await self._pending.done(gone)
+            names = {notice.id for notice in gone}
+            notices = [notice for notice in notices if notice.id not in names]
         told = await self._mail([notice for notice in notices if notice.way.way != HOOK and notice.next <= now])
         return told + await self._post([notice for notice in notices if notice.way.way == HOOK])
 
@@ -74,7 +79,7 @@ class Teller:
         """One mail of all that there is to say to somebody about a rule, unless it has to wait."""
         now = self._wiring.clock()
         wait = max(notices[0].at + GATHER - now, await self._pending.next_mail(address, rule))
-        if wait > 0 and not notices[0].test:
+        if wait > 0:
             if wait > GATHER:
                 await self._pending.put_off(notices, now + wait)
             return 0
@@ -165,7 +170,7 @@ class Teller:
         kept: list[Notice] = []
         gone: list[Notice] = []
         for notice in notices:
-            (kept if url and now - notice.at < KEPT else gone).append(notice)
+            (kept if url and now - max(notice.at, notice.quiet) < KEPT else gone).append(notice)
         if gone:
             log.error("the webhook was not told of alerts", count=len(gone), first=gone[0].id, text=gone[0].text)
             await self._pending.done(gone)

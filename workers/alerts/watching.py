@@ -12,6 +12,7 @@ from pipeline.alerts.judge import Changes, judge
 from pipeline.alerts.looked import forsaken, note
 from pipeline.alerts.model import Alert, Assessment, Measured, Sample
 from pipeline.alerts.rules import RULES, assess, setting
+from pipeline.alerts.silence import in_force, quiet_until
 from pipeline.alerts.standing import heads, standing
 from pipeline.alerts.steps import over_step, partition_of_alert, raised_step
 from pipeline.faults import ConflictError
@@ -59,11 +60,35 @@ class Watch:
         places = [(partition_of_alert(one.domain, partitions), one.subject) for one in changes.raised]
         steps: list[tuple[Step, Sample | Alert]] = []
         now = wiring.clock()
+        silences = await in_force(wiring.store.redis, now)
         for sample, before in zip(changes.raised, await heads(wiring.store, places), strict=True):
             if before is None or not before.raised:  # else another watcher was faster
                 told = ways(wiring.settings, sample.domain, wiring.directory.home)
-                steps.append((raised_step(sample, before, told, now=now, partitions=partitions), sample))
-        return [*steps, *((over_step(alert, now=now, partitions=partitions), alert) for alert in changes.over)]
+                steps.append(
+                    (
+                        raised_step(
+                            sample,
+                            before,
+                            told,
+                            now=now,
+                            partitions=partitions,
+                            quiet=quiet_until(silences, sample.rule, sample.what),
+                        ),
+                        sample,
+                    )
+                )
+        return [
+            *steps,
+            *(
+                (
+                    over_step(
+                        alert, now=now, partitions=partitions, quiet=quiet_until(silences, alert.rule, alert.what)
+                    ),
+                    alert,
+                )
+                for alert in changes.over
+            ),
+        ]
 
     async def _take(self, step: Step, about: Sample | Alert) -> bool:
         try:

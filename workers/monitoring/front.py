@@ -28,7 +28,6 @@ from workers.wiring import SOCKET_LIMIT, Wiring, private_directory
 
 PATIENCE: Final = 3.0
 """Seconds for a process to answer."""
-STORE_PATIENCE: Final = 8.0
 LONGEST: Final = 4 << 20
 """Octets of an answer; 60 KiB are usual."""
 NAME_ROOM: Final = 32
@@ -139,13 +138,7 @@ class Front:
         return Answer(200, merged(parts, as_openmetrics=as_openmetrics), exposition.TYPES[as_openmetrics])
 
     async def _of_store(self) -> Iterable[Gauge]:
-        if self._store is None:
-            return ()
-        try:
-            async with asyncio.timeout(STORE_PATIENCE):
-                return await self._store.read()
-        except TimeoutError:
-            return self._store.away()
+        return await self._store.read() if self._store is not None else ()
 
     async def _ask(self, children: Sequence[Child], path: str, accept: str = "") -> dict[Child, Said]:
         said = await asyncio.gather(*(_ask(child, path, accept) for child in children))

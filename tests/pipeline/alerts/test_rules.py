@@ -135,6 +135,15 @@ def test_a_rule_has_a_limit_and_a_lower_one(rule, measured, expected):
     assert found.get(rule) is expected
 
 
+def test_a_gateway_that_was_stopped_for_hours_has_a_minute_to_catch_up():
+    found = {one.rule: one.lasting for one in assess(ALL_WRONG, Settings()).samples}
+    assert {rule for rule, lasting in found.items() if lasting == MINUTE} == {
+        "oldest", "down", "held", "engine", "lag", "work", "receiver", "memory",
+    }  # fmt: skip
+    short = assess(ALL_WRONG, Settings(alert_down=Duration(2 * SECOND))).samples
+    assert [one.lasting for one in short if one.rule == "down"] == [2 * SECOND]
+
+
 def test_words_of_a_server_are_one_harmless_line():
     measured = domain(messages=1, down_since=NOW - HOUR, said="451 \x1b[2Jcome\r\nback " + "x" * 2000)
     (sample,) = [one for one in assess(measured, Settings()).samples if one.rule == "down"]

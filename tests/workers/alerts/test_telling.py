@@ -11,6 +11,7 @@ import pytest
 from pipeline import keys
 from pipeline.alerts.model import DomainState, Measured
 from pipeline.alerts.pending import Pending
+from pipeline.alerts.silence import Silence, known, silence_step
 from pipeline.directory import Domain
 from pipeline.events import AlertOver, AlertRaised, Received, Recorded
 from tests.support.webhook import verified
@@ -175,6 +176,52 @@ async def test_two_watchers_that_see_the_same_raise_and_end_it_once(parts, hook,
         assert history == [(1, AlertRaised), (2, AlertOver), (3, AlertRaised), (4, AlertOver)]
     await asyncio.gather(*(Teller(one).tell() for one in wiring))
     assert len({post.form["id"] for post in hook.posts}) == len(hook.posts) == 80
+
+
+# Silence
+
+
+async def silenced(wiring, seconds, rule="waiting", what=""):
+    wanted = Silence(rule=rule, what=what, until=wiring.clock() + seconds * 10**9, since=wiring.clock(), by="test")
+    (before,) = await known(wiring.store.redis, [wanted.subject])
+    await wiring.log.commit(silence_step(wanted, before))
+
+
+async def test_in_silence_nobody_is_told_and_after_it_of_what_is_still_wrong(parts, hook, hooked):
+    wiring = await parts(alert_mail=OPS, **hooked)
+    await domains(wiring, 2)
+    await silenced(wiring, 3 * 86400)
+    assert await judged(wiring, measured(wiring, 2)) == 2
+    teller = Teller(wiring)
+    assert await teller.tell() == 0
+    assert await judged(wiring, measured(wiring, 1)) == 1
+    assert await teller.tell() == 0
+    wiring.forward(3 * 86400)
+    assert await teller.tell() == 2
+    assert [message["Subject"] for _, message in await mails(wiring)] == [
+        "Alert: 5,000 messages wait for d0.example, more than 1,000."
+    ]
+    assert [(post.form["what"], post.form["event"]) for post in hook.posts] == [("d0.example", "raised")]
+    assert await Pending(wiring.store).waiting() == []
+
+
+async def test_silence_is_of_its_rule_and_its_thing_only_and_what_was_told_is_over_when_it_ends(parts, hook, hooked):
+    wiring = await parts(**hooked)
+    await domains(wiring, 2)
+    teller = Teller(wiring)
+    await silenced(wiring, 600, "down")
+    await silenced(wiring, 600, "waiting", "d1.example")
+    assert await judged(wiring, measured(wiring, 2)) == 2
+    assert await teller.tell() == 1
+    assert [post.form["what"] for post in hook.posts] == ["d0.example"]
+    await silenced(wiring, 600)
+    await judged(wiring, measured(wiring, 2, 0))
+    assert await teller.tell() == 0
+    wiring.forward(600)
+    assert await teller.tell() == 1
+    assert [(post.form["what"], post.form["event"]) for post in hook.posts] == [
+        ("d0.example", "raised"), ("d0.example", "over"),
+    ]  # fmt: skip
 
 
 # Webhook

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import stat
 from pathlib import Path
 
 from pipeline.units import EngineAddress
 from workers.monitoring.front import NAME_ROOM, Front, run_folder
-from workers.monitoring.http import forget
 from workers.supervisor import Worker
 from workers.wiring import SOCKET_LIMIT
 
@@ -32,7 +32,7 @@ def test_a_data_directory_with_a_long_path_has_its_sockets_elsewhere(tmp_path: P
         folder.rmdir()
 
 
-async def test_each_process_in_a_place_answers_under_a_name_of_its_own(tmp_path: Path):
+def test_each_process_in_a_place_answers_under_a_name_of_its_own(tmp_path: Path):
     front = Front(EngineAddress(f"unix:{tmp_path / 'm.sock'}"), tmp_path, list)
     try:
         worker = Worker("receiver", "receiver-2")
@@ -43,8 +43,7 @@ async def test_each_process_in_a_place_answers_under_a_name_of_its_own(tmp_path:
         assert Path(first).name.startswith("receiver-2.")
         assert not Path(first).exists(), "it was a dead one's"
     finally:
-        await front.close()
-    forget("")
+        asyncio.run(front.close())
 
 
 async def test_before_there_are_processes_nothing_is_well(tmp_path: Path):
