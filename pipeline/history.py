@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Sequence
 
+from pipeline.archive.duck import missing
 from pipeline.archive.model import Archive
 from pipeline.archive.rows import order
 from pipeline.events import Event, Recorded
@@ -14,7 +15,7 @@ class History:
     """Reads; appending is `Log`'s."""
 
     def __init__(self, log: Log, archive: Archive | None = None) -> None:
-        """`archive` None: nothing was ever archived, all is in Redis."""
+        """`archive` None: it cannot be read here."""
         self.log = log
         self.archive = archive
         self._floors: dict[int, int] = {}
@@ -31,7 +32,7 @@ class History:
         """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`.
 
         `kinds`: only events of these. None at all means that there are no more. Raises CorruptError when the archive is not what it
-        should be.
+        should be, and ConfigurationError when it cannot be read here.
         """
         while True:
             page = await self.page(partition, after, count, until, kinds)
@@ -49,14 +50,16 @@ class History:
     ) -> Page:
         """As `Log.page`: what a view is folded from. Entries that cannot be read are in it, as a view counts them."""
         if self.archive is None:
-            return await self.log.page(partition, after, count, until, kinds)
+            page, floor = await self.log.page_above(partition, after, count, until, kinds)
+            if order(after)[0] < floor:
+                raise missing()
+            return page
         while True:
             floor = self._floors.get(partition, 0)
             if order(after)[0] < floor:
-                archived = await self.archive.read(partition, after, count, until)
-                if archived:
-                    wanted = [entry for entry in archived if kinds is None or _wanted(entry, kinds)]
-                    return Page(wanted, len(archived), archived[-1].entry)
+                archived = await self.archive.page(partition, after, count, until, kinds)
+                if archived.count:
+                    return archived
             page, floor_now = await self.log.page_above(partition, after, count, until, kinds)
             if order(after)[0] >= floor_now or floor_now == floor:
                 return page
@@ -66,12 +69,6 @@ class History:
     async def floor(self, partition: int) -> int:
         """From which millisecond on the log in Redis is whole: what is before that may be in the archive only."""
         return await self.log.floor(partition)
-
-
-def _wanted(entry: Recorded | Damaged, kinds: Container[type[Event]]) -> bool:
-    if isinstance(entry, Recorded):
-        return type(entry.event) in kinds
-    return entry.kind is None or entry.kind in kinds
 
 
 def _known(entries: Sequence[Recorded | Damaged]) -> list[Recorded | Damaged]:

@@ -6,15 +6,20 @@ Any number may run; of each partition one writes at a time. Nothing is kept in m
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Final
 
+import msgspec
 import structlog
 
 from pipeline.archive.archive import SealedArchive
+from pipeline.archive.dropping import drop, first_kept, sweep
 from pipeline.archive.model import DIRECTORY
+from pipeline.archive.objects import tidy
+from pipeline.archive.seal import start_of
 from pipeline.archive.trimming import Space, oldest, space, trim, wanted
 from pipeline.archive.writing import Writer
-from pipeline.faults import CorruptError, LeaseLostError
+from pipeline.faults import ConflictError, CorruptError, LeaseLostError
 from pipeline.store import faults
 from workers.duties import every
 from workers.notify import notify
@@ -22,8 +27,20 @@ from workers.wiring import Wiring
 
 EVERY: Final = 30.0
 """Seconds between two rounds."""
+ABANDONED: Final = 86_400.0
+"""Seconds after which a file that is being made is nobody's any more."""
 MS: Final = 1_000_000
 log = structlog.get_logger("archiver")
+
+
+class Done(msgspec.Struct):
+    """What a round did."""
+
+    sealed: int = 0
+    trimmed: int = 0
+    dropped: int = 0
+    faults: list[str] = msgspec.field(default_factory=list)
+    """Why a partition could not go on."""
 
 
 class Archiver:
@@ -32,6 +49,8 @@ class Archiver:
     def __init__(self, wiring: Wiring, archive: SealedArchive) -> None:
         self._redis = wiring.store.redis
         self._settings = wiring.settings
+        self._log = wiring.log
+        self._clock = wiring.clock
         self._partitions = range(wiring.store.partitions)
         self._archive = archive
         self._writers = {
@@ -40,55 +59,68 @@ class Archiver:
         }
         self._settled: set[int] = set()
 
-    async def round(self) -> int:
-        """Seal what is due, and take out of Redis what is not needed there any more; how many segments were sealed."""
+    async def round(self) -> Done:
+        """Seal what is due, take out of Redis what is not needed there any more, and drop what is too old."""
+        done = Done()
         now = await self._now()
         room = await space(self._redis, self._partitions, self._settings.log_memory)
-        count = 0
+        await self._archive.duck.run(tidy, self._archive.objects, time.time() - ABANDONED)
         for partition, writer in self._writers.items():
             try:
                 if await writer.hold():
-                    count += await self._partition(partition, writer, now, room)
-            except LeaseLostError as fault:
+                    try:
+                        await self._partition(partition, writer, now, room, done)
+                    finally:
+                        await writer.release()
+            except (LeaseLostError, ConflictError) as fault:
                 self._settled.discard(partition)
                 log.info("another archiver was first", partition=partition, reason=str(fault))
             except CorruptError as fault:
                 self._settled.discard(partition)
                 self._stuck(partition, fault)
-        return count
+                done.faults.append(f"partition {partition}: {fault}")
+        return done
 
     @staticmethod
     def _stuck(partition: int, fault: CorruptError) -> None:
         """The others go on; this one's log stays as it is."""
         log.error("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
 
-    async def _partition(self, partition: int, writer: Writer, now: int, room: Space) -> int:
+    async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> None:
         if partition not in self._settled:
             await writer.settle()
+            await sweep(self._archive, partition)
             self._settled.add(partition)
         first = await oldest(self._redis, partition) if partition != DIRECTORY else 0
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
-        count = 0
         while (seal := await writer.next(now, begin)) is not None:
-            count += 1
+            done.sealed += 1
             log.info("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
         if first and first < begin:
             floor, taken = await trim(self._redis, partition, begin)
+            done.trimmed += taken
             if taken:
                 log.info("trimmed", partition=partition, entries=taken, begins=floor)
-        return count
+        await self._retain(partition, now, done)
+
+    async def _retain(self, partition: int, now: int, done: Done) -> None:
+        """Drop the days whose time is over."""
+        at = await self._archive.chain.head(partition)
+        day = first_kept(at, now, self._settings.archive_retention // MS)
+        if not day or partition == DIRECTORY or start_of(day) > at.floor:
+            return
+        dropped = await drop(self._redis, self._archive, self._log, partition, day, now=self._clock(), by="gatepost")
+        if dropped is not None:
+            done.dropped += dropped.segments
+            log.info("dropped", partition=partition, days=f"{dropped.start} to {dropped.end}", entries=dropped.entries)
 
     async def _now(self) -> int:
         """Redis's clock, which gave the entries their ids (ms)."""
         with faults():
             seconds, micros = await self._redis.time()
         return int(seconds) * 1000 + int(micros) // 1000
-
-    async def release(self) -> None:
-        for writer in self._writers.values():
-            await writer.release()
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
@@ -98,5 +130,9 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         await stop.wait()
         return
     archiver = Archiver(wiring, wiring.archive)
-    await every(EVERY, archiver.round, stop)
-    await archiver.release()
+
+    async def archive() -> int:
+        await archiver.round()
+        return 0
+
+    await every(EVERY, archive, stop)

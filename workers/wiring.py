@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from pipeline import diagnosis
 from pipeline.allowance import Allowance
-from pipeline.archive import duck
+from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, ColdStore
@@ -81,11 +81,9 @@ def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
 
 def objects(settings: Settings) -> Objects:
     """Where the archive is kept. Raises ConfigurationError."""
+    if cloud.is_address(settings.archive_store):
+        return cloud.CloudObjects(settings.archive_store, settings.data / "archive", int(settings.archive_cache))
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
-
-
-def archive(settings: Settings, store: Store) -> SealedArchive:
-    return SealedArchive(store.redis, objects(settings))
 
 
 class Wiring:
@@ -99,7 +97,7 @@ class Wiring:
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)
-        self.archive = archive(settings, store) if settings.archive and duck.installed() else None
+        self.archive = SealedArchive(store.redis, objects(settings)) if duck.installed() else None
         self.history = History(self.log, self.archive)
         self.past = Past(store.redis, self.history, store.partitions)
         self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))

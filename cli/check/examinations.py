@@ -19,6 +19,7 @@ async def examine(common: Common) -> list[Finding]:
         settings = common.settings()
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
+    from cli.check.archive import about_archive
     from cli.check.lists import about_lists
     from cli.check.machine import (
         about_certificate,
@@ -38,6 +39,7 @@ async def examine(common: Common) -> list[Finding]:
         *about_brands(settings),
         *about_countries(settings),
         *about_sources(settings),
+        *about_archive(settings),
         *await about_seal(settings),
         *await about_lists(settings),
         *await about_engines(settings),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.archive.chain import Chain
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.rows import entry_of, kind_of, order
+from pipeline.archive.rows import entry_of, order
 from pipeline.archive.seal import Seal
 from pipeline.archive.segment import PART, Tuple, file_hash, parts_of, rows_behind, rows_of, rows_with
 from pipeline.events import (
@@ -24,17 +24,20 @@ from pipeline.events import (
     Undeliverable,
 )
 from pipeline.faults import CorruptError
-from pipeline.log import Damaged
+from pipeline.kinds import tag_of
+from pipeline.log import Damaged, Page
 from pipeline.store import Client
 
 if TYPE_CHECKING:
     import duckdb
 
-ATTEMPTS: Final = tuple(kind_of(event) for event in (Deferred, Delivered, Failed, Undeliverable, RouteDeferred))
+ATTEMPTS: Final = tuple(tag_of(event) for event in (Deferred, Delivered, Failed, Undeliverable, RouteDeferred))
 CURSORS: Final = 8
 """Readings that are under way and remembered: replays of several views, a follower, a report."""
 TOGETHER: Final = 4
 """Segments that are looked through in one query for a report: 400,000 entries, some 0.1 s."""
+UNREAD: Final = ""
+"""The kind, in a segment, of an entry that could not be read."""
 _END: Final = 1 << 62
 _Kinds = tuple[str, ...] | None
 
@@ -42,10 +45,12 @@ _Kinds = tuple[str, ...] | None
 class _Cursor:
     """A reading that is under way: who asks for the next entries gets them without looking for the place again."""
 
-    def __init__(self, segments: AsyncGenerator[Seal], after: tuple[int, int]) -> None:
+    def __init__(self, segments: AsyncGenerator[Seal], after: tuple[int, int], end: tuple[int, int]) -> None:
         self.segments = segments
         self.at = after
         """The last entry that was given out."""
+        self.end = end
+        """Where the chain ended when it was begun."""
         self.done = False
         """All that was in the chain when it was begun has been looked at."""
         self.rows: Sequence[Tuple] = ()
@@ -59,6 +64,7 @@ class SealedArchive:
     """One per process. See `model.Archive` for what each call promises."""
 
     def __init__(self, redis: Client, objects: Objects, duck: Duck | None = None) -> None:
+        self.redis = redis
         self.objects = objects
         self.duck = duck or Duck()
         self.chain = Chain(redis, objects, self.duck)
@@ -81,10 +87,33 @@ class SealedArchive:
         until: str | None = None,
         kinds: Container[type[Event]] | None = None,
     ) -> list[Recorded | Damaged]:
-        names = None if kinds is None else tuple(kind_of(event) for event in ALL_EVENTS if event in kinds)
+        rows, _ = await self._rows(partition, after, count, until, _names(kinds))
+        return [entry_of(partition, row) for row in rows]
+
+    async def page(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> Page:
+        names = _names(kinds)
+        rows, reached = await self._rows(partition, after, count, until, None if names is None else (*names, UNREAD))
+        entries = [entry_of(partition, row) for row in rows]
+        if kinds is not None:
+            entries = [one for one in entries if isinstance(one, Recorded) or one.kind is None or one.kind in kinds]
+        if reached <= order(after):
+            return Page([], 0, after)
+        return Page(entries, max(1, len(rows)), f"{reached[0]}-{reached[1]}")
+
+    async def _rows(
+        self, partition: int, after: str, count: int, until: str | None, names: _Kinds
+    ) -> tuple[list[Tuple], tuple[int, int]]:
+        """The next rows, and up to where there are no others."""
         place, limit = order(after), _limit(until)
         if place >= limit:
-            return []
+            return [], place
         async with self._lock:
             cursor = self._cursors.pop((partition, names), None)
             if cursor is not None and cursor.at != place:
@@ -94,7 +123,7 @@ class SealedArchive:
                 fresh = cursor is None
                 if cursor is None:
                     at = await self.chain.head(partition)
-                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place)
+                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, order(at.last))
                 found = await self._take(cursor, count, limit, names)
                 if not cursor.done:
                     await self._remember((partition, names), cursor)
@@ -102,7 +131,9 @@ class SealedArchive:
                     break
                 # It ended where the chain ended when it was begun.
                 cursor = None
-        return [entry_of(partition, row) for row in found]
+        if len(found) == count:
+            return found, found[-1][:2]
+        return found, max(place, min(limit, cursor.end))
 
     async def _remember(self, key: tuple[int, _Kinds], cursor: _Cursor) -> None:
         while len(self._cursors) >= CURSORS:
@@ -219,6 +250,10 @@ class SealedArchive:
                 await cursor.segments.aclose()
             self._cursors.clear()
         self.duck.close()
+
+
+def _names(kinds: Container[type[Event]] | None) -> _Kinds:
+    return None if kinds is None else tuple(tag_of(event) for event in ALL_EVENTS if event in kinds)
 
 
 def _limit(until: str | None) -> tuple[int, int]:

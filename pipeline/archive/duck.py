@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
-from pipeline.faults import ConfigurationError
+from pipeline.faults import ConfigurationError, CorruptError, StoreError, StoreFullError
 
 if TYPE_CHECKING:
     import duckdb
@@ -32,6 +32,20 @@ def missing() -> ConfigurationError:
     )
 
 
+def _explained(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    try:
+        return call(*args, **kwargs)
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("duckdb", "_duckdb"):
+            raise
+        text = str(error).partition("\n")[0][:200]
+        if "No space left" in text:
+            raise StoreFullError(f"no space for the archive: {text}", remedy="Free disk space.") from error
+        if type(error).__name__ == "OutOfMemoryException":
+            raise StoreError(f"DuckDB has too little memory: {text}") from error
+        raise CorruptError(f"the archive cannot be read: {text}") from error
+
+
 class Duck:
     """`run` calls in a thread; `cursor` only from there."""
 
@@ -41,8 +55,10 @@ class Duck:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-        """Raises ConfigurationError when DuckDB is missing, and what the call raises."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, lambda: call(*args, **kwargs))
+        """Raises ConfigurationError when DuckDB is missing, CorruptError for a file that it cannot read, and what the call raises."""
+        return await asyncio.get_running_loop().run_in_executor(
+            self._threads, lambda: _explained(call, *args, **kwargs)
+        )
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """For one query at a time."""

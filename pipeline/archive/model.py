@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Container
 from typing import Final, Protocol
 
 from pipeline.events import Event, Recorded
-from pipeline.log import Damaged
+from pipeline.log import Damaged, Page
 
 DIRECTORY: Final = -1
 """The partition number under which the directory's log is archived. It is never trimmed in Redis."""
@@ -33,6 +33,18 @@ class Archive(Protocol):
 
         `kinds`: only events of these; then what cannot be read is left out too. Raises CorruptError for a segment that is missing
         or is not what its seal says.
+        """
+
+    async def page(
+        self,
+        partition: int,
+        after: str,
+        count: int,
+        until: str | None = None,
+        kinds: Container[type[Event]] | None = None,
+    ) -> Page:
+        """As `Log.page`, but that its `count` is too small: events of other kinds are not read at all. 0 still means that there are no
+        more entries.
         """
 
     def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -55,6 +54,24 @@ def temporary(objects: Objects, ending: str) -> Path:
     handle, name = tempfile.mkstemp(dir=objects.work, suffix=ending)
     os.close(handle)
     return Path(name)
+
+
+def put_octets(objects: Objects, name: str, data: bytes) -> None:
+    """A small object. Blocks."""
+    path = temporary(objects, ".part")
+    try:
+        path.write_bytes(data)
+        objects.put(name, path)
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def tidy(objects: Objects, before: float) -> None:
+    """Remove what was left half made before a moment (seconds since the epoch). Blocks."""
+    with disk(objects.place):
+        for path in objects.work.iterdir():
+            if path.stat().st_mtime < before:
+                path.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -146,8 +163,3 @@ class LocalObjects:
                     with contextlib.suppress(OSError):
                         if empty != self.root:
                             empty.rmdir()
-
-    def sweep(self) -> None:
-        """Remove what a crash left half made. Only whoever is alone in writing may."""
-        with contextlib.suppress(OSError):
-            shutil.rmtree(self.root / WORK)

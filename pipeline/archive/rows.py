@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
-from pipeline.events import AnyEvent, Event, Recorded, decode
+from pipeline.events import AnyEvent, Recorded, decode
+from pipeline.kinds import tag_of
 from pipeline.log import Damaged, decode_entry
 from pipeline.terms import terms
 
@@ -62,14 +63,14 @@ def row_of(entry: bytes | str, fields: Mapping[bytes, bytes]) -> Row:
 def entry_of(partition: int, row: tuple[int, int, str, int, bytes]) -> Recorded | Damaged:
     """What the log would say of it."""
     ms, seq, subject, version, event = row
-    entry = f"{ms}-{seq}"
     if version != RAW:
         try:
-            return Recorded(partition, entry, subject, version, decode(event))
-        except (ValueError, msgspec.DecodeError) as error:
-            return Damaged(partition, entry, subject, f"{type(error).__name__}: {error}"[:200])
-    fields: dict[bytes, bytes] = dict(msgspec.msgpack.decode(event, type=list[tuple[bytes, bytes]]))
-    return decode_entry(partition, entry.encode(), fields)
+            return Recorded(partition, f"{ms}-{seq}", subject, version, decode(event))
+        except (ValueError, msgspec.DecodeError):
+            fields = {b"s": subject.encode(), b"v": b"%d" % version, b"e": event}
+    else:
+        fields = dict(msgspec.msgpack.decode(event, type=list[tuple[bytes, bytes]]))
+    return decode_entry(partition, b"%d-%d" % (ms, seq), fields)
 
 
 def found_by(row: Row) -> Found:
@@ -78,11 +79,7 @@ def found_by(row: Row) -> Found:
     if isinstance(entry, Damaged):
         return Found()
     event: AnyEvent = entry.event
-    return Found(kind_of(type(event)), event.at, event.domain, tuple(terms(row.subject, event)))
-
-
-def kind_of(event: type[Event]) -> str:
-    return str(event.__struct_config__.tag)
+    return Found(tag_of(type(event)), event.at, event.domain, tuple(terms(row.subject, event)))
 
 
 class Contents:

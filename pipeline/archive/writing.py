@@ -15,7 +15,7 @@ from typing import Any, Final
 from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head
-from pipeline.archive.objects import temporary
+from pipeline.archive.objects import put_octets, temporary
 from pipeline.archive.rows import Contents, Row, order, row_of
 from pipeline.archive.seal import DAY_MS, Seal, day_of, folder, read, sealed, written
 from pipeline.archive.segment import Draft, counted, file_hash
@@ -186,9 +186,7 @@ class Writer:
         self._objects.put(f"{seal.stem}.parquet", target)
         self._objects.put(f"{seal.stem}.terms", index)
         self._compare(seal)
-        link = temporary(self._objects, ".json")
-        link.write_bytes(written(seal))
-        self._objects.put(f"{seal.stem}.json", link)
+        put_octets(self._objects, f"{seal.stem}.json", written(seal))
         return seal
 
     def _compare(self, seal: Seal) -> None:

@@ -21,21 +21,24 @@ local function milliseconds(entry)
   return tonumber(string.match(entry, '^%d+'))
 end
 
+-- The millisecond of the first entry that comes behind one: all before it is at or before that one.
+local function behind(entry)
+  local found = redis.call('XRANGE', KEYS[2], entry == '0' and '-' or '(' .. entry, '+', 'COUNT', 1)
+  return found[1] and milliseconds(found[1][1]) or math.huge
+end
+
 local state = redis.call('HMGET', KEYS[1], 'last', 'floor')
 local floor = tonumber(state[2] or 0)
-local wanted = tonumber(ARGV[1])
-local sealed = state[1]
-if not sealed then return { floor, 0 } end
-wanted = math.min(wanted, milliseconds(sealed))
-
 local builds = redis.call('HGETALL', KEYS[3])
-if #builds == 0 then wanted = 0 end
+if not state[1] or #builds == 0 then return { floor, 0 } end
+
+local wanted = math.min(tonumber(ARGV[1]), behind(state[1]))
 local prefixes = {}
 for index = 1, #builds, 2 do
   local kind, view = string.match(builds[index], '^(%a+):([^:]+)$')
   if kind == 'live' or kind == 'next' then
     local prefix = ARGV[2] .. view .. ':' .. string.match(builds[index + 1], '^%d+') .. ':'
-    wanted = math.min(wanted, milliseconds(redis.call('GET', prefix .. 'checkpoint') or '0'))
+    wanted = math.min(wanted, behind(redis.call('GET', prefix .. 'checkpoint') or '0'))
     prefixes[#prefixes + 1] = { view, prefix }
   end
 end

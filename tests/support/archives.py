@@ -33,6 +33,10 @@ class Ground:
         self.writer = Writer(redis, self.archive, P, size)
         self._events, _ = legal(random.Random(1), 100, 400)
 
+    def fresh(self) -> SealedArchive:
+        """Another process's view of the archive: nothing is remembered."""
+        return SealedArchive(self.redis, self.archive.objects, self.archive.duck)
+
     async def append(self, *times: int, partition: int = P) -> list[str]:
         """An entry at each of these times (ms)."""
         entries = []
@@ -71,7 +75,8 @@ class Ground:
     async def read(self, count: int = 1000, **more) -> list[Recorded | Damaged]:
         """All of the history, in portions."""
         found: list[Recorded | Damaged] = []
-        while entries := await self.history.read(P, found[-1].entry if found else "0", count, **more):
+        history = History(self.log, self.fresh())
+        while entries := await history.read(P, found[-1].entry if found else "0", count, **more):
             assert [order(one.entry) for one in entries] == sorted(order(one.entry) for one in entries)
             found += entries
         return found

@@ -92,6 +92,11 @@ async def test_a_log_is_not_trimmed_beyond_what_is_sealed_seen_and_promised(grou
     assert await ground.trim(DAY + 9 * HOUR_MS) == 6
     assert (await ground.whole())[0].entry == f"{DAY + 6 * HOUR_MS}-0"
     assert (await ground.archive.chain.head(P)).trimmed == 12
+    for view, build in (("queue", 1), ("books", 2), ("books", 3)):
+        await ground.redis.set(keys.view(P, view, build) + "checkpoint", f"{DAY + 9 * HOUR_MS + HOUR_MS // 2}-0")
+    assert await ground.trim(DAY + 20 * HOUR_MS) == 20, "everybody has seen all of it"
+    assert await ground.whole() == []
+    assert len(await ground.read()) == 20
 
 
 async def test_the_hours_of_index_views_go_with_the_log(ground):

@@ -1,0 +1,5 @@
+"""`gatepost archive`: the history outside of Redis, and whether it is what was sealed."""
+
+from cli.archive.command import app
+
+__all__ = ["app"]
