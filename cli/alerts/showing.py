@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cli.alerts.reading import Picture
-from cli.alerts.trying import Tried
 from cli.render import BAD, GOOD, QUIET, STRONG, WARN, Screen, age, clean, count, local, relative, rfc3339
 from pipeline.alerts.model import Alert, Assessment, Measured
 from pipeline.alerts.notices import HOOK, Way
@@ -14,6 +13,9 @@ from pipeline.alerts.now import NOT_MEASURED, now
 from pipeline.alerts.rules import RULES, setting
 from pipeline.settings import Settings
 from projections.alerts import Told
+
+if TYPE_CHECKING:
+    from cli.alerts.trying import Tried
 
 # What is wrong now
 

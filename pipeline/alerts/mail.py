@@ -89,7 +89,8 @@ def letter(notices: Sequence[Notice], *, hostname: str) -> Letter:
 def _subject(notices: Sequence[Notice], words: Words, language: str) -> str:
     if len(notices) == 1:
         (notice,) = notices
-        return (words.one_over if notice.over else words.one_raised).format(_sentence(notice, words, language))
+        first = _sentence(notice, words, language).partition(". ")[0].removesuffix(".")
+        return (words.one_over if notice.over else words.one_raised).format(first)
     over = sum(notice.over for notice in notices)
     return words.many.format(raised=len(notices) - over, over=over, rule=notices[0].rule)
 

@@ -98,7 +98,7 @@ def test_a_test_says_over_every_way_what_came_of_it(running: Gateway, outside: C
     assert [(one["way"], one["taken"]) for one in ways] == [("mail", True), ("webhook", True)]
     assert hook.taken[0].form["event"] == "test"
     wait_until(lambda: subjects(outside, OPS), within=30, what="the mail")
-    assert subjects(outside, OPS) == ["Alert: Test: this is how an alert looks. Nothing is wrong."]
+    assert subjects(outside, OPS) == ["Alert: Test: this is how an alert looks"]
     hook.mode = "500"
     failed = running.cli("alerts", "test", ok=False)
     assert failed.returncode == 1

@@ -6,7 +6,6 @@ import asyncio
 import ssl
 from typing import Final
 
-import aiohttp
 import msgspec
 
 from pipeline.alerts import webhook
@@ -35,6 +34,8 @@ class Posted(msgspec.Struct, frozen=True, kw_only=True):
 
 async def post(url: str, key: bytes, notice: Notice, gateway: str, now: int, *, within: float) -> Posted:
     """One try, `within` seconds. `now` in ns."""
+    import aiohttp  # noqa: PLC0415 - 10 MiB, for those who have a webhook
+
     content = webhook.body(notice, gateway)
     headers = webhook.headers(key, now // SECOND, content, notice)
     try:

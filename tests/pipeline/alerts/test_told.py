@@ -45,7 +45,7 @@ def test_sizes_are_written_in_one_unit(octets, expected):
 def test_a_mail_to_the_operator_says_what_when_and_what_was_heard():
     found = letter([NOTICE], hostname="mx.example")
     assert found.to == "ops@x.example"
-    assert found.subject.startswith("Alert: No server of a.example can be reached or takes mail, for 15 min now.")
+    assert found.subject == "Alert: No server of a.example can be reached or takes mail, for 15 min now"
     assert "2026-11-30 03:32:00 UTC  ALERT" in found.text
     assert "What was heard: 451 busy" in found.text
     assert "`gatepost alerts` shows what is wrong now" in " ".join(found.text.split())

@@ -84,7 +84,7 @@ async def test_the_operator_and_the_contact_outside_are_told_when_it_begins_and_
     assert await teller.tell() == 0
     told = dict(await mails(wiring))
     assert set(told) == {OPS, CONTACT}
-    assert told[OPS]["Subject"] == "Alert: 5,000 messages wait for d0.example, more than 1,000."
+    assert told[OPS]["Subject"] == "Alert: 5,000 messages wait for d0.example, more than 1,000"
     assert told[OPS]["Auto-Submitted"] == "auto-generated"
     assert told[CONTACT]["Subject"].startswith("Alarm: Für d0.example warten 5,000 Nachrichten")
     assert "Kontakt außerhalb von d0.example" in " ".join(text(told[CONTACT]).split())
@@ -144,7 +144,7 @@ async def test_one_who_dies_while_telling_leaves_no_mail_out_and_makes_none_twic
     assert await Teller(wiring).tell() == 3
     subjects = sorted(message["Subject"] for _, message in await mails(wiring))
     assert subjects == [
-        "Alert: 2 raised, 0 over (waiting)", "Alert: 5,000 messages wait for d2.example, more than 1,000.",
+        "Alert: 2 raised, 0 over (waiting)", "Alert: 5,000 messages wait for d2.example, more than 1,000",
     ]  # fmt: skip
 
 
@@ -199,7 +199,7 @@ async def test_in_silence_nobody_is_told_and_after_it_of_what_is_still_wrong(par
     wiring.forward(3 * 86400)
     assert await teller.tell() == 2
     assert [message["Subject"] for _, message in await mails(wiring)] == [
-        "Alert: 5,000 messages wait for d0.example, more than 1,000."
+        "Alert: 5,000 messages wait for d0.example, more than 1,000"
     ]
     assert [(post.form["what"], post.form["event"]) for post in hook.posts] == [("d0.example", "raised")]
     assert await Pending(wiring.store).waiting() == []
