@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from pipeline.events import (
     Acted,
+    AlertsSilenced,
     AnyEvent,
     Attempt,
     Deferred,
@@ -185,7 +186,21 @@ _VALUES: Final[Mapping[type[Event], Callable[[Any], Values]]] = {
     Undeliverable: _attempted,
     RouteDeferred: _route_deferred,
     **dict.fromkeys(
-        (Released, Looked, Discarded, Held, Resumed, Retried, Reported, Learned, Exported, ReportSent, Dropped, Acted),
+        (
+            Released,
+            Looked,
+            Discarded,
+            Held,
+            Resumed,
+            Retried,
+            Reported,
+            Learned,
+            Exported,
+            ReportSent,
+            Dropped,
+            AlertsSilenced,
+            Acted,
+        ),
         _acted,
     ),
 }

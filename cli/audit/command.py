@@ -69,7 +69,7 @@ async def export(
     async with session(common) as opened:
         zone = await zone_for(opened, wanted, tz)
         asked = asked_of(wanted, period.bounds(opened.now(), zone), opened.wiring.store.partitions)
-        file = output or default_name(asked, format_)
+        file = output or default_name(asked, format_, zone)
         refuse_existing(file, force=force)
         if format_ == "parquet":
             parquet.connect().close()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cli.audit.readable import readable
+from cli.period import END
 from cli.render import rfc3339
 from pipeline.archive.seal import Seal
 from pipeline.audit import segments
@@ -50,13 +51,18 @@ async def zone_for(opened: Session, domain: str, tz: str) -> dt.tzinfo | None:
     return zone_of(tz) if tz else None
 
 
-def default_name(asked: Asked, kind: str) -> Path:
-    """Such as gatepost-audit-example.com-20261101-20261122.jsonl."""
-    days = [] if moment(asked.start) == 0 else [asked.start[:10].replace("-", "")]
-    end = written(str(moment(asked.end)))[:10].replace("-", "")
-    if end < "2100":
-        days.append(end)
+def default_name(asked: Asked, kind: str, zone: dt.tzinfo | None) -> Path:
+    """Such as gatepost-audit-example.com-20261101-20261122.jsonl; its days are those of the zone."""
+    days = []
+    if moment(asked.start):
+        days.append(_day(moment(asked.start), zone))
+    if moment(asked.end) < END // MS:
+        days.append(_day(moment(asked.end), zone))
     return Path("-".join(["gatepost-audit", asked.domain or "all", *days]) + "." + kind)
+
+
+def _day(ms: int, zone: dt.tzinfo | None) -> str:
+    return dt.datetime.fromtimestamp(ms // 1000, dt.UTC).astimezone(zone).strftime("%Y%m%d")
 
 
 def refuse_existing(file: Path, *, force: bool) -> None:

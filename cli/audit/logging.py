@@ -9,12 +9,14 @@ import msgspec
 
 from cli.render import clean, count, local, rfc3339
 from cli.words import describe
-from pipeline.events import AnyEvent, Recorded
+from pipeline.events import AnyEvent, DirectoryEvent, Recorded
 
 if TYPE_CHECKING:
     from cli.render import Screen
     from projections.readers.actions import Page
 
+SAID: Final = 4
+"""Details of a change in its line: all of them are in `gatepost directory show`."""
 LONGEST: Final = 10_000_000_000
 """ns between two of the same that are shown as one."""
 
@@ -59,6 +61,8 @@ def show(screen: Screen, page: Page) -> None:
         event: Any = group.newest.event
         said = describe(event)
         text = said.text if group.number == 1 else f"{count(group.number, 'time')}, the last: {said.text}"
+        if isinstance(event, DirectoryEvent) and len(said.more) > 1:
+            text = f"{text}: {'; '.join(said.more[1:SAID])}"
         rows.append([
             (local(event.at), "dim"), (clean(event.by), "bold"), clean(event.domain) or ("all", "dim"),
             (said.verb, said.style), text,

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from pipeline.events import Delivered, Discarded, decode, encode
 from pipeline.ids import partition_for
 from projections.builds import live_prefixes
 from tests.cli.conftest import ANNA, DOMAIN, Shop
+from tests.support.servers import ROOT
 
 
 @pytest.fixture
@@ -344,3 +347,38 @@ def test_an_export_that_the_store_knows_nothing_of_is_found(busy: Shop):
     rewritten(busy, log, lambda rows: rows[:-1])
     done = busy.run("audit", "verify", str(file), "--against-store")
     assert "no event in the log says that this file was exported" in done.out
+
+
+# The page
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    page = (ROOT / "docs" / "audit.md").read_text("utf-8")
+    text = page.partition("<!-- begin script -->\n```python\n")[2].partition("```\n<!-- end script -->")[0]
+    assert len(text.splitlines()) <= 30
+    file = tmp_path / "check.py"
+    file.write_text(text)
+    return file
+
+
+def test_the_script_of_the_page_says_the_same_as_we_do(busy: Shop, script: Path):
+    busy.run("audit", "key", "a.pem")
+    file = exported(busy, "--key", "a.pem")
+
+    def said(*words: str) -> tuple[int, str]:
+        command = [sys.executable, str(script), *words]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        return done.returncode, done.stdout or done.stderr.splitlines()[-1]
+
+    number = len(records(file))
+    assert said(str(file), "a.pem.pub") == (0, f"{number} records, whole and unchanged, and signed\n")
+    rows = file.read_bytes().splitlines(keepends=True)
+    file.write_bytes(b"".join(rows[:4] + rows[5:]))
+    assert said(str(file))[1] == "AssertionError: line 5 was changed, or one before it is gone"
+    file.write_bytes(b"".join(rows[:-1]))
+    assert said(str(file))[1] == "AssertionError: the end is missing"
+    file.write_bytes(b"".join(rows))
+    manifest = Path(f"{file}.manifest.json")
+    manifest.write_text(manifest.read_text().replace('"by": "', '"by": "x'))
+    assert said(str(file))[1] == "AssertionError: the manifest was changed"
