@@ -70,6 +70,12 @@ class Group(NamedTuple):
     def terms(self) -> list[int]:
         return [term(field, value) for field, value in sorted(self.facts)]
 
+    @property
+    def telling(self) -> int:
+        """The term that is likely to be the rarest: long words are."""
+        field, value = max(self.facts, key=lambda fact: (fact[0] == MESSAGE_ID, len(fact[1]), fact))
+        return term(field, value)
+
     def of(self, event: AnyEvent) -> bool:
         return self.facts <= set(facts(event))
 

@@ -95,7 +95,7 @@ class Search:
             hours = [
                 hour for portion, _ in zip(walk.portions(len(group.terms)), range(4), strict=False) for hour in portion
             ]
-            counts.append(len(await walk.places(group, hours)))
+            counts.append(await walk.count(group, hours))
         return counts.index(min(counts))
 
     async def _examine(

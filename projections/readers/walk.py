@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from heapq import merge
+from itertools import islice
 from typing import Final, NamedTuple
 
 import msgspec
@@ -71,12 +73,15 @@ class Walk:
         sources = [_listed(tails), *(self._archived(extent, group) for extent in self._extents)]
         streams = await self._opened(sources)
         for hours in self.portions(len(group.terms)):
-            found = [Candidate(key, None) for key in await self.places(group, hours)]
+            pulled: list[Candidate] = []
             for stream in streams:
                 while stream.head is not None and stream.head.key[0] >= hours[0] * HOUR_MS:
                     taken = await stream.advance()
-                    found += [taken] if taken is not None else []
-            yield self._sorted(found)
+                    pulled += [taken] if taken is not None else []
+            runs = [*await self._runs(group, hours), sorted(pulled, key=_key, reverse=True)]
+            merged = (one for one in merge(*runs, key=_key, reverse=True) if self._bounds.hold(one.key))
+            while portion := list(islice(merged, MERGED)):
+                yield portion
         async for portion in self._merged(streams):
             yield portion
 
@@ -86,20 +91,36 @@ class Walk:
         async for portion in self._merged(streams):
             yield portion
 
-    async def places(self, group: Group, hours: Sequence[int]) -> set[Key]:
-        """Where the view knows the facts of a group in some hours: where it knows all of them. Raises MovedError."""
+    async def count(self, group: Group, hours: Sequence[int]) -> int:
+        """About how many places the view knows at most in some hours. Raises MovedError."""
+        found = await self._stored(group, hours)
+        return min(
+            (sum(trace.count(postings, term) for _, _, postings in stored) for term, stored in found.items()), default=0
+        )
+
+    async def _runs(self, group: Group, hours: Sequence[int]) -> list[Iterable[Candidate]]:
+        """Where the view knows the facts of a group in some hours: where it knows all of them; several rows, each with the newest first."""
+        found = await self._stored(group, hours)
+        if len(found) == 1:
+            ((term, stored),) = found.items()
+            by_extent: dict[int, list[tuple[Extent, int, bytes]]] = {}
+            for one in stored:
+                by_extent.setdefault(one[0].partition, []).append(one)
+            return [_newest_of(its, term) for its in by_extent.values()]
+        keys = [set(_keys(stored, term)) for term, stored in found.items()]
+        return [[Candidate(key, None) for key in sorted(set.intersection(*keys), reverse=True)]] if keys else []
+
+    async def _stored(self, group: Group, hours: Sequence[int]) -> dict[int, list[tuple[Extent, int, bytes]]]:
+        """By term: the extent, the hour, and the postings of the term's bucket."""
         known = [extent for extent in self._extents if extent.prefix and extent.first is not None]
-        terms = group.terms
-        wanted = [(extent, term, hour) for extent in known for term in terms for hour in hours]
+        wanted = [(term, extent, hour) for term in group.terms for extent in known for hour in hours]
         if not wanted:
-            return set()
-        stored = await self._hot.strings([(extent, trace.key(hour, term)) for extent, term, hour in wanted])
-        by_term: dict[int, set[Key]] = {term: set() for term in terms}
-        for (extent, term, hour), postings in zip(wanted, stored, strict=True):
-            by_term[term].update(
-                (*where, extent.partition) for where in trace.places(postings, hour, term) if where <= extent.reached
-            )
-        return {key for key in set.intersection(*by_term.values()) if self._bounds.hold(key)}
+            return {}
+        stored = await self._hot.strings([(extent, trace.key(hour, term)) for term, extent, hour in wanted])
+        found: dict[int, list[tuple[Extent, int, bytes]]] = {}
+        for (term, extent, hour), postings in zip(wanted, stored, strict=True):
+            found.setdefault(term, []).append((extent, hour, postings))
+        return found
 
     def portions(self, terms: int) -> Iterator[range]:
         """The hours that the view knows within the bounds, the newest first, in growing portions."""
@@ -140,10 +161,6 @@ class Walk:
         if portion:
             yield portion
 
-    def _sorted(self, found: Iterable[Candidate]) -> list[Candidate]:
-        held = [one for one in found if self._bounds.hold(one.key)]
-        return sorted(held, key=lambda one: one.key, reverse=True)
-
     def _before(self, extent: Extent) -> int:
         """The end (ms) of what of a partition is to be taken out of the archive."""
         bounds = [self._bounds.upper]
@@ -157,7 +174,7 @@ class Walk:
         archive, end = self._history.archive, self._before(extent)
         if archive is None or end <= self._bounds.lower:
             return
-        async for recorded in archive.find(extent.partition, group.terms[0], self._bounds.lower, end):
+        async for recorded in archive.find(extent.partition, group.telling, self._bounds.lower, end):
             if group.of(recorded.event):
                 yield candidate(recorded)
 
@@ -198,6 +215,25 @@ class Walk:
 
 def candidate(recorded: Recorded) -> Candidate:
     return Candidate((*place(recorded.entry), recorded.partition), recorded)
+
+
+def _key(one: Candidate) -> Key:
+    return one.key
+
+
+def _keys(stored: Iterable[tuple[Extent, int, bytes]], term: int) -> Iterator[Key]:
+    for extent, hour, postings in stored:
+        for where in trace.places(postings, hour, term):
+            if where <= extent.reached:
+                yield (*where, extent.partition)
+
+
+def _newest_of(stored: Sequence[tuple[Extent, int, bytes]], term: int) -> Iterator[Candidate]:
+    """Of one partition, whose hours come in order."""
+    for extent, hour, postings in reversed(stored):
+        for where in trace.newest_places(postings, hour, term):
+            if where <= extent.reached:
+                yield Candidate((*where, extent.partition), None)
 
 
 async def _listed(candidates: Iterable[Candidate]) -> AsyncIterator[Candidate]:

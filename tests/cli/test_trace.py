@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from pipeline.events import Delivered
@@ -67,7 +69,8 @@ def test_several_are_a_line_each_and_one_alone_is_told_whole(filled):
     assert f"gatepost trace {ids['first']}" in listed
     assert f"delivered    from {SENDER} to {ANNA}" in listed
     alone = shop.run("trace", "--subject", "november").out
-    assert alone == shop.run("trace", ids["first"]).out
+    by_id = shop.run("trace", ids["first"]).out
+    assert re.sub(r"received  +.* ago", "", alone) == re.sub(r"received  +.* ago", "", by_id)
     assert "│ 250" in alone
     both = shop.run("trace", "--subject", "invoice", "--full").out
     assert both.count("Z  received ") == 2
