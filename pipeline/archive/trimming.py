@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from redis.exceptions import NoPermissionError, ResponseError
 
 from pipeline import keys
 from pipeline.archive.rows import order
@@ -26,14 +27,17 @@ class Space(msgspec.Struct, frozen=True):
 
 
 async def space(redis: Client, partitions: range, allowed: int) -> Space:
-    """`allowed`: octets; 0: half of what Redis may use in all."""
+    """`allowed`: octets; 0: half of what Redis may use in all. A Redis that does not let us ask sets no bound."""
     with faults():
-        pipe = redis.pipeline(transaction=False)
-        for partition in partitions:
-            pipe.memory_usage(keys.log(partition), samples=SAMPLES)
-        used = sum(answer or 0 for answer in await pipe.execute())
-        if not allowed:
-            allowed = int((await redis.info("memory")).get("maxmemory", 0)) // 2
+        try:
+            pipe = redis.pipeline(transaction=False)
+            for partition in partitions:
+                pipe.memory_usage(keys.log(partition), samples=SAMPLES)
+            used = sum(answer or 0 for answer in await pipe.execute())
+            if not allowed:
+                allowed = int((await redis.info("memory")).get("maxmemory", 0)) // 2
+        except (NoPermissionError, ResponseError):
+            return Space(0, 0)
     return Space(used, allowed)
 
 
