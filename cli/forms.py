@@ -13,8 +13,9 @@ from pipeline.parked import Parked
 from pipeline.state import Keeping, Message, Recipient, Stage
 
 if TYPE_CHECKING:
+    from cli.waiting.reading import Seen
     from pipeline.directory import Hold
-    from projections.readers import DomainQueue, QueueError, QueueReport, ServerQueue, WaitingMessage
+    from projections.readers import DomainQueue, QueueError, ServerQueue, WaitingMessage
     from projections.readers.rates import Rate, Rates
 
 TIMES: Final = frozenset({"at", "expires", "next_try", "since", "until"})
@@ -167,7 +168,9 @@ def queued_domain_form(domain: DomainQueue, rates: Rates) -> dict[str, Any]:
         "next_try": rfc3339(domain.next_try or 0),
         "backing_off": domain.backing_off,
         "held": domain.held,
-        **_pace_form(domain.messages, domain.ages, domain.state, rates.of([domain.domain])),
+        **_pace_form(
+            0 if domain.state == "held" else domain.messages - domain.held, domain.ages, rates.of([domain.domain])
+        ),
         "last_error": _error_form(domain.error),
     }
 
@@ -182,10 +185,13 @@ def _error_form(error: QueueError | None) -> dict[str, Any] | None:
     }
 
 
-def _pace_form(messages: int, ages: Sequence[int], state: str, moved: Sequence[Rate | None]) -> dict[str, Any]:
-    """Rates are messages per minute; null: nothing was counted."""
+def _pace_form(
+    messages: int, ages: Sequence[int], moved: Sequence[Rate | None], draining: Rate | None = None
+) -> dict[str, Any]:
+    """Rates are messages per minute; null: nothing was counted. `messages`: those that may leave."""
     last = moved[0]
-    left = last.drained(messages) if last is not None and messages and state != "held" else None
+    pace = draining or last
+    left = pace.drained(messages) if pace is not None and messages else None
     return {
         "ages": dict(zip(AGES, ages, strict=False)),
         "per_minute": {
@@ -197,13 +203,12 @@ def _pace_form(messages: int, ages: Sequence[int], state: str, moved: Sequence[R
     }
 
 
-def queue_total_form(report: QueueReport, moved: Sequence[Rate | None]) -> dict[str, Any]:
-    states = {domain.state for domain in report.domains}
-    state = states.pop() if len(states) == 1 else "open"
+def queue_total_form(seen: Seen) -> dict[str, Any]:
+    report, (messages, draining) = seen.report, seen.draining
     return {
         "waiting": {"messages": report.messages, "recipients": report.recipients, "bytes": report.bytes},
         "oldest_at": rfc3339(report.oldest or 0),
-        **_pace_form(report.messages, report.ages, state, moved),
+        **_pace_form(messages, report.ages, seen.moved, draining),
     }
 
 
@@ -219,7 +224,7 @@ def destination_form(server: ServerQueue, rates: Rates) -> dict[str, Any]:
         "hold": {**hold_form(server.hold), "domain": server.hold_of} if server.hold else None,
         "down_since": rfc3339(server.since or 0),
         "next_try": rfc3339(server.next_try or 0),
-        **_pace_form(server.messages, server.ages, server.state, rates.of(server.domains)),
+        **_pace_form(0 if server.state == "held" else server.messages, server.ages, rates.of(server.domains)),
         "last_error": _error_form(server.error),
         "last_error_of": server.error_of,
     }

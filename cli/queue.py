@@ -74,7 +74,7 @@ async def show(
         document({
             "at": rfc3339(now),
             "running": not opened.offline,
-            **queue_total_form(report, seen.moved),
+            **queue_total_form(seen),
             "domains": [queued_domain_form(one, rates) for one in report.domains],
             "destinations": [destination_form(server, rates) for server in report.servers],
             "waiting_for_engines": {"messages": unseen.messages, "engines": unseen.engines if unseen.messages else ""},

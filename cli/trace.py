@@ -1,245 +1,183 @@
-"""`gatepost trace`: one message from the connection it came over to its last outcome, read from the log itself."""
+"""`gatepost trace`: what happened to a message, found by its id or by anything else that is known of it."""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import Parameter
 
-from cli.diagnoses import LANGUAGE, attempts_of
+from cli.diagnoses import LANGUAGE
 from cli.options import DEFAULT, Common
+from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
     from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from cli.session import Session
-    from cli.words import Told
-    from pipeline.events import AnyEvent, Recorded
-    from pipeline.parked import Parked
-    from pipeline.state import Message
+    from projections.readers.finding import Found, Query
 
-VERB = 11
-"""Width of the longest verb: quarantined."""
-READ_ON = 2.0
-"""Seconds for the log behind the last event of a message that waits: a week of it may be millions of entries."""
-ROOM = 40
-"""Columns that the details of an event should have; with fewer they begin further to the left."""
-LOCAL, UTC = 23, 24
-"""Widths of a moment: 2026-11-23 15:57:03.123, and 2026-11-23T14:57:03.123Z."""
+MOST = 20
+STYLES = {"delivered": "green", "failed": "red", "refused": "red", "discarded": "dim"}
 
 
 async def trace(
-    message_id: Annotated[
-        str, Parameter(help="The id: it is in the reply to the sender, in the Received line we add, and in every list.")
-    ],
+    what: Annotated[
+        str,
+        Parameter(
+            help="Its id: it is in the reply to the sender, in the Received line we add, and in every list. Or a Message-ID, an address, words of the subject, an IP address or a domain."
+        ),
+    ] = "",
     /,
     *,
+    sender: Annotated[
+        str, Parameter(help="From this address, or from anybody at @domain; <> is the null sender.")
+    ] = "",
+    recipient: Annotated[str, Parameter(help="To this address.")] = "",
+    subject: Annotated[str, Parameter(help="With all of these words in the subject.")] = "",
+    client: Annotated[str, Parameter(help="From this IP address.")] = "",
+    server: Annotated[str, Parameter(help="Tried at this server, by its name or IP address.")] = "",
+    message_id: Annotated[str, Parameter(help="With this Message-ID.")] = "",
+    domain: Annotated[str, Parameter(help="For this domain, or an alias of it.")] = "",
+    period: Period = WHOLE,
+    limit: Annotated[int, Parameter(help="How many at most, the newest first.")] = MOST,
+    after: Annotated[str, Parameter(help="Go on where a page ended, as it says.")] = "",
+    full: Annotated[bool, Parameter(help="Everything that happened to each of them.")] = False,
     language: Annotated[str, LANGUAGE] = "",
     common: Common = DEFAULT,
 ) -> int:
-    """Everything that happened to one message, with every server's exact words.
+    """Everything that happened to one message, with every server's exact words; or which messages there were.
 
-    What a refusal is about, and what can be done, is said with it.
+    All that is asked for must be true of a message. Mail that was refused is
+    found as well. What a refusal is about, and what can be done, is said with it.
+    Days, such as --from 2026-11-20, are when it came, in this machine's time zone.
 
     For example:
 
       gatepost trace 1nx9s4tkh2v6c8jq0d7w03
-      gatepost trace 1nx9s4tkh2v6c8jq0d7w03 --json
+      gatepost trace anna@example.com --days 2
+      gatepost trace --sender @partner.example --recipient anna@example.com --subject "invoice november"
+      gatepost trace --client 192.0.2.7 --from 2026-11-20 --to 2026-11-21 --json
     """
+    from cli.asked import asked
     from cli.diagnoses import diagnoses
-    from cli.names import message_id_of
-    from cli.render import Screen, document
     from cli.session import session
+    from pipeline.ids import is_id
 
-    wanted = message_id_of(message_id)
-    async with session(common) as opened:
-        recorded, message, parked = await _read(opened, wanted)
+    given = {
+        "sender": sender, "recipient": recipient, "subject": subject, "client": client, "server": server,
+        "message_id": message_id, "domain": domain,
+    }  # fmt: skip
+    alone = not any(given.values()) and not period.given
+    wanted = what.strip().lower()
+    async with session(common, views=True) as opened:
         meant = await diagnoses(opened, language)
-        now = opened.now()
-    if common.json:
-        document(_form(wanted, recorded, message, parked, meant))
-        return 0
-    screen = Screen()
-    if message is None:
-        screen.say((wanted, "bold"), "  ", ("refused", "red"))
+        if alone and is_id(wanted):
+            return await _one(opened, wanted, meant, json=common.json)
+        queries = await asked(opened, what, given, period)
+        return await _search(opened, queries, meant, limit=limit, after=after, full=full, json=common.json)
+
+
+async def _one(opened: Session, wanted: str, meant: Diagnoses, *, json: bool) -> int:
+    from cli import timeline
+    from cli.render import Screen, document
+
+    recorded, message, parked = await timeline.read(opened, wanted)
+    if json:
+        document(timeline.form(wanted, recorded, message, parked, meant))
     else:
-        _head(screen, message, now)
-    screen.say()
-    _timeline(screen, recorded, meant)
-    for item in parked:
-        screen.say()
-        screen.say(("set aside", "red"), f" as {item.reference}: ", _cleaned(item.reason))
-        screen.say("  Try it again: gatepost parked retry ", (item.reference, "bold"))
+        timeline.show(Screen(), wanted, recorded, message, parked, meant, opened.now())
     return 0
 
 
-async def _read(opened: Session, wanted: str) -> tuple[list[Recorded], Message | None, list[Parked]]:
-    """No message where it never got in. Raises NotFoundError."""
-    from pipeline import parked
-    from pipeline.events import Refused
+async def _search(
+    opened: Session, queries: Sequence[Query], meant: Diagnoses, *, limit: int, after: str, full: bool, json: bool
+) -> int:
+    from cli import timeline
+    from cli.render import Screen, document, rfc3339
     from pipeline.faults import NotFoundError
-    from pipeline.ids import partition_of
 
-    wiring = opened.wiring
-    if partition_of(wanted) >= wiring.store.partitions:
-        raise NotFoundError(f"no message {wanted}", remedy="It may be of another Gatepost; see --data.")
-    (head,) = await wiring.schedule.heads(partition_of(wanted), [wanted])
-    recorded = await _history(opened, wanted, head)
-    own = [entry for entry in recorded if entry.subject == wanted]
-    if not own:
-        raise NotFoundError(
-            f"no message {wanted}", remedy="The id is in the reply to the sender, and in every list of this program."
-        )
-    if isinstance(own[0].event, Refused):
-        return own, None, []
-    aside = [item for item in await parked.listed(wiring.store) if item.message_id == wanted]
-    return recorded, head or _folded(own, wanted), aside
-
-
-async def _history(opened: Session, wanted: str, head: Message | None) -> list[Recorded]:
-    """All that happened to the message; and what its route went through since, as far as there is time to read that."""
-    recorded: list[Recorded] = []
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(None) as limit:
-            async for entry in opened.wiring.log.history(wanted):
-                recorded.append(entry)
-                if head is not None and entry.subject == wanted and entry.version >= head.version:
-                    limit.reschedule(asyncio.get_running_loop().time() + READ_ON)
-    return recorded
+    found, following, complete = await _found(opened, queries, limit, after)
+    if json:
+        forms = [found_form(one) for one in found]
+        for form in forms if full else []:
+            form["events"] = timeline.form(form["id"], *await timeline.read(opened, form["id"]), meant)["events"]
+        document({"at": rfc3339(opened.now()), "messages": forms, "following": following, "complete": complete})
+        return 0
+    if not found and not following and not after:
+        raise NotFoundError("nothing was found", remedy="See what can be asked for: gatepost trace --help.")
+    screen = Screen()
+    for number, one in enumerate(found):
+        if full or (len(found) == 1 and not following and not after):
+            screen.say(*(["\n"] if number else []), end="")
+            timeline.show(screen, one.id, *await timeline.read(opened, one.id), meant, opened.now())
+        else:
+            _line(screen, one)
+    if following:
+        screen.say(("There may be more: go on with --after ", "dim"), following)
+    if not complete:
+        screen.say(("The index is far behind: what came last may be missing. Does the projector run?", "yellow"))
+    return 0
 
 
-def _folded(own: Sequence[Recorded], message_id: str) -> Message:
-    """The message as its history leaves it; an impossible step in old history is passed over."""
-    from pipeline.events import MESSAGE_EVENTS
-    from pipeline.faults import CorruptError
-    from pipeline.state import IllegalStep, evolve
+async def _found(opened: Session, queries: Sequence[Query], limit: int, after: str) -> tuple[list[Found], str, bool]:
+    """What any of the queries finds, the newest first; where to go on, which only a single query can say; whether all was seen."""
+    from pipeline.faults import ConfigurationError
 
-    message: Message | None = None
-    for entry in own:
-        if isinstance(entry.event, MESSAGE_EVENTS):
+    found: dict[str, Found] = {}
+    following, complete = "", True
+    for query in queries:
+        position = after if len(queries) == 1 else ""
+        more: list[Found] = []
+        while len(more) < limit:
             try:
-                message = evolve(message, entry.event, message_id)  # type: ignore[arg-type]  # narrowed by a tuple of types
-            except IllegalStep:
-                continue
-    if message is None:
-        raise CorruptError(
-            f"the history of {message_id} does not begin with its arrival", remedy="See `gatepost check`."
-        )
-    return message
+                page = await opened.wiring.past.page(query, limit - len(more), position)
+            except ValueError:
+                raise ConfigurationError(f"--after {after!a} is not where a page ended") from None
+            more += page.found
+            complete = complete and page.complete
+            position = page.following
+            if not position:
+                break
+        found.update({one.id: one for one in more})
+        following = position if len(queries) == 1 else ""
+        if found and query.message_id and len(queries) > 1:
+            break  # nobody's address is also a Message-ID
+    ordered = list(found.values()) if len(queries) == 1 else sorted(found.values(), key=lambda one: -one.at)
+    return ordered[:limit], following, complete
 
 
-def _cleaned(text: str) -> str:
-    from cli.render import clean
-
-    return clean(text)
-
-
-def _head(screen: Screen, message: Message, now: int) -> None:
-    from cli.render import clean, local, relative, size
+def _line(screen: Screen, one: Found) -> None:
+    from cli.render import clean, local, size
     from cli.words import path, people
 
-    styles = {"delivered": "green", "failed": "red", "quarantined": "yellow", "queued": "yellow"}
-    stage = message.stage.value
-    screen.say((message.id, "bold"), "  ", (stage, styles.get(stage, "")))
-    several = len({recipient.stage for recipient in message.recipients}) > 1
-    copies = ", ".join(f"{clean(one.address)} ({one.stage})" for one in message.recipients[:20]) if several else ""
-    screen.facts([
-        ("from", path(message.sender)),
-        ("to", copies or people([one.address for one in message.recipients])),
-        ("subject", clean(message.subject)),
-        ("Message-ID", clean(message.message_id)),
-        ("size", size(message.size)),
-        ("received", f"{local(message.received_at)}, {relative(message.received_at, now)}"),
-        ("gives up", f"{local(message.ends)}, {relative(message.ends, now)}" if message.live else ""),
-        ("held", _held(message)),
-        ("waits for", (clean("; ".join(message.missing)), "yellow") if message.waits_since else ""),
-        ("it was" if message.origin in ("redirect", "release") else "speaks of", message.cause),
-    ])  # fmt: skip
-
-
-def _held(message: Message) -> tuple[str, str] | str:
-    """Who keeps it from leaving, and what comes then."""
-    from cli.render import clean, local
-    from pipeline.steering import ENDS
-
-    hold = message.hold
-    if hold is None:
-        return ""
-    ends = f", to be {ENDS.get(hold.then, 'sent on')} at {local(hold.until)}" if hold.until else ""
-    return f"since {local(hold.since)} by {clean(hold.by)}{ends}: {clean(hold.reason)}", "yellow"
-
-
-def _timeline(screen: Screen, recorded: Sequence[Recorded], meant: Diagnoses) -> None:
-    from cli.render import local_ms, utc_ms, zone
-    from cli.words import describe
-
-    local_is_utc = bool(recorded) and local_ms(recorded[0].event.at) + "Z" == utc_ms(recorded[0].event.at).replace(
-        "T", " "
+    octets = f", {size(one.size)}" if one.size else ""
+    screen.say(
+        (local(one.at), "bold"),
+        "  ",
+        (f"{one.state:<11}", STYLES.get(one.state, "yellow")),
+        f"  from {path(one.sender)}" + (f" to {people(one.recipients)}" if one.recipients else "") + octets,
     )
-    if recorded and not local_is_utc:
-        screen.say((f"{zone(recorded[0].event.at):<{LOCAL}}  UTC", "dim"))
-    indent = UTC + 2 + VERB + 2 if local_is_utc else LOCAL + 2 + UTC + 2 + VERB + 2
-    for entry in recorded:
-        at, told = entry.event.at, describe(entry.event)
-        first = "" if local_is_utc else f"{local_ms(at)}  "
-        screen.say(first, (utc_ms(at), "" if local_is_utc else "dim"), "  ", *line(told))
-        inward = 4 if screen.narrower_than(indent + ROOM) else indent
-        detail(screen, told, inward)
-        _meaning(screen, entry, meant, inward)
+    if one.subject:
+        screen.say("  ", clean(one.subject))
+    screen.say("  ", (f"{one.verdict}  " if one.verdict else "", "dim"), (f"gatepost trace {one.id}", "dim"))
 
 
-def line(told: Told) -> tuple[tuple[str, str], str]:
-    return (f"{told.verb:<{VERB}}", told.style or "bold"), f"  {told.text}"
-
-
-def detail(screen: Screen, told: Told, indent: int) -> None:
-    """What belongs to an event besides its line."""
-    for text in told.more:
-        screen.say(" " * indent, (text, "dim"))
-    for where, reply in told.quotes:
-        screen.say(" " * indent, (where, "dim"))
-        screen.quote(reply, indent)
-
-
-def _meaning(screen: Screen, entry: Recorded, meant: Diagnoses, indent: int) -> None:
-    """What the answers of an event are about, each once; and what can be done, unless that was said before."""
-    domain = entry.event.domain
-    titles = {meant.title(domain, attempt): attempt for attempt in attempts_of(entry.event) if attempt.stage}
-    for title, attempt in titles.items():
-        screen.say(" " * indent, title)
-        for tip in meant.tips(domain, attempt):
-            screen.say(" " * (indent + 2), (tip, "dim"))
-
-
-def _form(
-    message_id: str,
-    recorded: Sequence[Recorded],
-    message: Message | None,
-    parked: Sequence[Parked],
-    meant: Diagnoses,
-) -> dict[str, Any]:
-    from cli.forms import message_form, parked_form
+def found_form(one: Found) -> dict[str, Any]:
+    from cli.forms import event_form
+    from cli.render import rfc3339
 
     return {
-        **(message_form(message) if message is not None else {"state": "refused"}),
-        "id": message_id,
-        "parked": [parked_form(item) for item in parked],
-        "events": [
-            {"entry": entry.entry, "about": entry.subject, "version": entry.version, **_event_form(entry.event, meant)}
-            for entry in recorded
-        ],
+        "id": one.id,
+        "at": rfc3339(one.at),
+        "state": one.state,
+        "domain": one.domain,
+        "sender": one.sender,
+        "recipients": list(one.recipients),
+        "subject": one.subject,
+        "message_id": one.message_id,
+        "client": one.client,
+        "size": one.size,
+        "verdict": one.verdict,
+        "last": event_form(one.last),
     }
-
-
-def _event_form(event: AnyEvent, meant: Diagnoses) -> dict[str, Any]:
-    """An event, and in its attempts that did not succeed what they are about."""
-    from cli.forms import event_form
-
-    form = event_form(event)
-    forms = form["attempts"] if "attempts" in form else [form.get("attempt")]
-    for attempt, its_form in zip(attempts_of(event), forms, strict=False):
-        its_form["diagnosis"] = meant.form(event.domain, attempt)
-    return form

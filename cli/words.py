@@ -246,6 +246,12 @@ def _scanned(event: Scanned | Postponed) -> Told:
     more = []
     if event.subject:
         more.append(f"subject: {clean(event.subject)}")
+    if event.header_from:
+        more.append(f"author: {clean(event.header_from)}")
+    if event.auth:
+        from cli.verdicts import authentication
+
+        more.append(authentication(event.auth))
     if event.country:
         from pipeline.country import name_of
 
@@ -256,6 +262,11 @@ def _scanned(event: Scanned | Postponed) -> Told:
     ]
     if event.missing:
         more.append(f"not scanned by {clean('; '.join(event.missing))}")
+    more += [
+        f"{clean(one.action)} for {people(one.recipients)}: {clean('; '.join(one.why))}"
+        for one in event.decisions
+        if one.why
+    ]
     style = GOOD if event.verdict in ("clean", "bulk") else WARN
     took = f", in {render.age(event.took)}" if event.took else ""
     return Told("scanned", style, f"{clean(event.verdict)}, score {event.score:g}{took}", tuple(more))

@@ -106,6 +106,12 @@ def terms(subject: str, event: AnyEvent) -> list[int]:
 Values = Iterable[tuple[str, str]]
 
 
+def facts(event: AnyEvent) -> Values:
+    """What an event can be found by besides its subject, as (field, value): for whoever looks whether it really says so."""
+    values = _VALUES.get(type(event))
+    return () if values is None else values(event)
+
+
 def _from(found: Iterable[str]) -> Values:
     for address in found:
         yield SENDER, address or "<>"

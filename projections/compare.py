@@ -187,5 +187,5 @@ def _show(value: Stored) -> str:
         return f"{len(value)} octets"
     try:
         return msgspec.json.encode(msgspec.msgpack.decode(value)).decode()[:_SHOWN]
-    except (msgspec.DecodeError, TypeError):
+    except (msgspec.DecodeError, TypeError, ValueError):
         return repr(value)[:_SHOWN]

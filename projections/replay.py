@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
-from pipeline import history
+from pipeline import history, keys
 from pipeline.faults import ConflictError
-from pipeline.store import Client
+from pipeline.store import Client, faults
 from projections import builds
 from projections.base import History, Projection, View, position
 from projections.compare import Difference, differences
@@ -44,6 +44,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     count: int
     """Of all differences."""
     mended: bool
+    gone: bool = False
+    """Events whose retention is over are not there any more: what is counted since the first event cannot be the same."""
 
     @property
     def equal(self) -> bool:
@@ -65,6 +67,7 @@ def merged(reports: Sequence[Report], seconds: float) -> Report:
         differences=tuple(found[:DIFFERENCES_NAMED]),
         count=sum(report.count for report in reports),
         mended=any(report.mended for report in reports),
+        gone=any(report.gone for report in reports),
     )
 
 
@@ -97,12 +100,14 @@ class _Replay:
         self._found: list[Difference] = []
         self._count = 0
         self._mended = False
+        self._gone = False
 
     async def partition(self, partition: int, now: int) -> None:
         live = await builds.live(self._redis, partition, self._projection)
         if live is None:
             return
         view, version = live
+        self._gone = self._gone or (not self._projection.hot and await _cut(self._redis, partition))
         await builds.drop_dead(self._redis, partition, now)
 
         def told(folded: int) -> None:
@@ -143,7 +148,15 @@ class _Replay:
             differences=tuple(self._found),
             count=self._count,
             mended=self._mended,
+            gone=self._gone,
         )
+
+
+async def _cut(redis: Client, partition: int) -> bool:
+    """Whether the archive's retention took away the first of a partition's events."""
+    with faults():
+        through: Any = await redis.hget(keys.archive(partition), "through")
+    return int(through or 0) > 0
 
 
 async def replay(

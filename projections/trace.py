@@ -81,3 +81,20 @@ def places(postings: bytes, hour: int, term: int) -> Iterator[tuple[int, int]]:
             at = postings.find(wanted, at + POSTING)
         else:
             at = postings.find(wanted, at + 1)
+
+
+def newest_places(postings: bytes, hour: int, term: int) -> Iterator[tuple[int, int]]:
+    """The same from the end: of a frequent term only as many as somebody takes are looked at."""
+    wanted = mark(term)
+    at = postings.rfind(wanted)
+    while at >= 0:
+        if at % POSTING == 0:
+            yield positions.unpacked(hour, int.from_bytes(postings[at + 2 : at + POSTING], "big"))
+            at = postings.rfind(wanted, 0, max(0, at - POSTING + 2))
+        else:
+            at = postings.rfind(wanted, 0, at + 1)
+
+
+def count(postings: bytes, term: int) -> int:
+    """How often a term is there, or a little more."""
+    return postings.count(mark(term))

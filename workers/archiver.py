@@ -43,10 +43,17 @@ class Done(msgspec.Struct):
     """Why a partition could not go on."""
 
 
+def _nothing(_: str, **__: object) -> None:
+    pass
+
+
 class Archiver:
     """One per process."""
 
-    def __init__(self, wiring: Wiring, archive: SealedArchive) -> None:
+    def __init__(self, wiring: Wiring, archive: SealedArchive, *, quiet: bool = False) -> None:
+        """`quiet`: what is done is told by the result alone, not logged."""
+        self._told = _nothing if quiet else log.info
+        self._complained = _nothing if quiet else log.error
         self._redis = wiring.store.redis
         self._settings = wiring.settings
         self._log = wiring.log
@@ -74,17 +81,16 @@ class Archiver:
                         await writer.release()
             except (LeaseLostError, ConflictError) as fault:
                 self._settled.discard(partition)
-                log.info("another archiver was first", partition=partition, reason=str(fault))
+                self._told("another archiver was first", partition=partition, reason=str(fault))
             except CorruptError as fault:
                 self._settled.discard(partition)
                 self._stuck(partition, fault)
                 done.faults.append(f"partition {partition}: {fault}")
         return done
 
-    @staticmethod
-    def _stuck(partition: int, fault: CorruptError) -> None:
+    def _stuck(self, partition: int, fault: CorruptError) -> None:
         """The others go on; this one's log stays as it is."""
-        log.error("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
+        self._complained("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
 
     async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> None:
         if partition not in self._settled:
@@ -95,14 +101,14 @@ class Archiver:
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
         while (seal := await writer.next(now, begin)) is not None:
             done.sealed += 1
-            log.info("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
+            self._told("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
         if first and first < begin:
             floor, taken = await trim(self._redis, partition, begin)
             done.trimmed += taken
             if taken:
-                log.info("trimmed", partition=partition, entries=taken, begins=floor)
+                self._told("trimmed", partition=partition, entries=taken, begins=floor)
         await self._retain(partition, now, done)
 
     async def _retain(self, partition: int, now: int, done: Done) -> None:
@@ -114,7 +120,9 @@ class Archiver:
         dropped = await drop(self._redis, self._archive, self._log, partition, day, now=self._clock(), by="gatepost")
         if dropped is not None:
             done.dropped += dropped.segments
-            log.info("dropped", partition=partition, days=f"{dropped.start} to {dropped.end}", entries=dropped.entries)
+            self._told(
+                "dropped", partition=partition, days=f"{dropped.start} to {dropped.end}", entries=dropped.entries
+            )
 
     async def _now(self) -> int:
         """Redis's clock, which gave the entries their ids (ms)."""

@@ -141,7 +141,7 @@ class Learning:
         at = lesson.at // 1_000_000
         for skew in SKEWS_MS:
             after = f"{max(at - skew, 0)}-0"
-            while entries := await self._wiring.log.read(partition, after, PAGE, str(at + skew)):
+            while entries := await self._wiring.history.read(partition, after, PAGE, str(at + skew)):
                 for entry in entries:
                     if isinstance(entry, Recorded) and (entry.subject, entry.version) == (
                         lesson.subject,

@@ -28,7 +28,7 @@ from pipeline.zones import zone_of
 from projections.reports.csv_rows import CsvWriter
 from projections.reports.due import Due, newest
 from projections.reports.letter import Rows, Told, letter
-from projections.reports.model import Heading, Wanted, classes
+from projections.reports.model import Heading, Wanted, classes, titles
 from projections.reports.totals import Totals
 from projections.reports.writing import rows, write
 from workers import ownmail as sending
@@ -153,6 +153,7 @@ class Mailing:
     async def _letter(self, name: str, schedule: ReportSchedule, due: Due) -> tuple[ownmail.Letter, int]:
         wiring = self._wiring
         home = wiring.directory.home(name)
+        language = (home.language if home is not None else "") or "en"
         heading = Heading(
             domains=(name,),
             start=due.start,
@@ -160,7 +161,8 @@ class Mailing:
             zone=self.zone(name),
             made=wiring.clock(),
             wanted=Wanted(statuses=frozenset(schedule.statuses)),
-            language=(home.language if home is not None else "") or "en",
+            language=language,
+            titles=titles(wiring.table, language),
         )
         totals, attached = Totals(heading.zone), Rows()
         async with aclosing(rows(wiring.past, heading, classes(wiring.table))) as found:

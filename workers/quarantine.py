@@ -122,7 +122,7 @@ class Quarantine:
         """How it was judged, and who looked, as far as it is about copies that may be seen."""
         scanned: Scanned | None = None
         looks: list[Look] = []
-        async for entry in self._wiring.log.history(message.id, message.version):
+        async for entry in self._wiring.past.message(message.id, message.version):
             event = entry.event
             if entry.subject != message.id:
                 continue
@@ -244,7 +244,7 @@ class Quarantine:
         return message
 
     async def _was_for_them(self, message_id: str) -> bool:
-        async for entry in self._wiring.log.history(message_id, version=1):
+        async for entry in self._wiring.past.message(message_id, version=1):
             if isinstance(entry.event, Received):
                 return any(self._mine(one.address) for one in entry.event.recipients)
         return False
@@ -307,7 +307,7 @@ class Quarantine:
         meant = {one.casefold() for one in recipients or self._recipients or ()}
         if await self._kept(message_id, meant) is not None:
             return None
-        async for entry in self._wiring.log.history(message_id):
+        async for entry in self._wiring.past.message(message_id):
             event = entry.event
             if entry.subject == message_id and isinstance(event, kind) and wanted(event):
                 named = {one.casefold() for one in event.recipients}

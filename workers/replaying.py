@@ -77,21 +77,27 @@ async def work(wiring: Wiring, job: Job, told: Told) -> Report | int:
 
 async def lengths_of(wiring: Wiring, job: Job) -> dict[int, int]:
     """About how many entries of each partition there are to be read: for a bar, and to share them out."""
+    hot = any(one.hot for one in projections(wiring.settings) if one.name == job.view)
     with faults():
         pipe = wiring.store.redis.pipeline(transaction=False)
         for partition in job.partitions:
             pipe.xlen(keys.log(partition))
             pipe.xrange(keys.log(partition), count=1)
             pipe.xrevrange(keys.log(partition), count=1)
+            pipe.hmget(keys.archive(partition), ["count", "entries", "trimmed", "first"])
         answers: Any = iter(await pipe.execute())
     lengths = {}
     for partition in job.partitions:
-        length, first, last = next(answers), next(answers), next(answers)
-        if job.builds and first:
-            begin, end = (order(rows[0][0].decode())[0] for rows in (first, last))
-            part = (job.moment // 1_000_000 - begin) / max(1, end - begin)
+        length, first, last, archived = next(answers), next(answers), next(answers), next(answers)
+        count, entries, trimmed = (int(number or 0) for number in archived[:3])
+        if not hot:
+            length += count - (entries - trimmed)  # what is archived, and not in the log as well
+        ends = [rows[0][0] for rows in (first, last) if rows] + ([archived[3]] if archived[3] else [])
+        if job.builds and ends:
+            times = [order(entry.decode())[0] for entry in ends]
+            part = (job.moment // 1_000_000 - min(times)) / max(1, max(times) - min(times))
             length = int(length * min(1.0, max(0.0, part)))
-        lengths[partition] = length
+        lengths[partition] = max(0, length)
     return lengths
 
 

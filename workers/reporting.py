@@ -105,7 +105,7 @@ class Reporting:
         found = _Known()
         if not is_id(message_id) or partition_of(message_id) >= self._wiring.store.partitions:
             return found
-        async for entry in self._wiring.log.history(message_id):
+        async for entry in self._wiring.past.message(message_id):
             event = entry.event
             if entry.subject != message_id:
                 continue

@@ -39,6 +39,8 @@ BUDGET: Final = 5 * 3600.0
 TRIES: Final = 3
 """How often a night's check is begun."""
 LEASE: Final = 30.0
+NO_TIME: Final = "there was no time for it; it comes first the next night"
+GONE: Final = "its first events are gone, as their retention is over, and it counts since then"
 NAMED: Final = 20
 _SHOWN: Final = 200
 
@@ -144,7 +146,7 @@ class NightlyCheck:
 
     async def _check_all(self, night: str) -> None:
         before = await last_selfcheck(self._redis)
-        unfinished = {view.view for view in before.views if view.failed} if before is not None else set()
+        unfinished = {view.view for view in before.views if view.skipped == NO_TIME} if before is not None else set()
         ordered = sorted(self._views, key=lambda view: view.name not in unfinished)
         started, until = self._clock(), time.monotonic() + self._budget
         found = [await self.check(view, until) for view in ordered]
@@ -174,19 +176,19 @@ class NightlyCheck:
                     progress=told,
                 )
         except TimeoutError:
-            return _failed(view, events, started, "there was no time for it; it comes first the next night")
+            seconds = time.monotonic() - started
+            return CheckedView(view=view.name, events=events, seconds=seconds, skipped=NO_TIME)
         except StoreError:
             raise  # Redis is away, which says nothing about the view
         except GatepostError as fault:
-            return _failed(view, events, started, str(fault))
+            seconds = time.monotonic() - started
+            return CheckedView(view=view.name, events=events, seconds=seconds, failed=str(fault))
         return _checked(report)
 
 
-def _failed(view: Projection, events: int, started: float, why: str) -> CheckedView:
-    return CheckedView(view=view.name, events=events, seconds=time.monotonic() - started, failed=why)
-
-
 def _checked(report: Report) -> CheckedView:
+    if report.gone and not report.equal:
+        return CheckedView(view=report.view, events=report.events, seconds=report.seconds, skipped=GONE)
     return CheckedView(
         view=report.view,
         events=report.events,
@@ -200,7 +202,7 @@ def _tell(check: SelfCheck) -> None:
     for view in check.views:
         if view.differences:
             _log.error("a view is not what the events say", view=view.view, differences=view.differences)
-        elif view.failed:
-            _log.warning("a view could not be compared", view=view.view, reason=view.failed)
+        elif view.failed or view.skipped:
+            _log.warning("a view was not compared", view=view.view, reason=view.failed or view.skipped)
     if check.equal:
         _log.info("all views are what the events say", views=len(check.views), events=check.events)

@@ -128,7 +128,7 @@ async def run(*, common: Common = DEFAULT) -> int:
     from workers.archiver import Archiver
 
     async with session(common, views=True) as opened:
-        done = await Archiver(opened.wiring, opened_archive(opened)).round()
+        done = await Archiver(opened.wiring, opened_archive(opened), quiet=True).round()
     if common.json:
         document({"sealed": done.sealed, "trimmed": done.trimmed, "dropped": done.dropped, "faults": done.faults})
         return 1 if done.faults else 0

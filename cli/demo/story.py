@@ -18,7 +18,7 @@ import msgspec
 
 from cli.demo.stage import AWAY, AWAY_PEOPLE, DOMAIN, PEOPLE, Stage
 from cli.render import age, clean, local
-from cli.trace import detail, line
+from cli.timeline import detail, line
 from cli.words import describe
 from pipeline.events import Delivered, Event, Quarantined, Recorded, RouteDeferred
 from pipeline.faults import StoreAwayError
@@ -153,7 +153,7 @@ async def _follow(stage: Stage, message_id: str, end: type[Event]) -> bool:
     told: set[str] = set()
     born = 0
     while loop.time() < deadline:
-        async for entry in stage.wiring.log.history(message_id):
+        async for entry in stage.wiring.past.message(message_id):
             if entry.entry in told:
                 continue
             told.add(entry.entry)

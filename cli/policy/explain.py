@@ -87,7 +87,7 @@ async def _found(opened: Any, wanted: str) -> tuple[Received | None, Scanned]:
 
     received: Received | None = None
     if partition_of(wanted) < opened.wiring.store.partitions:
-        async for entry in opened.wiring.log.history(wanted):
+        async for entry in opened.wiring.past.message(wanted):
             if entry.subject != wanted:
                 continue
             if isinstance(entry.event, Received):

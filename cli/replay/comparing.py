@@ -101,6 +101,10 @@ def _show(report: Report, asked: Asked) -> None:
         screen.say(f"  {where}: live {clean(one.live)}, rebuilt {clean(one.rebuilt)}")
     if report.count > SHOWN:
         screen.say((f"  and {report.count - SHOWN:,} more; --json names up to a thousand", "dim"))
+    if report.gone and not report.equal:
+        screen.say(
+            ("  Events whose retention is over are gone: what is counted since the first cannot be the same.", "yellow")
+        )
     if report.mended:
         screen.say(("  The rebuilt view is the live one now.", "green"))
     elif not report.equal:
@@ -116,6 +120,7 @@ def _form(report: Report) -> dict[str, Any]:
         "events_per_second": round(report.rate),
         "differences": report.count,
         "mended": report.mended,
+        "first_events_gone": report.gone,
         "named": [
             {"partition": one.partition, "key": one.key, "field": one.field, "live": one.live, "rebuilt": one.rebuilt}
             for one in report.differences

@@ -15,9 +15,10 @@ WHAT: Final = {
     "failures": "the newest answers of customers' servers: gatepost failures",
     "books": "what came and how it ended, per domain: gatepost books",
     "refusals": "mail that did not get in: gatepost refused",
-    "classifier": "what was learnt of spam: gatepost learn show",
+    "classifier": "what was learnt of spam: gatepost learn status",
     "quarantine": "what is kept, and an index of it: gatepost quarantine",
     "trace": "where in the log messages are spoken of: gatepost trace",
+    "alerts": "the newest alerts and when they were over: gatepost alerts history",
     "outbound": "where in the log delivery attempts are: gatepost report outbound",
 }
 
@@ -88,8 +89,8 @@ def _show_check(screen: Screen, check: SelfCheck) -> None:
         (f"  {local(check.started)}, {age(max(0, check.ended - check.started))}, {count(check.events, 'event')}", "dim"),
     )  # fmt: skip
     for one in check.views:
-        if one.failed:
-            verdict = (f"not compared: {clean(one.failed)}", "yellow")
+        if one.failed or one.skipped:
+            verdict = (f"not compared: {clean(one.failed or one.skipped)}", "yellow")
         elif one.differences:
             verdict = (count(one.differences, "difference"), "red")
         else:
@@ -111,6 +112,7 @@ def _check_form(check: SelfCheck) -> dict[str, Any]:
             {
                 "view": one.view, "equal": one.equal, "events": one.events, "seconds": round(one.seconds, 3),
                 "differences": one.differences, "named": list(one.named), "failed": one.failed,
+                "skipped": one.skipped,
             }
             for one in check.views
         ],

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from projections.builds import Source
 
 KEPT_SHOWN: Final = 50
-"""Of a quarantine, the newest."""
+"""Of a quarantine and of alerts, the newest."""
 
 
 class Shown(NamedTuple):
@@ -129,6 +129,16 @@ async def _classifier(opened: Session, redis: Source, domain: str | None, moment
     return Shown(form, lambda screen: tell_tables(screen, tables, minimum, moment))
 
 
+async def _alerts(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:
+    from cli.alerts.showing import show_history, told_form
+    from projections.readers.alerts import read_alerts
+
+    found = await read_alerts(redis, opened.wiring.store.partitions, 0, moment)
+    newest = [one for one in found if domain in (None, one.domain)]
+    form = {"alerts": [told_form(one) for one in newest[:KEPT_SHOWN]], "left_off": max(0, len(newest) - KEPT_SHOWN)}
+    return Shown(form, lambda screen: show_history(screen, newest[:KEPT_SHOWN], len(newest)))
+
+
 SHOWN: Final[Mapping[str, Callable[[Session, Source, str | None, int], Awaitable[Shown]]]] = {
     "queue": _queue,
     "failures": _failures,
@@ -136,4 +146,5 @@ SHOWN: Final[Mapping[str, Callable[[Session, Source, str | None, int], Awaitable
     "refusals": _refusals,
     "quarantine": _quarantine,
     "classifier": _classifier,
+    "alerts": _alerts,
 }

@@ -1,4 +1,4 @@
-"""Recorded attempts, out of the log itself: a page at a time, however long it is."""
+"""Recorded attempts, out of the log itself and its archive: a page at a time, however long they are."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ class History:
                     yield tried
 
     async def _total(self, partitions: Sequence[int]) -> int | None:
-        """Entries to read; None when only a part of the log is."""
-        if self._first > 0:
+        """Entries to read; None when only a part of the log is, or what is archived as well."""
+        if self._first > 0 or self._wiring.history.archive is not None:
             return None
         with faults():
             pipe = self._wiring.store.redis.pipeline(transaction=False)
@@ -69,7 +69,7 @@ class History:
         after = str(max(0, self._first // _MS - SKEW_MS))
         latest = self._last // _MS + SKEW_MS
         while True:
-            page = await self._wiring.log.read(partition, after, PAGE, end)
+            page = await self._wiring.history.read(partition, after, PAGE, end)
             for entry in page:
                 self.read += 1
                 if isinstance(entry, Damaged):
@@ -78,7 +78,8 @@ class History:
                     for tried in self._wanted(entry):
                         yield tried
             bar.advance(len(page))
-            if len(page) < PAGE or int(page[-1].entry.partition("-")[0]) > latest:
+            # A page may be short where the archive ends and Redis begins.
+            if not page or int(page[-1].entry.partition("-")[0]) > latest:
                 return
             after = page[-1].entry
 

@@ -134,7 +134,7 @@ async def _heading(
     from cli.diagnoses import language_of
     from cli.names import domain_of
     from pipeline.zones import system_zone, zone_of
-    from projections.reports.model import Heading
+    from projections.reports.model import Heading, titles
 
     directory = opened.wiring.directory
     await directory.refresh()
@@ -143,6 +143,7 @@ async def _heading(
     own = directory.home(names[0]) if len(names) == 1 else None
     named = tz or (own.timezone if own is not None else "")
     zone = zone_of(named) if named else system_zone()
+    spoken = language_of(language) or (own.language if own is not None else "") or "en"
     start, end = _bounds(period, opened.now(), zone)
     return Heading(
         domains=tuple(names or await _all(opened)),
@@ -152,7 +153,8 @@ async def _heading(
         zone=zone,
         made=opened.now(),
         wanted=wanted,
-        language=language_of(language) or (own.language if own is not None else "") or "en",
+        language=spoken,
+        titles=titles(opened.wiring.table, spoken),
     )
 
 

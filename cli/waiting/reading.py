@@ -26,6 +26,12 @@ class Seen(NamedTuple):
         """How much comes and goes of all that was asked for."""
         return self.rates.total if self.domain is None else self.rates.of([one.domain for one in self.report.domains])
 
+    @property
+    def draining(self) -> tuple[int, Rate | None]:
+        """Messages that are not held, and how fast the domains deliver that they wait for."""
+        free = [one for one in self.report.domains if one.messages and one.state != "held"]
+        return sum(one.messages - one.held for one in free), self.rates.of([one.domain for one in free])[0]
+
 
 async def read(opened: Session, domain: str | None = None, *, history: int = 0) -> Seen:
     """`history`: as many counts of what waited before."""

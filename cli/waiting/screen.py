@@ -94,7 +94,7 @@ def _head(shown: Shown, width: int) -> Iterator[Text]:
     if moved is None:
         yield _cut(Text("rates are known after a minute", QUIET), width)
     else:
-        left = gone_in(report.messages, moved, "open")
+        left = gone_in(*seen.draining)
         gone = f", gone in {left}" if left else ""
         words = f"{moved.arrived:,.1f} come, {moved.delivered:,.1f} delivered{gone}"
         yield _cut(Text.assemble(("a minute  ", QUIET), words), width)
@@ -125,7 +125,7 @@ def _domain_row(one: DomainQueue, seen: Seen, width: int) -> Row:
         return [name, (f"{one.messages:,}", ""), (oldest, ""), (following, colour)]
     return [
         name, (f"{one.messages:,}", ""), (size(one.bytes), ""), (oldest, ""), (per_minute(rate), ""),
-        (gone_in(one.messages, rate, one.state), ""), (following, ""), (state, colour),
+        (gone_in(0 if one.state == "held" else one.messages - one.held, rate), ""), (following, ""), (state, colour),
     ]  # fmt: skip
 
 

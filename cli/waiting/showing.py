@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cli.render import age, clean, count, relative, size
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
     from cli.waiting.reading import Seen
     from pipeline.directory import Hold
     from pipeline.rescan import Waiting
-    from projections.readers import DomainQueue, QueueReport, ServerQueue
-    from projections.readers.rates import Rate, Rates
+    from projections.readers import DomainQueue, ServerQueue
+    from projections.readers.rates import Rates
 
 MOST_SERVERS = 5
 """Named below the domains; all of them are in `gatepost queue destinations`."""
@@ -38,22 +37,22 @@ def show(screen: Screen, seen: Seen) -> None:
     screen.say()
     if not one and len(waiting) > 1:
         screen.say((f"{count(report.messages, 'message')} in {len(waiting)} domains, {size(report.bytes)}", "dim"))
-    _pace(screen, report, seen.moved)
+    _pace(screen, seen)
     if not one and len({domain.server for domain in waiting}) < len(waiting):
         screen.say()
         destinations(screen, report.servers[:MOST_SERVERS], rates, now)
 
 
-def _pace(screen: Screen, report: QueueReport, moved: Sequence[Rate | None]) -> None:
+def _pace(screen: Screen, seen: Seen) -> None:
     """How long it has waited, and how fast it moves."""
-    screen.say(("by age: ", "dim"), ages(report.ages))
+    moved = seen.moved
+    screen.say(("by age: ", "dim"), ages(seen.report.ages))
     if moved[0] is None:
         return
     delivered = " and ".join(f"{rate.delivered:,.1f}" for rate in moved if rate is not None)
     screen.say(("a minute: ", "dim"), f"{moved[0].arrived:,.1f} come, {delivered} delivered (5 and 15 minutes)")
-    held = all(domain.state == "held" for domain in report.domains)
-    if left := gone_in(report.messages, moved[0], "held" if held else "open"):
-        screen.say(("at that rate it is gone in: ", "dim"), left)
+    if left := gone_in(*seen.draining):
+        screen.say(("at that rate gone in: ", "dim"), left)
 
 
 def destinations(screen: Screen, servers: tuple[ServerQueue, ...], rates: Rates, now: int) -> None:
@@ -68,7 +67,7 @@ def _server_row(server: ServerQueue, rates: Rates, now: int) -> list[Any]:
     return [
         (clean(server.server) or "not known yet", "bold"), f"{server.messages:,}", f"{len(server.domains):,}", size(server.bytes),
         age(now - server.oldest) if server.oldest else "", server_state(server, now), next_attempt(server.next_try, now),
-        per_minute(moved[0]), gone_in(server.messages, moved[0], server.state),
+        per_minute(moved[0]), gone_in(0 if server.state == "held" else server.messages, moved[0]),
     ]  # fmt: skip
 
 

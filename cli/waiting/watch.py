@@ -158,7 +158,7 @@ def _object(seen: Seen, news: Sequence[str]) -> str:
     report, rates = seen.report, seen.rates
     return json.dumps({
         "at": rfc3339(seen.now),
-        **queue_total_form(report, seen.moved),
+        **queue_total_form(seen),
         "domains": [queued_domain_form(one, rates) for one in report.domains],
         "destinations": [destination_form(server, rates) for server in report.servers],
         "new": list(news),

@@ -68,9 +68,9 @@ def per_minute(rate: Rate | None) -> str:
     return f"{rate.delivered:,.0f}/min" if rate.delivered >= 10 or not rate.delivered else f"{rate.delivered:.1f}/min"
 
 
-def gone_in(messages: int, rate: Rate | None, state: str) -> str:
-    """When what waits now will have gone, at the rate of the last minutes."""
-    if rate is None or state == "held" or not messages:
+def gone_in(messages: int, rate: Rate | None) -> str:
+    """When so many will have gone, at the rate of the last minutes; empty when that cannot be said."""
+    if rate is None or not messages:
         return ""
     left = rate.drained(messages)
     if left is None:

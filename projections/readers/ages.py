@@ -15,17 +15,22 @@ NAMES: Final = ("<15 min", "<1 h", "<4 h", "<1 day", "<3 days", "older")
 MICROSECOND: Final = 1000
 
 
-def ranges(now: int) -> list[str]:
-    """For each bound the lowest score (exclusive, in microseconds) of what has waited for less: what to ask ZCOUNT for."""
-    return [f"({(now - bound) // MICROSECOND}" for bound in BOUNDS]
+def ranges(now: int, oldest: float) -> list[str]:
+    """What to ask ZCOUNT for: the lowest score (exclusive, in microseconds) of what has waited for less than each of the first bounds,
+    as far as anything has waited for longer. `oldest`: the lowest score there is.
+    """
+    scores = [(now - bound) // MICROSECOND for bound in BOUNDS]
+    return [f"({score}" for score in scores if score >= oldest]
 
 
 def buckets(younger: Sequence[int], total: int) -> tuple[int, ...]:
-    """How many are in each bucket. `younger`: how many have waited for less than each bound; `total`: of all.
+    """How many are in each bucket. `younger`: how many have waited for less than each of the first bounds, for less than the others all
+    have; `total`: of all.
 
     They were counted one after the other while mail moved on, so what does not fit is cut off at 0.
     """
-    return tuple(max(0, high - low) for low, high in pairwise((0, *younger, total)))
+    counts = (0, *younger, *[total] * (len(BOUNDS) - len(younger)), total)
+    return tuple(max(0, high - low) for low, high in pairwise(counts))
 
 
 def added(some: Iterable[Sequence[int]]) -> tuple[int, ...]:

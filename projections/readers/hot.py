@@ -11,7 +11,7 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from pipeline import keys
-from pipeline.events import Recorded
+from pipeline.events import Event, Recorded
 from pipeline.faults import StoreAwayError
 from pipeline.log import XRANGE, page_of
 from pipeline.store import Client, faults
@@ -31,6 +31,8 @@ FETCHED: Final = 500
 """Places that are fetched in one round trip: some milliseconds of the server's time."""
 _NEAR: Final = 8
 """Numbers of one millisecond that may lie between two places which are read as one range."""
+XREVRANGE: Final = b"XREVRANGE"
+"""In octets for the same reason as `XRANGE`."""
 _END: Final = "18446744073709551615"
 
 
@@ -43,7 +45,7 @@ class Extent(NamedTuple):
 
     partition: int
     first: Place | None
-    """The first entry; None: there is none."""
+    """The first entry, or, while what is before it is being taken out, where the log is to begin; None: there is none."""
     prefix: str
     """Of the view's keys; empty: there is no view yet."""
     reached: Place
@@ -56,6 +58,11 @@ def place(entry: str) -> Place:
 
 def written(where: Place) -> str:
     return f"{where[0]}-{where[1]}"
+
+
+def behind_of(where: Place) -> Place:
+    """The place right before one."""
+    return where[0], where[1] - 1
 
 
 def behind(where: Place) -> str:
@@ -79,10 +86,10 @@ class Hot:
             answers: Any = await pipe.execute()
         found = []
         for number, partition in enumerate(partitions):
-            rows, checkpoint = answers[2 * number : 2 * number + 2]
+            rows, floor, checkpoint = answers[3 * number : 3 * number + 3]
             prefix = prefixes.get(partition, "") if checkpoint else ""
             reached = place(checkpoint.decode()) if checkpoint else BEGINNING
-            found.append(Extent(partition, _place_of(rows), prefix, reached))
+            found.append(Extent(partition, _place_of(rows, floor), prefix, reached))
         return found
 
     async def extent(self, partition: int, view: str) -> Extent:
@@ -101,8 +108,8 @@ class Hot:
         with faults():
             answers: Any = await pipe.execute()
         for number, extent in enumerate(extents):
-            checkpoint, rows = answers[len(wanted) + 2 * number : len(wanted) + 2 * number + 2]
-            if checkpoint is None or _place_of(rows) != extent.first:
+            checkpoint, rows, floor = answers[len(wanted) + 3 * number : len(wanted) + 3 * number + 3]
+            if checkpoint is None or _place_of(rows, floor) != extent.first:
                 raise MovedError("the log was trimmed, or a view replaced, meanwhile", remedy="Try again.")
         return [answer or b"" for answer in answers[: len(wanted)]]
 
@@ -147,7 +154,7 @@ class Hot:
         here = _wanted(rows, set(places))
         if len(here) < len(places):
             await self._explain(partition, places[0])
-        return _recorded(partition, here)
+        return recorded_of(partition, here)
 
     async def _explain(self, partition: int, where: Place) -> None:
         extent = await self.extent(partition, trace.NAME)
@@ -167,7 +174,16 @@ class Hot:
         here = _wanted(rows, set(places))
         if len(here) < len(places if reached is None else [one for one in places if one <= reached]):
             await self._explain(partition, first)
-        return _recorded(partition, here), reached
+        return recorded_of(partition, here), reached
+
+    async def newest(self, partition: int, before: Place | None, behind_: Place, count: int) -> list[Row]:
+        """Up to `count` of the entries behind one place and before another (None: the end), as they are, the newest first."""
+        end = "+" if before is None else "(" + written(before)
+        with faults():
+            rows: Any = await self._redis.execute_command(
+                XREVRANGE, keys.log(partition), end, behind(behind_), "COUNT", count
+            )
+        return list(rows)
 
     async def tail(self, partition: int, after: Place, count: int) -> tuple[list[Row], Place | None]:
         """Up to `count` entries behind a place, as they are; and where to go on, None at the end."""
@@ -184,8 +200,8 @@ def subject_of(row: Row) -> bytes:
     return fields[1] if fields[0] == b"s" else dict(zip(fields[::2], fields[1::2], strict=True)).get(b"s", b"")
 
 
-def _recorded(partition: int, rows: Sequence[Row]) -> list[Recorded]:
-    return [one for one in page_of(partition, rows, "0").entries if isinstance(one, Recorded)]
+def recorded_of(partition: int, rows: Sequence[Row], kinds: Container[type[Event]] | None = None) -> list[Recorded]:
+    return [one for one in page_of(partition, rows, "0", kinds).entries if isinstance(one, Recorded)]
 
 
 def _wanted(rows: Iterable[Row], places: Container[Place]) -> list[Row]:
@@ -212,7 +228,9 @@ def _runs(places: Sequence[Place]) -> Iterator[tuple[Place, Place]]:
 
 def _first(pipe: Any, partition: int) -> None:
     pipe.execute_command(XRANGE, keys.log(partition), "-", "+", "COUNT", 1)
+    pipe.hget(keys.archive(partition), "floor")
 
 
-def _place_of(rows: Any) -> Place | None:
-    return place(rows[0][0].decode()) if rows else None
+def _place_of(rows: Any, floor: bytes | None) -> Place | None:
+    """Where the log begins. It is trimmed in pieces: the floor is raised, and the index cut, before the first is gone."""
+    return max(place(rows[0][0].decode()), (int(floor or 0), 0)) if rows else None

@@ -14,13 +14,16 @@ from pipeline.history import History
 from pipeline.ids import is_id, partition_for, partition_of
 from pipeline.log import SKEW_MS
 from pipeline.store import Client
+from projections.readers.finding import Found, Page, Query
 from projections.readers.hot import BEGINNING, Hot, MovedError, Place, place
+from projections.readers.search import Search
 from projections.readers.story import Stories, Story
 from projections.readers.tries import Tries
 
 ATTEMPTS: Final[frozenset[type[Event]]] = frozenset({Deferred, Delivered, Failed, Undeliverable, RouteDeferred})
 TRIES: Final = 20
 """How often a reading may be overtaken by trimming, which happens once an hour, before something else must be wrong."""
+PAGE: Final = 50
 _NS: Final = 1_000_000
 
 
@@ -28,6 +31,8 @@ class Past:
     """One per process; stateless."""
 
     def __init__(self, redis: Client, history: History, partitions: int) -> None:
+        self._redis = redis
+        self._history = history
         self._partitions = partitions
         self._hot = Hot(redis)
         self._stories = Stories(self._hot, history)
@@ -83,4 +88,28 @@ class Past:
                 if not left:
                     raise
             else:
+                return
+
+    async def page(self, query: Query, limit: int, after: str = "") -> Page:
+        """Up to `limit` messages that are what is looked for, the newest first, behind where another page ended. Fewer, or none, does
+        not mean that there are no more: `Page.following` says it, as the work for one page is bounded. Raises ValueError for an
+        `after` that no page said.
+        """
+        left = TRIES
+        while True:
+            try:
+                return await Search(self._redis, self._hot, self._history, self._partitions, query).page(limit, after)
+            except MovedError:
+                left -= 1
+                if not left:
+                    raise
+
+    async def find(self, query: Query, after: str = "") -> AsyncIterator[Found]:
+        """All messages that are what is looked for, the newest first."""
+        while True:
+            page = await self.page(query, PAGE, after)
+            for one in page.found:
+                yield one
+            after = page.following
+            if not after:
                 return

@@ -101,7 +101,7 @@ async def read_queue(
     for some in chunks(await locate(redis, partitions, NAME, domain, "d:")):
         domains += await _read(redis, some, routes or {}, now)
     if domain is not None and not domains:
-        domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {}, ())]
+        domains = [_domain(domain, ({}, {}, [], 0, []), None, routes or {}, None)]
     domains = [_held(one, (holds or {}).get(one.domain), held_servers or {}, routes or {}) for one in domains]
     shown = [one for one in domains if one.messages or domain is not None]
     return QueueReport(
@@ -118,26 +118,26 @@ async def read_queue(
 async def _read(
     redis: Client, places: Sequence[tuple[str, str]], routes: Mapping[str, Sequence[str]], now: int
 ) -> list[DomainQueue]:
-    asked = ranges(now) if now else []
-    width = 5 + len(asked)
     with faults():
         pipe = redis.pipeline(transaction=False)
         for prefix, domain in places:
             pipe.hgetall(f"{prefix}d:{domain}")
             pipe.hgetall(f"{prefix}route:{domain}")
-            pipe.zrange(f"{prefix}since:{domain}", 0, 0)
+            pipe.zrange(f"{prefix}since:{domain}", 0, 0, withscores=True)
             pipe.zcard(f"{prefix}retry:{domain}")
             pipe.zrange(f"{prefix}retry:{domain}", 0, 0)
-            for lowest in asked:
-                pipe.zcount(f"{prefix}since:{domain}", lowest, "+inf")
         answers: Any = await pipe.execute()
-        found = [tuple(answers[start : start + width]) for start in range(0, len(answers), width)]
-        for (prefix, _), (_, _, oldest, _, earliest, *_) in zip(places, found, strict=True):
-            pipe.hmget(prefix + LIVE, [*oldest, *earliest] or [""])
-        rows: Any = await pipe.execute()
+        found = [tuple(answers[start : start + 5]) for start in range(0, len(answers), 5)]
+        asked = []
+        for (prefix, domain), (_, _, oldest, _, earliest) in zip(places, found, strict=True):
+            pipe.hmget(prefix + LIVE, [*(name for name, _ in oldest), *earliest] or [""])
+            asked.append(ranges(now, oldest[0][1]) if now and oldest else [])
+            for lowest in asked[-1]:
+                pipe.zcount(f"{prefix}since:{domain}", lowest, "+inf")
+        rest = iter(await pipe.execute())
     return [
-        _domain(domain, fields[:5], row, routes, fields[5:])
-        for (_, domain), fields, row in zip(places, found, rows, strict=True)
+        _domain(domain, fields, next(rest), routes, [next(rest) for _ in bounds] if now else None)
+        for (_, domain), fields, bounds in zip(places, found, asked, strict=True)
     ]
 
 
@@ -146,7 +146,7 @@ def _domain(
     fields: tuple[Any, ...],
     rows: Sequence[bytes | None] | None,
     routes: Mapping[str, Sequence[str]],
-    younger: Sequence[int],
+    younger: Sequence[int] | None,
 ) -> DomainQueue:
     counts, route, oldest, backing_off, earliest = fields
     recipients, messages, size, odd, held = numbers(counts, FIELDS)
@@ -163,7 +163,7 @@ def _domain(
         messages=messages,
         bytes=size,
         oldest=longest.since if longest else None,
-        oldest_id=oldest[0].decode() if longest else "",
+        oldest_id=oldest[0][0].decode() if longest else "",
         backing_off=backing_off,
         held=held,
         server=route[b"server"].decode() if b"server" in route else configured[0],
@@ -173,7 +173,7 @@ def _domain(
         next_try=max(own, down.next_try if down else 0) if messages > held else None,
         error=QueueError(at=error.at, attempts=error.attempts, message=error.message) if error else None,
         odd=odd,
-        ages=buckets(younger, messages) if younger else (),
+        ages=buckets(younger, messages) if younger is not None else (),
     )
 
 

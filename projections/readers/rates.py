@@ -52,7 +52,8 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def grows(self) -> bool:
-        return self.arrived > self.delivered
+        """More comes than is delivered, by more than what is under way at any moment."""
+        return self.arrived > max(1.1 * self.delivered, self.delivered + 1)
 
     def drained(self, messages: int) -> int | None:
         """Ns until so many are delivered at this rate; None when none is."""

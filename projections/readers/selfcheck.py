@@ -22,6 +22,8 @@ class CheckedView(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     """The first twenty, in a line each: the partition, the key and the field, what the live view says and what the events say."""
     failed: str = ""
     """Why it could not be compared; empty when it was."""
+    skipped: str = ""
+    """Why it was not compared, where that is nothing to worry about: there was no time, or the first events are gone for good."""
 
     @property
     def equal(self) -> bool:

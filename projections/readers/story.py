@@ -14,7 +14,7 @@ from pipeline.state import IllegalStep, Message, evolve
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, Place, place, subject_of
+from projections.readers.hot import FOREVER, Extent, Hot, Place, behind_of, place, subject_of
 
 WINDOW: Final = 2
 """Hours looked at in the first round trip, twice as many in each that follows: most mail is gone within the first of them."""
@@ -80,7 +80,7 @@ class Stories:
             yield recorded
         if extent.first is None:
             return
-        start = max(start, (extent.first[0], extent.first[1] - 1))
+        start = max(start, behind_of(extent.first))
         if extent.prefix:
             for hours in windows(hour_of(start[0]), hour_of(extent.reached[0])):
                 for recorded in await self._window(story, extent, hours):

@@ -11,7 +11,7 @@ from pipeline.history import History
 from pipeline.log import page_of
 from projections import outbound
 from projections.positions import LAST, hour_of
-from projections.readers.hot import FETCHED, Extent, Hot, Place, place, written
+from projections.readers.hot import FETCHED, Extent, Hot, Place, behind_of, place, written
 
 DENSE: Final = 4
 """Entries read for each that is wanted, up to which reading all of a stretch costs less than asking for each."""
@@ -34,7 +34,7 @@ class Tries:
             yield recorded
         if extent.first is None:
             return
-        start = max(told, (extent.first[0], extent.first[1] - 1))
+        start = max(told, behind_of(extent.first))
         numbers = frozenset(outbound.ENDS[kind] for kind in kinds)
         if extent.prefix:
             for hour in range(hour_of(start[0]), hour_of(min(extent.reached[0], until)) + 1):

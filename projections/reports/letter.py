@@ -17,7 +17,7 @@ from pipeline.ownmail import Attachment, Letter
 from projections.reports import plain
 from projections.reports.chart import PARTS, Bar, bars
 from projections.reports.model import DEFERRED, DELIVERED, FAILED, Heading
-from projections.reports.page import about, by_status, percent, sentences, whose
+from projections.reports.page import about, by_class, by_status, percent, sentences, whose
 from projections.reports.totals import Totals
 from projections.reports.words import Words, words_in
 from projections.reports.writing import one_line, span
@@ -115,7 +115,7 @@ def _page(heading: Heading, totals: Totals, words: Words, notes: Sequence[str]) 
         parts += [f"<p>{escape(line)}</p>\n" for line in sentences(totals, words)]
         parts.append(_table(words.by_status, _counted(by_status(totals, words))))
         if totals.classes:
-            parts.append(_table(words.by_class, _counted(totals.classes.most_common())))
+            parts.append(_table(words.by_class, _counted(by_class(heading, totals))))
         times = totals.percentiles()
         if times:
             parts.append(_table(words.times, [[_cell(name), _cell(age(value), right=True)] for name, value in times]))

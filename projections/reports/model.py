@@ -105,6 +105,12 @@ class Heading(msgspec.Struct, frozen=True, kw_only=True):
     every: bool = False
     """All domains were asked for."""
     language: str = "en"
+    titles: Mapping[str, str] = msgspec.field(default_factory=dict)
+    """What each class of answers is called."""
+
+
+def titles(table: Table, language: str) -> dict[str, str]:
+    return {name: known.title.get(language, known.en) for name, known in table.classes.items()}
 
 
 def statuses_of(names: Iterable[str]) -> frozenset[str]:

@@ -107,7 +107,7 @@ def summary(heading: Heading, totals: Totals, words: Words) -> str:
     key = "".join(f'<span class="s-{part}">{escape(words.statuses[part])}</span>' for part in PARTS)
     parts += [f'<h3>{escape(words.chart)}</h3>\n<p class="key">{key}</p>\n', svg(found, words), '<div class="sides">\n']
     parts.append(_counted(words.by_status, by_status(totals, words), words))
-    parts.append(_counted(words.by_class, totals.classes.most_common(), words))
+    parts.append(_counted(words.by_class, by_class(heading, totals), words))
     times = [(name, age(value)) for name, value in totals.percentiles()]
     if times:
         note = f'<p class="dim">{escape(words.times_note)}</p>\n'
@@ -124,6 +124,14 @@ def sentences(totals: Totals, words: Words) -> list[str]:
 
 def by_status(totals: Totals, words: Words) -> list[tuple[str, int]]:
     return [(words.statuses[status], totals.statuses[status]) for status in STATUSES if totals.statuses[status]]
+
+
+def by_class(heading: Heading, totals: Totals) -> list[tuple[str, int]]:
+    """Each with its title: `There is no such recipient (recipient)`."""
+    return [
+        (f"{heading.titles[name]} ({name})" if name in heading.titles else name, count)
+        for name, count in totals.classes.most_common()
+    ]
 
 
 def percent(part: int, whole_: int) -> str:

@@ -8,7 +8,7 @@ from typing import Final
 from pipeline.amounts import age
 from projections.reports.chart import PARTS, bars
 from projections.reports.model import Heading
-from projections.reports.page import about, by_status, percent, sentences, whose
+from projections.reports.page import about, by_class, by_status, percent, sentences, whose
 from projections.reports.totals import Totals
 from projections.reports.words import Words
 from projections.reports.writing import one_line
@@ -30,7 +30,7 @@ def summary(heading: Heading, totals: Totals, words: Words) -> Iterator[str]:
         return
     yield from sentences(totals, words)
     yield from _counted(words.by_status, by_status(totals, words))
-    yield from _counted(words.by_class, totals.classes.most_common())
+    yield from _counted(words.by_class, by_class(heading, totals))
     times = totals.percentiles()
     if times:
         yield from ("", words.times, *(f"  {name:<4} {age(value):>10}" for name, value in times))

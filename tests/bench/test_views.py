@@ -17,5 +17,6 @@ def test_lag_is_measured_while_a_projector_folds(tmp_path):
 
 def test_the_queue_is_looked_at_with_all_that_waits(tmp_path):
     with server(tmp_path) as url:
-        median, most = asyncio.run(look(url, 7, 300, 3))
-    assert 0 < median <= most
+        median, used = asyncio.run(look(url, 7, 300, 3))
+    assert median > 0
+    assert used > 0

@@ -29,7 +29,7 @@ from pipeline.zones import begins, ns, zone_of
 from projections.reports.csv_rows import CsvWriter
 from projections.reports.json_rows import JsonLinesWriter, JsonWriter
 from projections.reports.letter import Rows, Told, letter
-from projections.reports.model import Heading, Wanted, classes
+from projections.reports.model import Heading, Wanted, classes, titles
 from projections.reports.page import PageWriter
 from projections.reports.totals import Totals
 from projections.reports.writing import Writer, rows, write
@@ -120,6 +120,7 @@ def heading(language: str = "en", wanted: Wanted | None = None) -> Heading:
         made=at("2026-10-26T07:00:00+01:00"),
         wanted=wanted or Wanted(),
         language=language,
+        titles=titles(diagnosis.in_force(""), language),
     )
 
 

@@ -152,6 +152,28 @@ async def test_a_watcher_that_dies_before_its_step_has_sent_nothing_and_another_
     assert len(await mails(second)) == 1
 
 
+@pytest.mark.parametrize("seed", range(10))
+async def test_wherever_watchers_die_each_report_is_sent_once(make, seed):
+    rng = random.Random(seed)
+    found = await make("2026-11-18T12:00+01:00", DAILY, WEEKLY, others=2)
+    for day in ("2026-11-22", "2026-11-23", "2026-11-24"):
+        found[0].move(f"{day}T08:00+01:00")
+        tasks = [asyncio.create_task(Mailing(one).send_due()) for one in found]
+        for task in tasks:
+            for _ in range(rng.randrange(200)):
+                await asyncio.sleep(0)
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await Mailing(found[0]).send_due()
+    sent = [row.event for row in await found[0].events() if isinstance(row.event, ReportSent)]
+    assert sorted((event.schedule, event.end) for event in sent) == sorted(
+        [("daily", at(f"2026-11-{day}T00:00+01:00")) for day in (22, 23, 24)]
+        + [("weekly", at("2026-11-23T00:00+01:00"))]
+    )
+    rows = await found[0].store.redis.xrange(keys.outbox(PARTITION))
+    assert sorted(fields[b"id"].decode() for _, fields in rows) == sorted(event.message for event in sent)
+
+
 async def test_after_days_without_a_watcher_only_the_newest_is_sent(make):
     (wiring,) = await make("2026-11-01T12:00+01:00", DAILY)
     wiring.move("2026-11-20T12:00+01:00")

@@ -21,17 +21,19 @@ from projections import builds
 from projections.base import OWN, Projection
 from projections.books import Books
 from projections.failures import Failures
+from projections.outbound import Outbound
 from projections.quarantine import Quarantine
 from projections.queue import Queue
 from projections.readers import check_books, read_books, read_failures, read_health
 from projections.replay import replay
+from projections.trace import Trace
 from tests.support.examples import AT
 from tests.support.histories import DOMAINS, legal, write_log
 from tests.support.servers import RedisServer, eventually
 from workers.projector import Projector, lease_key
 
 PARTITIONS = 3
-VIEWS: tuple[Projection, ...] = (Queue(), Failures(7), Books(), Quarantine())
+VIEWS: tuple[Projection, ...] = (Queue(), Failures(7), Books(), Quarantine(), Trace(), Outbound())
 NAMES = [view.name for view in VIEWS]
 
 
