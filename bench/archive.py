@@ -7,6 +7,7 @@ is found among all of them.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import resource
 import tempfile
@@ -173,6 +174,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="./run bench archive", description=__doc__)
     parser.add_argument("--events", type=int, default=1_000_000, help="how many (default: 1,000,000)")
     arguments = parser.parse_args()
+    gc.freeze()
+    gc.set_threshold(100_000)  # as the command line has it
     with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
         uvloop.run(measure(arguments.events, Path(directory)))
 
