@@ -137,7 +137,7 @@ async def _about_work(opened: Session) -> AsyncIterator[Finding]:
     if parked:
         yield Finding(WARNING, "work", f"{len(parked):,} pieces are set aside", "gatepost parked list")
     names = [projection.name for projection in projections(opened.wiring.settings)]
-    health = await read_health(store.redis, opened.wiring.log, store.partitions, names, opened.now())
+    health = await read_health(store.redis, opened.wiring.history, store.partitions, names, opened.now())
     for one in health:
         if one.broken or one.damaged:
             text = f"{one.view}, partition {one.partition}: {one.damaged} events could not be read, {one.broken} writes failed"

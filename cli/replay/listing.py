@@ -32,7 +32,7 @@ async def list_views(common: Common) -> int:
     async with session(common, views=True) as opened:
         store = opened.wiring.store
         found = await read_sizes(
-            store.redis, opened.wiring.log, store.partitions, projections(opened.wiring.settings), opened.now()
+            store.redis, opened.wiring.history, store.partitions, projections(opened.wiring.settings), opened.now()
         )
         now = opened.now()
     if common.json:

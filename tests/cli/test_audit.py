@@ -356,7 +356,7 @@ def test_an_export_that_the_store_knows_nothing_of_is_found(busy: Shop):
 def script(tmp_path: Path) -> Path:
     page = (ROOT / "docs" / "audit.md").read_text("utf-8")
     text = page.partition("<!-- begin script -->\n```python\n")[2].partition("```\n<!-- end script -->")[0]
-    assert len(text.splitlines()) <= 30
+    assert len([line for line in text.splitlines() if line]) <= 30
     file = tmp_path / "check.py"
     file.write_text(text)
     return file
@@ -375,10 +375,10 @@ def test_the_script_of_the_page_says_the_same_as_we_do(busy: Shop, script: Path)
     assert said(str(file), "a.pem.pub") == (0, f"{number} records, whole and unchanged, and signed\n")
     rows = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(rows[:4] + rows[5:]))
-    assert said(str(file))[1] == "AssertionError: line 5 was changed, or one before it is gone"
+    assert said(str(file))[1] == "line 5 was changed, or one before it is gone"
     file.write_bytes(b"".join(rows[:-1]))
-    assert said(str(file))[1] == "AssertionError: the end is missing"
+    assert said(str(file))[1] == "the end is missing"
     file.write_bytes(b"".join(rows))
     manifest = Path(f"{file}.manifest.json")
     manifest.write_text(manifest.read_text().replace('"by": "', '"by": "x'))
-    assert said(str(file))[1] == "AssertionError: the manifest was changed"
+    assert said(str(file))[1] == "the manifest was changed"

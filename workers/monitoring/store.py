@@ -95,7 +95,7 @@ class StoreView:
         redis, partitions, now = wiring.store.redis, wiring.store.partitions, wiring.clock()
         queue = await read_queue(redis, partitions)
         books = await read_books(redis, partitions)
-        views = await read_health(redis, wiring.log, partitions, self._names, now)
+        views = await read_health(redis, wiring.history, partitions, self._names, now)
         return (
             _with(metrics.STORE_READ, now / SECOND),
             *of_queue(queue, wiring.settings.metrics_domains, now),

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import keys
 from pipeline.archive.seal import DAY_MS, HOUR_MS
+from pipeline.audit import live
 from pipeline.audit.entries import Entries
 from pipeline.audit.manifest import parsed
 from pipeline.faults import ConfigurationError, CorruptError
@@ -89,3 +91,11 @@ async def test_a_segment_that_was_changed_is_no_source_for_an_export(ground):
     file.write_bytes(data)
     with pytest.raises(CorruptError, match="was changed"):
         await made(ground.redis, asked(partitions=1), archive=ground.archive)
+
+
+async def test_what_went_to_the_archive_was_not_taken_out_of_the_log(ground):
+    assert await live.taken_out(ground.redis, P) == 0
+    await trimmed(ground)
+    assert await live.taken_out(ground.redis, P) == 0
+    await ground.redis.xdel(keys.log(P), (await ground.whole())[3].entry)
+    assert await live.taken_out(ground.redis, P) == 1
