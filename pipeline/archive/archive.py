@@ -119,6 +119,7 @@ class SealedArchive:
         place, limit = order(after), _limit(until)
         if place >= limit:
             return [], place, 0
+        passed = 0
         async with self._lock:
             cursor = self._cursors.pop((partition, names), None)
             if cursor is not None and cursor.at != place:
@@ -130,13 +131,14 @@ class SealedArchive:
                     at = await self.chain.head(partition)
                     cursor = _Cursor(self.chain.segments(partition, place[0], at), place, order(at.last))
                 found = await self._take(cursor, count, limit, names)
+                passed += cursor.passed
+                cursor.passed = 0
                 if not cursor.done:
                     await self._remember((partition, names), cursor)
                 if found or fresh or not cursor.done:
                     break
                 # It ended where the chain ended when it was begun.
                 cursor = None
-        passed, cursor.passed = cursor.passed, 0
         if len(found) == count:
             return found, found[-1][:2], passed
         return found, max(place, min(limit, cursor.end)), passed
