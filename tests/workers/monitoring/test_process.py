@@ -36,7 +36,7 @@ async def test_before_redis_was_reached_a_process_is_alive_and_not_ready(place, 
 
 
 async def test_with_redis_and_directory_it_is_ready_until_it_is_told_to_stop(place, at, parts, own_redis):
-    wiring = await parts()
+    wiring = await parts(own_redis)
     await wiring.directory.refresh()
     notify("READY=1")
     stop = asyncio.Event()

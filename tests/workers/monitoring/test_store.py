@@ -90,7 +90,7 @@ async def test_an_answer_is_given_again_for_some_seconds_and_then_read_anew(part
 
 
 async def test_without_redis_it_says_that_and_nothing_else(parts, own_redis):
-    wiring = await parts()
+    wiring = await parts(own_redis)
     view = StoreView(wiring)
     own_redis.kill()
     found = values(await view.read())
