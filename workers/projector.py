@@ -25,12 +25,12 @@ from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
+from pipeline.places import place_of
 from pipeline.steps import MS
 from pipeline.store import Client, Script, faults
 from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, first_of, position
-from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -179,7 +179,7 @@ class Projector:
 
     def _archived(self, partition: int, entry: str) -> bool:
         """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
-        return order(entry)[0] < self._floors[partition]
+        return place_of(entry)[0] < self._floors[partition]
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
@@ -253,7 +253,7 @@ class Projector:
         for portion, level in work:
             metrics.PROJECTED.add(by=len(portion.entries))
             metrics.PROJECTED_BATCH.observe(len(portion.entries))
-            behind = now - int(portion.reached.partition("-")[0]) * MS
+            behind = now - place_of(portion.reached)[0] * MS
             for folding in level:
                 name = folding.view.projection.name
                 lags[name] = max(lags.get(name, 0), behind)
@@ -279,7 +279,7 @@ class Projector:
 
 def _front(foldings: Sequence[Folding]) -> str:
     """The furthest checkpoint, where all views of a partition are but those that catch up."""
-    return max((folding.checkpoint for folding in foldings), key=order)
+    return max((folding.checkpoint for folding in foldings), key=place_of)
 
 
 def _kinds(views: Iterable[Projection]) -> frozenset[type[Event]]:

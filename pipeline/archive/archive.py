@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.archive.chain import Chain
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.rows import entry_of, order
+from pipeline.archive.rows import entry_of
 from pipeline.archive.seal import Seal
 from pipeline.archive.segment import PART, Tuple, file_hash, parts_of, rows_behind, rows_of, rows_with
 from pipeline.events import (
@@ -26,6 +26,7 @@ from pipeline.events import (
 from pipeline.faults import CorruptError
 from pipeline.kinds import tag_of
 from pipeline.log import Damaged, Page
+from pipeline.places import place_of
 from pipeline.store import Client
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ class SealedArchive:
         entries = [entry_of(partition, row) for row in rows]
         if kinds is not None:
             entries = [one for one in entries if isinstance(one, Recorded) or one.kind is None or one.kind in kinds]
-        if reached <= order(after):
+        if reached <= place_of(after):
             return Page([], 0, after)
         return Page(entries, max(1, len(rows)), f"{reached[0]}-{reached[1]}")
 
@@ -111,7 +112,7 @@ class SealedArchive:
         self, partition: int, after: str, count: int, until: str | None, names: _Kinds
     ) -> tuple[list[Tuple], tuple[int, int]]:
         """The next rows, and up to where there are no others."""
-        place, limit = order(after), _limit(until)
+        place, limit = place_of(after), _limit(until)
         if place >= limit:
             return [], place
         async with self._lock:
@@ -123,7 +124,7 @@ class SealedArchive:
                 fresh = cursor is None
                 if cursor is None:
                     at = await self.chain.head(partition)
-                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, order(at.last))
+                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, place_of(at.last))
                 found = await self._take(cursor, count, limit, names)
                 if not cursor.done:
                     await self._remember((partition, names), cursor)
@@ -172,7 +173,7 @@ class SealedArchive:
             if seal is None:
                 cursor.done = True
                 return False
-            cursor.last = order(seal.last)
+            cursor.last = place_of(seal.last)
             if cursor.last > cursor.at:
                 cursor.open = await self.duck.run(self._open, seal, cursor.at, kinds)
 
@@ -197,7 +198,7 @@ class SealedArchive:
     async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
         at = await self.chain.head(partition)
         async for seal in self.chain.newest(partition, end, at):
-            if order(seal.last)[0] < start:
+            if place_of(seal.last)[0] < start:
                 return
             for part in reversed(await self.duck.run(self._parts, seal, term)):
                 rows = await self.duck.run(self._with, seal, part, term, start, end)
@@ -220,11 +221,11 @@ class SealedArchive:
         return rows_with(self.duck, self._file(seal), part, term, start, end)
 
     async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
-        place = order(after)
+        place = place_of(after)
         at = await self.chain.head(partition)
         batch: list[Seal] = []
         async for seal in self.chain.segments(partition, place[0], at):
-            if order(seal.first)[0] >= end:
+            if place_of(seal.first)[0] >= end:
                 break
             batch.append(seal)
             if len(batch) == TOGETHER:
@@ -260,5 +261,5 @@ def _limit(until: str | None) -> tuple[int, int]:
     """The last place that is wanted; a millisecond alone is all of it."""
     if until is None:
         return _END, 0
-    ms, seq = order(until)
+    ms, seq = place_of(until)
     return ms, seq if "-" in until else _END

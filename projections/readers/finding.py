@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from pipeline.events import AnyEvent, Recorded, Refused
+from pipeline.places import HOUR_MS
 from pipeline.state import Message
 from pipeline.terms import (
     CLIENT,
@@ -24,7 +25,6 @@ from pipeline.terms import (
     term,
     words,
 )
-from projections.positions import HOUR_MS
 from projections.readers.hot import FOREVER
 
 LATE_MS: Final = 31 * 24 * HOUR_MS

@@ -13,9 +13,10 @@ from pipeline.events import Deferred, Delivered, Event, Failed, Recorded, RouteD
 from pipeline.history import History
 from pipeline.ids import is_id, partition_for, partition_of
 from pipeline.log import SKEW_MS
+from pipeline.places import Place, place_of
 from pipeline.store import Client
 from projections.readers.finding import Found, Page, Query
-from projections.readers.hot import BEGINNING, Hot, MovedError, Place, place
+from projections.readers.hot import BEGINNING, Hot, MovedError
 from projections.readers.search import Search
 from projections.readers.story import Stories, Story
 from projections.readers.tries import Tries
@@ -49,7 +50,7 @@ class Past:
         while True:
             try:
                 async for recorded in self._stories.read(story, told):
-                    told = place(recorded.entry)
+                    told = place_of(recorded.entry)
                     if story.takes(recorded):
                         yield recorded
                     if story.over:
@@ -79,7 +80,7 @@ class Past:
         while True:
             try:
                 async for recorded in self._tries.read(partition, domain, told, until, kinds):
-                    told = place(recorded.entry)
+                    told = place_of(recorded.entry)
                     event = recorded.event
                     if event.domain == domain and type(event) in kinds and start <= event.at < end:
                         yield recorded

@@ -12,10 +12,11 @@ from pipeline.events import Recorded
 from pipeline.history import History
 from pipeline.ids import is_id, partition_for
 from pipeline.log import SKEW_MS
+from pipeline.places import place_of
 from pipeline.store import Client
 from projections import trace
 from projections.readers.finding import Found, Group, Key, Page, Query, cursor, found_of, groups, matches, parsed
-from projections.readers.hot import BEGINNING, Extent, Hot, behind_of, place, recorded_of
+from projections.readers.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
 from projections.readers.own import Own, Owns
 from projections.readers.walk import ARRIVALS, Bounds, Candidate, Walk, candidate
 
@@ -148,6 +149,6 @@ def _page(found: Sequence[Found], following: str, examined: int, complete: bool)
 
 def _by_subject(tails: Iterable[Recorded]) -> dict[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {}
-    for one in sorted(tails, key=lambda one: place(one.entry)):
+    for one in sorted(tails, key=lambda one: place_of(one.entry)):
         found.setdefault(one.subject, []).append(one)
     return found

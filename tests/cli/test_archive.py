@@ -8,7 +8,8 @@ import pytest
 
 from pipeline import keys
 from pipeline.archive import duck
-from pipeline.archive.seal import DAY_MS, day_of
+from pipeline.archive.seal import day_of
+from pipeline.places import DAY_MS
 from tests.cli.conftest import Shop
 
 TODAY = int(time.time() * 1000) // DAY_MS * DAY_MS

@@ -9,11 +9,11 @@ import msgspec
 from pipeline import keys
 from pipeline.events import Event, Recorded, encode
 from pipeline.log import Damaged
+from pipeline.places import HOUR_MS, place_of
 from pipeline.terms import terms
 from projections import builds
 from projections.base import Projection
-from projections.compare import order
-from projections.positions import HOUR_MS, hour_of_key
+from projections.positions import hour_of_key
 from projections.readers.past import ATTEMPTS
 
 
@@ -45,21 +45,26 @@ class MemoryArchive:
         found: list[Recorded | Damaged] = [
             one
             for one in self._of(partition)
-            if order(one.entry) > order(after)
-            and (until is None or order(one.entry) <= order(until))
+            if place_of(one.entry) > place_of(after)
+            and (until is None or place_of(one.entry) <= place_of(until))
             and (kinds is None or type(one.event) in kinds)
         ]
         return found[:count]
 
     async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
         for one in reversed(self._of(partition)):
-            if start <= order(one.entry)[0] < end and term in terms(one.subject, one.event):
+            if start <= place_of(one.entry)[0] < end and term in terms(one.subject, one.event):
                 yield one
 
     async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
         for one in self._of(partition):
-            where = order(one.entry)
-            if type(one.event) in ATTEMPTS and one.event.domain == domain and order(after) < where and where[0] < end:
+            where = place_of(one.entry)
+            if (
+                type(one.event) in ATTEMPTS
+                and one.event.domain == domain
+                and place_of(after) < where
+                and where[0] < end
+            ):
                 yield one
 
 
