@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from pipeline.faults import StoreError
 from projections.views import projections
-from workers import mailing
+from workers import report_mail
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
 from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
@@ -34,7 +34,7 @@ def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
     return [
         (look_every(watch), watch.look),
         (TELL_EVERY, teller.tell),
-        (mailing.EVERY, mailing.Mailing(wiring).send_due),
+        (report_mail.EVERY, report_mail.ReportMail(wiring).send_due),
         (COUNT_EVERY, books.count),
         (WALK_EVERY, books.walk),
     ]

@@ -61,7 +61,7 @@ async def replay(
     from cli.names import domain_of
     from cli.replay.comparing import compare
     from cli.replay.listing import list_views, show_last
-    from cli.replay.past import show_past
+    from cli.replay.moment import show_moment
 
     _agree(view, all_=all_, at=at, tz=tz, mend=mend, last=last, domain=domain, jobs=jobs)
     asked = Asked(mend, domain_of(domain) if domain else "", jobs)
@@ -70,7 +70,7 @@ async def replay(
     if view is None and not all_:
         return await list_views(common)
     if at:
-        return await show_past(view or "", at, tz, asked, common)
+        return await show_moment(view or "", at, tz, asked, common)
     return await compare(view, asked, common)
 
 

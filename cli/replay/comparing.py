@@ -17,7 +17,7 @@ SHOWN: Final = 20
 
 async def compare(view: str | None, asked: Asked, common: Common) -> int:
     """One view, or all. Raises ConfigurationError, ConflictError."""
-    from cli.recording import acted
+    from cli.acted import acted
     from cli.render import document
     from cli.replay.command import chosen
     from cli.session import session

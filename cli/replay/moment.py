@@ -49,7 +49,7 @@ def _zone(name: str) -> dt.tzinfo:
         raise ConfigurationError(f"no time zone {name!a}", remedy="Name one such as Europe/Berlin or UTC.") from None
 
 
-async def show_past(view: str, at: str, zone: str, asked: Asked, common: Common) -> int:
+async def show_moment(view: str, at: str, zone: str, asked: Asked, common: Common) -> int:
     """Raises ConfigurationError."""
     from cli.render import Screen, count, document, local, rfc3339
     from cli.replay.command import chosen
