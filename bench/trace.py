@@ -47,8 +47,8 @@ from pipeline.store import open_client
 from projections.base import START, Portion, View, advance
 from projections.builds import to_fold
 from projections.outbound import Outbound
-from projections.readers.finding import Query
 from projections.readers.past import Past
+from projections.readers.past.finding import Query
 from projections.trace import Trace
 
 PARTITIONS: Final = 8

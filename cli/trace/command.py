@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from cli.session import Session
-    from projections.readers.finding import Found, Query
+    from projections.readers.past.finding import Found, Query
 
 MOST = 20
 STYLES = {"delivered": "green", "failed": "red", "refused": "red", "discarded": "dim"}

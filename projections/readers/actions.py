@@ -22,7 +22,7 @@ from pipeline.store import Client, faults
 from pipeline.terms import ACTOR, ITSELF, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, MovedError, behind
+from projections.readers.past.hot import FOREVER, Extent, Hot, MovedError, behind
 
 PAGE: Final = 500
 """Entries that are read together."""

@@ -15,14 +15,14 @@ from pipeline.ids import partition_for
 from pipeline.log import Log
 from pipeline.places import DAY_MS, HOUR_MS, place_of
 from pipeline.store import open_client
-from projections.readers.finding import Query
 from projections.readers.past import Past
+from projections.readers.past.finding import Query
 from projections.replay import replay
 from tests.projections.test_past import FACTOR, VIEWS, fold
 from tests.projections.test_search import varied
 from tests.support.examples import AT
 from tests.support.histories import DOMAINS, legal
-from tests.support.past_archive import stretched, write_entries
+from tests.support.memoryarchive import stretched, write_entries
 from tests.support.servers import RedisServer
 
 PARTITIONS = 8

@@ -19,7 +19,7 @@ from projections.replay import replay
 from projections.trace import Trace
 from tests.support.examples import AT, event, received
 from tests.support.histories import DOMAINS, legal, recorded
-from tests.support.past_archive import MemoryArchive, stretched, trim, write_entries
+from tests.support.memoryarchive import MemoryArchive, stretched, trim, write_entries
 
 PARTITIONS = 8
 VIEWS = (Trace(), Outbound())

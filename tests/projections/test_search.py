@@ -15,13 +15,13 @@ from pipeline.log import Log
 from pipeline.places import HOUR_MS, place_of
 from pipeline.state import encode_head
 from pipeline.terms import facts
-from projections.readers.finding import Group, Query, groups
 from projections.readers.past import Past
-from projections.readers.story import Story
+from projections.readers.past.finding import Group, Query, groups
+from projections.readers.past.story import Story
 from tests.projections.test_past import FACTOR, PARTITIONS, VIEWS, fold
 from tests.support.examples import AT, CLIENT, SECOND, event, received
 from tests.support.histories import DOMAINS, legal, recorded
-from tests.support.past_archive import MemoryArchive, stretched, trim, write_entries
+from tests.support.memoryarchive import MemoryArchive, stretched, trim, write_entries
 
 HERE = sorted({partition_for(domain, PARTITIONS) for domain in DOMAINS})
 
@@ -213,8 +213,8 @@ async def test_a_page_begins_only_where_another_ended(redis, log):
 
 
 async def test_the_work_for_a_page_is_bounded_and_the_next_one_goes_on(redis, log, monkeypatch):
-    monkeypatch.setattr("projections.readers.search.BUDGET", 1)
-    monkeypatch.setattr("projections.readers.search.Search.page.__defaults__", (20,))
+    monkeypatch.setattr("projections.readers.past.search.BUDGET", 1)
+    monkeypatch.setattr("projections.readers.past.search.Search.page.__defaults__", (20,))
     logs = world(3)
     for events in logs.values():
         await write_entries(redis, events)

@@ -25,7 +25,7 @@ from pipeline.terms import (
     term,
     words,
 )
-from projections.readers.hot import FOREVER
+from projections.readers.past.hot import FOREVER
 
 LATE_MS: Final = 31 * 24 * HOUR_MS
 """How long after its arrival something that a message is found by may be written down: it waits to be scanned, is tried, goes to

@@ -15,7 +15,7 @@ from pipeline.state import IllegalStep, Message, evolve
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, behind_of, subject_of
+from projections.readers.past.hot import FOREVER, Extent, Hot, behind_of, subject_of
 
 WINDOW: Final = 2
 """Hours looked at in the first round trip, twice as many in each that follows: most mail is gone within the first of them."""

@@ -14,8 +14,8 @@ from pipeline.history import History
 from pipeline.places import HOUR_MS, Place, place_of
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.finding import Group, Key
-from projections.readers.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
+from projections.readers.past.finding import Group, Key
+from projections.readers.past.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
 
 KEYS: Final = 512
 """Of the view, read in one round trip."""

@@ -1,4 +1,8 @@
-"""An archive in memory, and a log that is trimmed behind it as the real one is."""
+"""An archive in memory, and a log that is trimmed behind it as the real one is.
+
+For properties that are tried on hundreds of logs, each cut at several hours: `tests/support/archives.py` has the real archive, which
+seals files for each of these, and `tests/contract/test_past.py` asks the same questions of it.
+"""
 
 from __future__ import annotations
 

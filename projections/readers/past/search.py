@@ -15,10 +15,10 @@ from pipeline.log import SKEW_MS
 from pipeline.places import place_of
 from pipeline.store import Client
 from projections import trace
-from projections.readers.finding import Found, Group, Key, Page, Query, cursor, found_of, groups, matches, parsed
-from projections.readers.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
-from projections.readers.own import Own, Owns
-from projections.readers.walk import ARRIVALS, Bounds, Candidate, Walk, candidate
+from projections.readers.past.finding import Found, Group, Key, Page, Query, cursor, found_of, groups, matches, parsed
+from projections.readers.past.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
+from projections.readers.past.own import Own, Owns
+from projections.readers.past.walk import ARRIVALS, Bounds, Candidate, Walk, candidate
 
 TAIL: Final = 5000
 """Entries of each partition that the view does not know yet and that are looked at: ten times what it is behind under load."""

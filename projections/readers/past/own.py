@@ -20,8 +20,8 @@ from pipeline.store import Client, faults
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot
-from projections.readers.story import WIDEST, WINDOW, Story
+from projections.readers.past.hot import FOREVER, Extent, Hot
+from projections.readers.past.story import WIDEST, WINDOW, Story
 
 AT_ONCE: Final = 8
 """Messages looked up in the archive side by side."""

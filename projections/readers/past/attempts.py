@@ -12,7 +12,7 @@ from pipeline.log import page_of
 from pipeline.places import Place, place_of, written
 from projections import outbound
 from projections.positions import LAST, hour_of
-from projections.readers.hot import FETCHED, Extent, Hot, behind_of
+from projections.readers.past.hot import FETCHED, Extent, Hot, behind_of
 
 DENSE: Final = 4
 """Entries read for each that is wanted, up to which reading all of a stretch costs less than asking for each."""
@@ -21,7 +21,7 @@ PAUSES: Final = 16
 TAIL: Final = 1000
 
 
-class Tries:
+class Attempts:
     def __init__(self, hot: Hot, history: History) -> None:
         self._hot = hot
         self._history = history
