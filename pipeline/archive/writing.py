@@ -12,7 +12,7 @@ import secrets
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head
 from pipeline.archive.objects import put_octets, temporary
@@ -24,8 +24,8 @@ from pipeline.places import DAY_MS, place_of
 from pipeline.store import Client, Script, faults
 
 PAGE: Final = 1000
-LEASE_MS: Final = 60_000
-_lease = Script.named("lease", beyond_memory=True)
+LEASE: Final = 60.0
+"""Seconds."""
 _seal = Script.named("seal", beyond_memory=True)
 
 
@@ -76,12 +76,10 @@ class Writer:
 
     async def hold(self) -> bool:
         """Take or keep the right to write; False when another has it."""
-        with faults():
-            return bool(await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, LEASE_MS]))
+        return await lease.hold(self._redis, keys.archive_lease(self._partition), self._token, LEASE)
 
     async def release(self) -> None:
-        with faults():
-            await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, 0])
+        await lease.release(self._redis, keys.archive_lease(self._partition), self._token)
 
     async def settle(self) -> None:
         """Bring in order what a crash left behind the chain's end. Raises CorruptError when the archive knows more than the log."""
