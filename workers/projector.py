@@ -224,7 +224,7 @@ class Projector:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
                 work.append((portion, level))
-                more = more or left is not None or page.count == BATCH
+                more = more or left is not None or page.count >= BATCH
         stored = await self._advance(work) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
