@@ -15,11 +15,10 @@ import msgspec
 
 from pipeline.archive.model import DIRECTORY
 from pipeline.faults import CorruptError
+from pipeline.places import DAY_MS
 
 GENESIS: Final = ""
 """The seal before the first."""
-DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

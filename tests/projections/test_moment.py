@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import HOUR_MS
 from pipeline.archive.trimming import trim
 from pipeline.events import Recorded, encode
+from pipeline.places import HOUR_MS
 from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from projections import builds

@@ -8,10 +8,10 @@ import time
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.archive.trimming import Space, space, wanted
 from pipeline.archive.writing import due
 from pipeline.events import Recorded, encode
+from pipeline.places import DAY_MS, HOUR_MS
 from projections.books import Books
 from projections.queue import Queue
 from projections.readers import read_books
