@@ -89,11 +89,17 @@ class Rebuild:
         """Fold up to an entry that is in the log. Raises ConflictError when it is not, or somebody else writes into the build."""
         while place_of(self._reached) < place_of(until):
             if not await self._batch(until):
+                if await self._trimmed(until):
+                    break
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
                 )
             await self._go_on()
         await self._go_on()
+
+    async def _trimmed(self, until: str) -> bool:
+        """Whether an index has nothing more to see because the log was trimmed behind it: one to which nothing came is empty then."""
+        return self.view.projection.hot and order(until)[0] < await self._history.floor(self.view.partition)
 
     async def follow(self, until: str) -> None:
         """Fold what there is up to a place in the log, whether or not an entry is there."""

@@ -176,7 +176,8 @@ class SealedArchive:
                 if cursor.rows:
                     return True
                 cursor.open = None
-                cursor.passed += max(0, cursor.left)
+                if cursor.last <= limit:
+                    cursor.passed += max(0, cursor.left)
             if cursor.last >= limit:
                 return False
             seal = await anext(cursor.segments, None)
