@@ -99,7 +99,7 @@ class Rebuild:
 
     async def _trimmed(self, until: str) -> bool:
         """Whether an index has nothing more to see because the log was trimmed behind it: one to which nothing came is empty then."""
-        return self.view.projection.hot and order(until)[0] < await self._history.floor(self.view.partition)
+        return self.view.projection.hot and place_of(until)[0] < await self._history.floor(self.view.partition)
 
     async def follow(self, until: str) -> None:
         """Fold what there is up to a place in the log, whether or not an entry is there."""
