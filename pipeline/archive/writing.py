@@ -76,7 +76,8 @@ class Writer:
 
     async def hold(self) -> bool:
         """Take or keep the right to write; False when another has it."""
-        return await lease.hold(self._redis, keys.archive_lease(self._partition), self._token, LEASE)
+        name = keys.archive_lease(self._partition)
+        return await lease.hold(self._redis, name, self._token, LEASE, beyond_memory=True)
 
     async def release(self) -> None:
         await lease.release(self._redis, keys.archive_lease(self._partition), self._token)
