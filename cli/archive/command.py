@@ -123,7 +123,7 @@ async def run(*, common: Common = DEFAULT) -> int:
 
       gatepost archive run
     """
-    from cli.render import Screen, count, document
+    from cli.render import Screen, clean, count, document
     from cli.session import session
     from workers.archiver import Archiver
 
@@ -138,7 +138,7 @@ async def run(*, common: Common = DEFAULT) -> int:
         f"{count(done.dropped, 'segment')} dropped"
     )
     for fault in done.faults:
-        screen.say((fault, "red"))
+        screen.say((clean(fault), "red"))
     return 1 if done.faults else 0
 
 

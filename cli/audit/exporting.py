@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cli.audit.readable import readable
+from cli.files import to_be_written
 from cli.period import END
 from cli.render import rfc3339
 from pipeline.acted import home, recorded_step
@@ -66,7 +67,9 @@ def _day(ms: int, zone: dt.tzinfo | None) -> str:
 
 
 def refuse_existing(file: Path, *, force: bool) -> None:
-    """Raises RefusedError."""
+    """Raises RefusedError, ConfigurationError."""
+    for path in (file, beside(file)):
+        to_be_written(path)
     there = [path for path in (file, beside(file)) if path.exists() or path.is_symlink()]
     if there and not force:
         raise RefusedError(f"{there[0]} is there already", remedy="Name another file with --output, or say --force.")

@@ -28,7 +28,10 @@ def moment_of(text: str, zone: str, now: int) -> int:
             f"--at: {text!a} is no time", remedy="Write 2026-11-20T03:00Z, or 2026-11-20T03:00 with --tz."
         ) from None
     if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=_zone(zone)) if zone else moment.astimezone()
+        try:
+            moment = moment.replace(tzinfo=_zone(zone)) if zone else moment.astimezone()
+        except (ValueError, OverflowError):
+            raise ConfigurationError(f"--at {text} is no time that clocks of this machine show") from None
     elif zone:
         raise ConfigurationError(f"--at {text} has a time zone of its own", remedy="Leave out --tz.")
     since = moment - _EPOCH

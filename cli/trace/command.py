@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from cyclopts import Parameter
 
 from cli.diagnoses import LANGUAGE
-from cli.options import DEFAULT, Common
+from cli.options import DEFAULT, Common, at_least_one
 from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ async def trace(
     from cli.trace.asked import asked
     from pipeline.ids import is_id
 
+    at_least_one(limit)
     given = {
         "sender": sender, "recipient": recipient, "subject": subject, "client": client, "server": server,
         "message_id": message_id, "domain": domain,

@@ -200,7 +200,7 @@ class SealedArchive:
 
     def _file(self, seal: Seal) -> Path:
         """Blocks. Raises CorruptError when it is missing or of another size than its seal says."""
-        path = self.objects.fetch(f"{seal.stem}.parquet", seal.sha256)
+        path = self.objects.fetch(f"{seal.stem}.parquet", seal.sha256, seal.octets)
         if path is None:
             raise CorruptError(f"{seal.stem}.parquet is missing")
         if path.stat().st_size != seal.octets:

@@ -14,7 +14,7 @@ import msgspec
 from pipeline import keys
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.seal import GENESIS, Cut, Seal, cuts, day_of, folder, read
+from pipeline.archive.seal import GENESIS, Cut, Seal, cuts, day_of, folder, number_of, read
 from pipeline.faults import CorruptError
 from pipeline.places import place_of
 from pipeline.store import Client, faults
@@ -151,17 +151,18 @@ class Chain:
             where = folder(day, partition)
             found = []
             for name in self._objects.names(where):
-                if name.endswith(".json") and int(name[:8]) <= at.number:
+                if name.endswith(".json") and 0 < number_of(name) <= at.number:
                     data = self._objects.get(f"{where}/{name}")
                     if data is not None:
-                        found.append(_placed(read(data, Seal, f"{where}/{name}"), f"{where}/{name}"))
+                        found.append(placed(read(data, Seal, f"{where}/{name}"), f"{where}/{name}"))
             return found
 
         seals = await self._duck.run(load)
         return tuple(_chosen(seals, at))
 
 
-def _placed(seal: Seal, where: str) -> Seal:
+def placed(seal: Seal, where: str) -> Seal:
+    """Raises CorruptError where it speaks of another file than it stands beside."""
     if seal.stem + ".json" != where:
         raise CorruptError(f"{where} is the seal of another segment: {seal.stem}")
     return seal

@@ -13,7 +13,7 @@ from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head
 from pipeline.archive.model import DIRECTORY
 from pipeline.archive.objects import put_octets
-from pipeline.archive.seal import Cut, Seal, day_of, folder, sealed, start_of, written
+from pipeline.archive.seal import Cut, Seal, day_of, folder, number_of, sealed, start_of, written
 from pipeline.events import Dropped, encode
 from pipeline.faults import ConflictError, RefusedError
 from pipeline.log import Log
@@ -132,11 +132,7 @@ async def sweep(archive: SealedArchive, partition: int) -> int:
         return 0
 
     def clean(where: str) -> int:
-        gone = [
-            f"{where}/{name}"
-            for name in archive.objects.names(where)
-            if name[:8].isdigit() and int(name[:8]) <= at.through
-        ]
+        gone = [f"{where}/{name}" for name in archive.objects.names(where) if 0 < number_of(name) <= at.through]
         archive.objects.delete(gone)
         return len(gone)
 

@@ -124,8 +124,8 @@ class _Walk:
         before = GENESIS
         last: Cut | None = None
         for name in sorted(name for name in names if name.endswith(".json")):
-            data = await self._archive.duck.run(self._archive.objects.get, f"{place}/{name}")
             try:
+                data = await self._archive.duck.run(self._archive.objects.get, f"{place}/{name}")
                 cut = read(data or b"", Cut, f"{place}/{name}")
             except CorruptError as fault:
                 self._fault(f"{place}/{name}", str(fault))
@@ -197,8 +197,12 @@ class _Walk:
 
     def _files(self, seal: Seal) -> Iterator[str]:
         """What is wrong with the two files. Blocks."""
-        path = self._archive.objects.fetch(f"{seal.stem}.parquet", "")
-        index = self._archive.objects.fetch(f"{seal.stem}.terms", "")
+        try:
+            path = self._archive.objects.fetch(f"{seal.stem}.parquet", "", seal.octets)
+            index = self._archive.objects.fetch(f"{seal.stem}.terms", "")
+        except CorruptError as fault:
+            yield str(fault)
+            return
         whole = False
         if path is None:
             yield "the file with its entries is missing"

@@ -14,10 +14,10 @@ from typing import Any, Final
 
 from pipeline import keys, lease
 from pipeline.archive.archive import SealedArchive
-from pipeline.archive.chain import Head
+from pipeline.archive.chain import Head, placed
 from pipeline.archive.objects import put_octets, temporary
 from pipeline.archive.rows import Contents, Row, row_of
-from pipeline.archive.seal import Seal, day_of, folder, read, sealed, written
+from pipeline.archive.seal import Seal, day_of, folder, number_of, read, sealed, written
 from pipeline.archive.segment import Draft, counted, file_hash
 from pipeline.faults import CorruptError, LeaseLostError
 from pipeline.places import DAY_MS, place_of
@@ -94,18 +94,18 @@ class Writer:
 
     def _left(self, where: str, at: Head) -> list[str]:
         """Seals beyond the chain's end; what has none is removed. Blocks."""
-        names = [name for name in self._objects.names(where) if name[:8].isdigit()]
+        names = [name for name in self._objects.names(where) if number_of(name)]
         sealed_stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         half = [name for name in names if name.partition(".")[0] not in sealed_stems]
         self._objects.delete([f"{where}/{name}" for name in half])
-        return sorted(f"{where}/{stem}" for stem in sealed_stems if int(stem[:8]) > at.number)
+        return sorted(f"{where}/{stem}" for stem in sealed_stems if number_of(stem) > at.number)
 
     async def _take_on(self, stem: str, at: Head) -> None:
         """A crash came between the seal and the chain's end: the segment is whole, if the log says the same."""
         data = await self._archive.duck.run(self._objects.get, f"{stem}.json")
         if data is None:
             return
-        seal = read(data, Seal, f"{stem}.json")
+        seal = placed(read(data, Seal, f"{stem}.json"), f"{stem}.json")
         if seal.number <= at.number:
             return
         if (
@@ -191,7 +191,7 @@ class Writer:
 
     def _compare(self, seal: Seal) -> None:
         """Read back what is in the store. Blocks. Raises CorruptError when it is not what was to be there."""
-        path = self._objects.fetch(f"{seal.stem}.parquet", "")
+        path = self._objects.fetch(f"{seal.stem}.parquet", "", seal.octets)
         if (
             path is None
             or file_hash(path) != seal.sha256

@@ -47,7 +47,7 @@ async def rows(
 
 def _open(archive: SealedArchive, seal: Seal, after: tuple[int, int]) -> duckdb.DuckDBPyConnection:
     """Blocks."""
-    path: Path | None = archive.objects.fetch(f"{seal.stem}.parquet", seal.sha256)
+    path: Path | None = archive.objects.fetch(f"{seal.stem}.parquet", seal.sha256, seal.octets)
     if path is None:
         raise CorruptError(f"{seal.stem}.parquet is missing")
     if file_hash(path) != seal.sha256:

@@ -251,7 +251,7 @@ def waiting(shop: Shop) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
+@pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130), (b"\x1c", 131)])
 def test_q_and_ctrl_c_end_the_screen_and_leave_the_terminal_as_it_was(waiting: Shop, keys, code):
     with terminal("queue", "--watch", "0.2") as screen:
         screen.wait_for("\x1b[?1049h")
