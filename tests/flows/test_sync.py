@@ -57,7 +57,7 @@ def test_a_gateway_without_a_sync_has_no_process_for_it_and_from_the_first_one_o
             return {pid for pid, role in started.children().items() if role == "syncer"}
 
         assert set(started.children().values()) == {
-            "receiver", "scanner", "deliverer", "projector", "janitor", "watcher", "archiver", "redis",
+            "receiver", "scanner", "deliverer", "projector", "janitor", "watcher", "redis",
         }  # fmt: skip
         people = started.data.parent / "people.csv"
         people.write_text(f"late@{DOMAIN}\n")

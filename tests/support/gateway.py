@@ -39,6 +39,7 @@ class Gateway:
             "GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8",
             "GATEPOST_HOSTNAME": "gateway.test",
             "GATEPOST_RECEIVERS": "1",
+            "GATEPOST_ARCHIVE": "false",  # a process less to start; nothing of a test's mail is a day old
             **{f"GATEPOST_{name.upper()}": str(value) for name, value in settings.items()},
         }
         self.process: Process | None = None
