@@ -21,7 +21,7 @@ from pipeline.store import Client, faults
 from pipeline.terms import ACTOR, ITSELF, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, MovedError, Place, behind, place
+from projections.readers.hot import FOREVER, Extent, Hot, MovedError, Place, behind, place, written
 
 PAGE: Final = 500
 """Entries that are read together."""
@@ -113,9 +113,11 @@ class Actions:
         if extent.prefix and extent.first is not None:
             async for seen in self._indexed(extent, sought, upper, lower):
                 yield seen
-        archive = self._history.archive
         end = min(upper[0] + 1, extent.first[0] if extent.first is not None else FOREVER)
-        if archive is not None and end > query.start:
+        if end <= query.start:
+            return
+        archive = await self._history.older(extent.partition, written(lower))
+        if archive is not None:
             async for recorded in archive.find(extent.partition, sought, query.start, end):
                 if place(recorded.entry) < upper:
                     yield _Seen((*place(recorded.entry), extent.partition), recorded)

@@ -14,7 +14,7 @@ from pipeline.state import IllegalStep, Message, evolve
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, Place, behind_of, place, subject_of
+from projections.readers.hot import FOREVER, Extent, Hot, Place, behind_of, place, subject_of, written
 
 WINDOW: Final = 2
 """Hours looked at in the first round trip, twice as many in each that follows: most mail is gone within the first of them."""
@@ -90,9 +90,11 @@ class Stories:
             yield recorded
 
     async def _archived(self, story: Story, extent: Extent, start: Place) -> AsyncIterator[Recorded]:
-        archive = self._history.archive
         end = FOREVER if extent.first is None else extent.first[0]
-        if archive is None or start[0] >= end:
+        if start[0] >= end:
+            return
+        archive = await self._history.older(extent.partition, written(start))
+        if archive is None:
             return
 
         async def of(subject: str, until: int) -> list[Recorded]:
