@@ -101,12 +101,17 @@ class Writer:
             await self._archive.chain.cut(at, self._partition)
             return
         where = folder(day_of(order(at.last)[0]), self._partition)
-        names = await self._archive.duck.run(self._objects.names, where)
-        if not any(name.startswith(f"{at.number:08d}-") and name.endswith(".json") for name in names):
+        if at.seal not in await self._archive.duck.run(self._seals, where, at.number):
             raise CorruptError(
                 f"the archive in {self._objects.place} is without its newest segment, number {at.number} in {where}",
                 remedy="Is its disk mounted, and is archive_store what it was? Until it is there the log stays in Redis.",
             )
+
+    def _seals(self, where: str, number: int) -> list[str]:
+        """The seals that there are of a number. Blocks."""
+        names = [name for name in self._objects.names(where) if name.startswith(f"{number:08d}-")]
+        found = [(name, self._objects.get(f"{where}/{name}")) for name in names if name.endswith(".json")]
+        return [read(data, Seal, f"{where}/{name}").seal for name, data in found if data is not None]
 
     def _passed_by(self, places: Sequence[str], at: Head) -> None:
         """Remove segments that the chain does not go through: another archiver wrote the same at the same time. Blocks."""
@@ -124,7 +129,8 @@ class Writer:
             if chosen is None:
                 return
             for other in seals:
-                if other.stem != chosen.stem:
+                # Who lost a race began where the winner did; whatever else is there is not ours to remove.
+                if other.stem != chosen.stem and (other.previous, other.first) == (chosen.previous, chosen.first):
                     self._remove(other)
             wanted = chosen.previous
 

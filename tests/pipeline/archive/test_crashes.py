@@ -238,3 +238,28 @@ async def test_a_file_that_somebody_else_was_done_with_is_no_trouble(ground):
     where = ground.archive.objects
     (where.work / "gone").symlink_to("nowhere")
     objects.tidy(where, 2**40)
+
+
+async def test_what_another_gateway_has_in_the_same_place_is_neither_taken_for_ours_nor_removed(ground, tmp_path):
+    await ground.append(*range(DAY, DAY + 40))
+    await ground.seal(DAY + DAY_MS)
+    ours = {path.name: path.read_bytes() for path in ground.files()}
+    theirs = tmp_path / "theirs"
+    ground.root.rename(tmp_path / "ours")
+    await ground.redis.rename(keys.archive(P), "kept")
+    await ground.redis.rename(keys.log(P), "kept log")
+    await ground.append(*range(DAY + 7, DAY + 47))
+    other = Ground(ground.redis, theirs)
+    await ground.writer.release()
+    await other.seal(DAY + DAY_MS)
+    await other.writer.release()
+    await other.close()
+    await ground.redis.rename("kept", keys.archive(P))
+    await ground.redis.rename("kept log", keys.log(P))
+    theirs.rename(ground.root)
+    with pytest.raises(CorruptError, match="without its newest segment"):
+        await ground.seal(DAY + DAY_MS)
+    for name, data in ours.items():
+        (ground.root / "2024-10-04/p0" / name).write_bytes(data)
+    assert await ground.seal(DAY + DAY_MS) == []
+    assert len(ground.files()) == 6
