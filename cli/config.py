@@ -69,9 +69,14 @@ def sample() -> int:
 
 def masked(url: str) -> str:
     """A URL without its password."""
-    return re.sub(r"(//[^/@:]*:)[^@]*(@)", r"\1***\2", url)
+    shown = re.sub(r"(//[^/@:]*:).*(@)", r"\1***\2", url)
+    return re.sub(r"([?&]password=)[^&\"]*", r"\1***", shown)
 
 
 def place(url: str) -> str:
     """A URL without what follows its host, which is often a secret: whoever has it can post there."""
-    return re.sub(r"(://)(?:[^/?#\"]*@)?([^/?#\"]*)[/?#][^\"]+", r"\1\2/***", url)
+    return re.sub(
+        r"(://)(?:[^/?#\"]*@)?([^/?#\"]*)([/?#][^\"]+)?",
+        lambda found: found[1] + found[2] + ("/***" if found[3] else ""),
+        url,
+    )

@@ -34,6 +34,16 @@ def opened(file: str) -> Iterator[BinaryIO]:
         ) from None
 
 
+def to_be_written(file: Path) -> None:
+    """Raises ConfigurationError unless a new file may take this name: a folder, a device or a pipe would be replaced by one."""
+    from pipeline.faults import ConfigurationError
+
+    if not file.name or (file.exists() and not file.is_file()):
+        raise ConfigurationError(
+            f"{str(file)!a} is no name for a file", remedy="Name a file that is new or may be replaced."
+        )
+
+
 def lines(stream: BinaryIO, longest: int, bar: Progress) -> Iterator[bytes]:
     """One without an end comes in pieces, each longer than `longest`, so nothing grows."""
     number = 0

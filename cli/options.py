@@ -37,6 +37,14 @@ class Common:
 DEFAULT = Common()
 
 
+def at_least_one(limit: int) -> None:
+    """Of --limit. Raises ConfigurationError."""
+    from pipeline.faults import ConfigurationError
+
+    if limit < 1:
+        raise ConfigurationError(f"--limit is {limit}", remedy="Give 1 or more.")
+
+
 def noun(name: str, text: str) -> App:
     """A command that has commands."""
     return App(name=name, help=text, help_format="plaintext", group_commands=Group("Commands", sort_key=0))

@@ -24,6 +24,7 @@ from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
 from pipeline.kinds import kind_of
+from pipeline.places import place_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
@@ -78,11 +79,11 @@ class Edge(msgspec.Struct, frozen=True):
 
     def hides(self, after: str) -> bool:
         """Whether some of what came behind an entry may be in the archive only."""
-        return _place(after)[0] < self.floor and _place(after) < _place(self.sealed)
+        return place_of(after)[0] < self.floor and place_of(after) < place_of(self.sealed)
 
     def took(self, entry: str) -> bool:
         """Whether an entry was taken out, or is just about to be."""
-        return _place(entry)[0] < self.floor and _place(entry) <= _place(self.sealed)
+        return place_of(entry)[0] < self.floor and place_of(entry) <= place_of(self.sealed)
 
 
 class _Waiting(NamedTuple):
@@ -293,11 +294,6 @@ class Log:
                 finished = message is not None and not message.live
                 if finished or (version is not None and recorded.version >= version):
                     return
-
-
-def _place(entry: str) -> tuple[int, int]:
-    milliseconds, _, number = entry.partition("-")
-    return int(milliseconds), int(number or 0)
 
 
 def _edge(floor: bytes | None, sealed: bytes | None) -> Edge:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 from email.headerregistry import Address as Mailbox
 from email.message import EmailMessage
-from email.policy import SMTP, SMTPUTF8
+from email.policy import SMTP
 from typing import Final
 
 import msgspec
@@ -51,11 +51,9 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
 def compose(letter: Letter, *, hostname: str, now: int, message_id: str) -> bytes:
     """The message as bytes, CRLF line ends, ASCII unless the address is not. `message_id`: the id under which it lives."""
     host = _token(hostname) or "localhost"
-    message = EmailMessage(policy=SMTP if letter.to.isascii() else SMTPUTF8)
+    message = EmailMessage(policy=SMTP)
     message["Date"] = date(now)
     message["From"] = Mailbox("Gatepost", "gatepost", host)
-    local, _, domain = letter.to.rpartition("@")
-    message["To"] = Mailbox(username=_unquoted(local), domain=domain)
     message["Subject"] = " ".join(printable(letter.subject).split())[:MAX_SUBJECT]
     message["Message-ID"] = f"<{_token(message_id)}@{host}>"
     message["Auto-Submitted"] = "auto-generated"
@@ -69,7 +67,8 @@ def compose(letter: Letter, *, hostname: str, now: int, message_id: str) -> byte
     # Neither quoted-printable nor base64 can have "=_" in it.
     for number, part in enumerate(part for part in message.walk() if part.is_multipart()):
         part.set_boundary(f"=_{_token(message_id)}_{number}")
-    return message.as_bytes()
+    # An address is text as it stands (RFC 5322 3.4.1): the library would unquote what it folds, and decode what looks encoded.
+    return b"To: " + letter.to.encode() + b"\r\n" + message.as_bytes()
 
 
 def id_of(to: str, partitions: int, at: int, cause: str) -> str:
@@ -89,12 +88,6 @@ def received(to: str, *, origin: str, size: int, now: int, lifetime: int, cause:
 def _lines(text: str) -> str:
     """Lines that end in one way, of what can be shown."""
     return printable(text.replace("\r\n", "\n").replace("\r", "\n"), keep="\n\t")
-
-
-def _unquoted(local: str) -> str:
-    if local.startswith('"') and local.endswith('"') and len(local) > 1:
-        return re.sub(r"\\(.)", r"\1", local[1:-1])
-    return local
 
 
 def _token(text: str) -> str:

@@ -157,9 +157,11 @@ def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
         )
         pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
         client = Redis.from_pool(pool)
-    except (ValueError, RedisError) as error:
+    except (ValueError, RedisError):
+        # What the library says may have a piece of the password in it.
         raise ConfigurationError(
-            f"redis_url: {error}", remedy="Write it as redis://host:6379/0 or unix:///path/to.sock."
+            "redis_url is no address of a Redis",
+            remedy="Write it as redis://host:6379/0 or unix:///path/to.sock; in a password write %2F for / and %40 for @.",
         ) from None
     return client
 
@@ -187,7 +189,7 @@ class Store:
         if int(version) > FORMAT:
             await redis.aclose()
             raise ConfigurationError(
-                f"the store at {url} was written by a newer Gatepost (format {int(version)}, this one knows {FORMAT})",
+                f"the store was written by a newer Gatepost (format {int(version)}, this one knows {FORMAT})",
                 remedy="Install the newer version again; nothing was changed.",
             )
         return cls(redis, url, int(found))

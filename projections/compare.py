@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.faults import ConflictError
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.base import START, View
 from projections.parts import Part, is_about, part_of
@@ -34,12 +35,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 class Replaced(ConflictError):
     """The live view is not what it was when the comparison began."""
-
-
-def order(entry: str) -> tuple[int, int]:
-    """An entry's place in its log."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
 
 
 async def differences(
@@ -88,7 +83,7 @@ class _Comparison:
             pipe.hget(keys.archive(self._live.partition), "floor")
             first, floor = await pipe.execute()
         # The floor is raised, and the view cut, before the last of the hours is gone.
-        return not first or hour < hour_of(max(order(first[0][0].decode())[0], int(floor or 0)))
+        return not first or hour < hour_of(max(place_of(first[0][0].decode())[0], int(floor or 0)))
 
     async def of_key(self, name: str) -> AsyncIterator[Difference]:
         kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]
@@ -129,7 +124,7 @@ class _Comparison:
             _read(pipe, self._live.prefix + name, kind, fields)
             stored, ours = await pipe.execute()
         checkpoint = stored.decode() if stored else START
-        if order(checkpoint) < order(self._reached):
+        if place_of(checkpoint) < place_of(self._reached):
             raise Replaced("the live view was replaced while it was being compared", remedy="Run the replay again.")
         self._reached = checkpoint
         await self._catch_up(checkpoint)

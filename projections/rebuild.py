@@ -10,10 +10,10 @@ from typing import Final, Protocol
 from pipeline.events import Recorded
 from pipeline.faults import ConflictError
 from pipeline.log import Damaged, Page
+from pipeline.places import place_of
 from pipeline.store import Client
 from projections import builds
 from projections.base import START, History, Portion, View, advance, first_of
-from projections.compare import order
 
 BATCH: Final = 5000
 """Events per fold: what comes and goes within it is never written."""
@@ -88,7 +88,7 @@ class Rebuild:
 
     async def catch_up(self, until: str) -> None:
         """Fold up to an entry that is in the log. Raises ConflictError when it is not, or somebody else writes into the build."""
-        while order(self._reached) < order(until):
+        while place_of(self._reached) < place_of(until):
             if not await self._batch(until) and not await self._skip(until):
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"

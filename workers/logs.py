@@ -14,8 +14,9 @@ from pipeline.text import printable
 
 def _neutral(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     for key, value in event.items():
-        if isinstance(value, str) and key != "exception":
-            event[key] = printable(value)
+        if isinstance(value, str):
+            # A traceback has lines, and in them what an exception says, which may be a stranger's words.
+            event[key] = printable(value, keep="\n" if key == "exception" else "")
     return event
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from cli.alerts.silencing import silence, speak
-from cli.options import DEFAULT, Common, noun
+from cli.alerts.silencing import checked, silence, speak
+from cli.options import DEFAULT, Common, at_least_one, noun
 from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
@@ -88,6 +88,9 @@ async def history(
     from cli.session import session
     from projections.readers.alerts import read_alerts
 
+    at_least_one(limit)
+    if rule:
+        checked(rule)
     wanted = domain_of(domain) if domain else ""
     async with session(common, views=True) as opened:
         start, end = period.bounds(opened.now())
@@ -141,9 +144,9 @@ async def try_(*, common: Common = DEFAULT) -> int:
 
       gatepost alerts test
     """
+    from cli.acted import acted
     from cli.alerts.showing import show_tried, tried_form
     from cli.alerts.trying import tried
-    from cli.recording import acted
     from cli.render import Screen, document
     from cli.session import session
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = noun(
     "archive",
-    """The history outside of Redis: how far it goes, and whether it is what was sealed.
+    """Events outside of Redis: how far they go, and whether they are what was sealed.
 
 For example:
 
@@ -123,7 +123,7 @@ async def run(*, common: Common = DEFAULT) -> int:
 
       gatepost archive run
     """
-    from cli.render import Screen, count, document
+    from cli.render import Screen, clean, count, document
     from cli.session import session
     from workers.archiver import Archiver
 
@@ -138,14 +138,14 @@ async def run(*, common: Common = DEFAULT) -> int:
         f"{count(done.dropped, 'segment')} dropped"
     )
     for fault in done.faults:
-        screen.say((fault, "red"))
+        screen.say((clean(fault), "red"))
     return 1 if done.faults else 0
 
 
 @app.command
 async def verify(
     *,
-    partition: Annotated[int | None, Parameter(help="Only this one; -1 is the directory's history.")] = None,
+    partition: Annotated[int | None, Parameter(help="Only this one; -1 is the directory's log.")] = None,
     common: Common = DEFAULT,
 ) -> int:
     """Read everything, and prove that nothing is missing, changed, doubled or out of order.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from cli.options import DEFAULT, Common, noun
+from cli.options import DEFAULT, Common, at_least_one, noun
 from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ async def export(
 
 
 def _told(common: Common, file: Path, manifest: Manifest) -> None:
-    from cli.render import Screen, count, document, size
+    from cli.render import Screen, clean, count, document, size
     from pipeline.audit.manifest import beside
 
     if common.json:
@@ -88,12 +88,12 @@ def _told(common: Common, file: Path, manifest: Manifest) -> None:
         document({"file": str(file), "manifest": msgspec.to_builtins(manifest)})
         return
     screen = Screen()
-    screen.say((str(file), "bold"), f"  {count(manifest.records, 'event')}, {size(manifest.file.octets)}")
+    screen.say((clean(str(file)), "bold"), f"  {count(manifest.records, 'event')}, {size(manifest.file.octets)}")
     screen.say("  SHA-256 ", manifest.file.sha256)
-    screen.say("  ", str(beside(file)), ", signed" if manifest.signature else "")
+    screen.say("  ", clean(str(beside(file))), ", signed" if manifest.signature else "")
     for fault in manifest.continuity.named:
-        screen.say(("  the log itself is not whole: ", "red"), fault.text)
-    screen.say((f"  Check it: gatepost audit verify {file}", "dim"))
+        screen.say(("  the log itself is not whole: ", "red"), clean(fault.text))
+    screen.say((f"  Check it: gatepost audit verify {clean(str(file))}", "dim"))
 
 
 @app.command
@@ -243,8 +243,7 @@ async def log(
     from pipeline.faults import ConfigurationError
     from projections.readers.actions import Actions, Query, of_kinds, read_key
 
-    if limit < 1:
-        raise ConfigurationError(f"--limit is {limit}", remedy="Give 1 or more.")
+    at_least_one(limit)
     try:
         kinds = of_kinds(kind, ALL_EVENTS) if kind else None
     except KeyError as error:

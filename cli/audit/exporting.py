@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from cli.audit.readable import readable
+from cli.files import to_be_written
 from cli.period import END
 from cli.render import rfc3339
+from pipeline.acted import home, recorded_step
 from pipeline.archive.seal import Seal
 from pipeline.audit import segments
 from pipeline.audit.chain import moment, written
 from pipeline.audit.entries import Entries
 from pipeline.audit.export import Export
 from pipeline.audit.manifest import Asked, File, Made, Manifest, beside, rendered, sealed
-from pipeline.audit.recording import home, recorded_step
 from pipeline.events import Exported
 from pipeline.faults import ConfigurationError, RefusedError
 
@@ -66,7 +67,9 @@ def _day(ms: int, zone: dt.tzinfo | None) -> str:
 
 
 def refuse_existing(file: Path, *, force: bool) -> None:
-    """Raises RefusedError."""
+    """Raises RefusedError, ConfigurationError."""
+    for path in (file, beside(file)):
+        to_be_written(path)
     there = [path for path in (file, beside(file)) if path.exists() or path.is_symlink()]
     if there and not force:
         raise RefusedError(f"{there[0]} is there already", remedy="Name another file with --output, or say --force.")

@@ -205,11 +205,13 @@ def _writer(chosen: str, heading: Heading) -> Writer:
 @contextlib.contextmanager
 def _target(output: Path | None) -> Iterator[Callable[[str], object]]:
     """Where the pieces go. Raises ConfigurationError. A file of that name is replaced when all is written, and only then."""
+    from cli.files import to_be_written
     from pipeline.faults import ConfigurationError
 
     if output is None:
         yield sys.stdout.write
         return
+    to_be_written(output)
     part = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         # It says who writes to whom: for whoever asked for it, and for nobody else on this machine.

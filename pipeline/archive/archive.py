@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.archive.chain import Chain
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.rows import entry_of, order
+from pipeline.archive.rows import entry_of
 from pipeline.archive.seal import Seal
 from pipeline.archive.segment import PART, Tuple, file_hash, parts_of, rows_behind, rows_of, rows_with
 from pipeline.events import (
@@ -26,6 +26,7 @@ from pipeline.events import (
 from pipeline.faults import CorruptError
 from pipeline.kinds import tag_of
 from pipeline.log import Damaged, Page
+from pipeline.places import place_of
 from pipeline.store import Client
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ class SealedArchive:
         entries = [entry_of(partition, row) for row in rows]
         if kinds is not None:
             entries = [one for one in entries if isinstance(one, Recorded) or one.kind is None or one.kind in kinds]
-        if reached <= order(after):
+        if reached <= place_of(after):
             return Page([], 0, after)
         return Page(entries, max(1, len(rows) + passed), f"{reached[0]}-{reached[1]}")
 
@@ -116,7 +117,7 @@ class SealedArchive:
         self, partition: int, after: str, count: int, until: str | None, names: _Kinds
     ) -> tuple[list[Tuple], tuple[int, int], int]:
         """The next rows, up to where there are no others, and how many that nobody wants were passed over to get there."""
-        place, limit = order(after), _limit(until)
+        place, limit = place_of(after), _limit(until)
         if place >= limit:
             return [], place, 0
         passed = 0
@@ -129,7 +130,7 @@ class SealedArchive:
                 fresh = cursor is None
                 if cursor is None:
                     at = await self.chain.head(partition)
-                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, order(at.last))
+                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, place_of(at.last))
                 found = await self._take(cursor, count, limit, names)
                 passed += cursor.passed
                 cursor.passed = 0
@@ -175,15 +176,16 @@ class SealedArchive:
                 if cursor.rows:
                     return True
                 cursor.open = None
-                cursor.passed += max(0, cursor.left)
+                if cursor.last <= limit:
+                    cursor.passed += max(0, cursor.left)
             if cursor.last >= limit:
                 return False
             seal = await anext(cursor.segments, None)
             if seal is None:
                 cursor.done = True
                 return False
-            cursor.last = order(seal.last)
-            cursor.left = seal.count if order(seal.first) > cursor.at else 0
+            cursor.last = place_of(seal.last)
+            cursor.left = seal.count if place_of(seal.first) > cursor.at else 0
             if cursor.last > cursor.at:
                 cursor.open = await self.duck.run(self._open, seal, cursor.at, kinds)
 
@@ -198,7 +200,7 @@ class SealedArchive:
 
     def _file(self, seal: Seal) -> Path:
         """Blocks. Raises CorruptError when it is missing or of another size than its seal says."""
-        path = self.objects.fetch(f"{seal.stem}.parquet", seal.sha256)
+        path = self.objects.fetch(f"{seal.stem}.parquet", seal.sha256, seal.octets)
         if path is None:
             raise CorruptError(f"{seal.stem}.parquet is missing")
         if path.stat().st_size != seal.octets:
@@ -208,7 +210,7 @@ class SealedArchive:
     async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
         at = await self.chain.head(partition)
         async for seal in self.chain.newest(partition, end, at):
-            if order(seal.last)[0] < start:
+            if place_of(seal.last)[0] < start:
                 return
             for part in reversed(await self.duck.run(self._parts, seal, term)):
                 rows = await self.duck.run(self._with, seal, part, term, start, end)
@@ -231,11 +233,11 @@ class SealedArchive:
         return rows_with(self.duck, self._file(seal), part, term, start, end)
 
     async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
-        place = order(after)
+        place = place_of(after)
         at = await self.chain.head(partition)
         batch: list[Seal] = []
         async for seal in self.chain.segments(partition, place[0], at):
-            if order(seal.first)[0] >= end:
+            if place_of(seal.first)[0] >= end:
                 break
             batch.append(seal)
             if len(batch) == TOGETHER:
@@ -271,5 +273,5 @@ def _limit(until: str | None) -> tuple[int, int]:
     """The last place that is wanted; a millisecond alone is all of it."""
     if until is None:
         return _END, 0
-    ms, seq = order(until)
+    ms, seq = place_of(until)
     return ms, seq if "-" in until else _END

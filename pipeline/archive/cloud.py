@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.archive.cache import Cache
-from pipeline.archive.objects import WORK, disk
-from pipeline.faults import ConfigurationError, StoreAwayError, StoreError
+from pipeline.archive.objects import LARGEST, SMALL, WORK, disk, too_large
+from pipeline.faults import ConfigurationError, CorruptError, GatepostError, StoreAwayError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -46,7 +46,7 @@ def _asked(place: str) -> Iterator[None]:
     """Turns errors of the store into faults. What the library says may hold an address that was signed: the first line, without that."""
     try:
         yield
-    except (StoreError, FileNotFoundError):
+    except (GatepostError, FileNotFoundError):
         raise
     except Exception as error:  # noqa: BLE001 - the library's own, which is not loaded before it is needed
         kind = type(error).__name__
@@ -112,31 +112,50 @@ class CloudObjects:
             try:
                 obstore.put(self._store, name, source, mode="create", use_multipart=False)
             except AlreadyExistsError:
-                if self.get(name) != source.read_bytes():
+                if not self._has(name, source):
                     obstore.put(self._store, name, source, mode="overwrite", use_multipart=False)
+
+    def _has(self, name: str, source: Path) -> bool:
+        """Whether an object has just these octets."""
+        import obstore  # noqa: PLC0415
+
+        try:
+            found = obstore.get(self._store, name)
+            return bool(found.meta["size"] == source.stat().st_size and bytes(found.bytes()) == source.read_bytes())
+        except FileNotFoundError:
+            return False
 
     def get(self, name: str) -> bytes | None:
         import obstore  # noqa: PLC0415
 
         with _asked(self._address):
             try:
-                return bytes(obstore.get(self._store, name).bytes())
+                found = obstore.get(self._store, name)
             except FileNotFoundError:
                 return None
+            if found.meta["size"] > SMALL:
+                raise too_large(name)
+            return bytes(found.bytes())
 
-    def fetch(self, name: str, sha256: str) -> Path | None:
+    def fetch(self, name: str, sha256: str, most: int = LARGEST) -> Path | None:
         import obstore  # noqa: PLC0415
 
         if (kept := self._cache.find(sha256)) is not None:
             return kept
         with _asked(self._address), self._cache.adding() as path:
             try:
+                found = obstore.get(self._store, name)
+                if found.meta["size"] > most:
+                    raise too_large(name)
                 with path.open("wb") as file:
-                    for chunk in obstore.get(self._store, name).stream(min_chunk_size=1 << 20):
+                    for chunk in found.stream(min_chunk_size=1 << 20):
                         file.write(chunk)
             except FileNotFoundError:
                 return None
-            return self._cache.keep(path)
+            kept = self._cache.keep(path)
+            if sha256 and kept.name != sha256:
+                raise CorruptError(f"{name} was changed: its hash is not that of its seal")
+            return kept
 
     def names(self, folder: str) -> list[str]:
         import obstore  # noqa: PLC0415

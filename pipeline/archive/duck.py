@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from pipeline.faults import ConfigurationError, CorruptError, StoreError, StoreFullError
@@ -30,6 +32,11 @@ def missing() -> ConfigurationError:
         "DuckDB is not installed, which the archive is written and read with",
         remedy="Install it: pip install 'gatepost[archive]'.",
     )
+
+
+def plain(path: Path) -> str:
+    """A path that is taken as it is, whatever is in it: DuckDB would look for several."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _explained(call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

@@ -10,10 +10,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
-from pipeline.faults import ConfigurationError, StoreAwayError, StoreFullError
+from pipeline.faults import ConfigurationError, CorruptError, StoreAwayError, StoreFullError
 
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 WORK: Final = ".work"
+SMALL: Final = 64 << 10
+"""Octets of what `get` reads; a seal has about 700."""
+LARGEST: Final = 1 << 30
+"""Octets of what `fetch` reads; a segment of 100,000 entries has about 6 MiB, its index less."""
 
 
 class Objects(Protocol):
@@ -30,12 +34,13 @@ class Objects(Protocol):
         """Durably, whole or not at all, in the place of what was there. `source` may be gone afterwards."""
 
     def get(self, name: str) -> bytes | None:
-        """The octets of a small object; None when there is none."""
+        """The octets of a small object; None when there is none. Raises CorruptError for one that is not small."""
 
-    def fetch(self, name: str, sha256: str) -> Path | None:
+    def fetch(self, name: str, sha256: str, most: int = LARGEST) -> Path | None:
         """A file with the object's octets, to be read right away; None when there is no such object.
 
-        `sha256`: what it should be; who has a copy of just that need not ask for another. The caller checks.
+        `sha256`: what it should be; who has a copy of just that need not ask for another. The caller checks. `most`: octets that
+        are taken over a network at most; then it raises CorruptError, as for what was asked for by its hash and has another.
         """
 
     def names(self, folder: str) -> list[str]:
@@ -90,6 +95,10 @@ def disk(place: str) -> Iterator[None]:
         ) from error
 
 
+def too_large(name: str) -> CorruptError:
+    return CorruptError(f"{name} was changed: it is larger than it can be")
+
+
 def sync_file(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
@@ -137,14 +146,18 @@ class LocalObjects:
         sync_file(path.parent)
 
     def get(self, name: str) -> bytes | None:
+        path = self.root / name
         with disk(self.place):
-            try:
-                return (self.root / name).read_bytes()
-            except FileNotFoundError:
+            if not path.is_file():
                 return None
+            with path.open("rb") as file:
+                data = file.read(SMALL + 1)
+        if len(data) > SMALL:
+            raise too_large(name)
+        return data
 
-    def fetch(self, name: str, sha256: str) -> Path | None:
-        del sha256
+    def fetch(self, name: str, sha256: str, most: int = LARGEST) -> Path | None:
+        del sha256, most
         path = self.root / name
         return path if path.is_file() else None
 

@@ -9,39 +9,51 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
 from pipeline.faults import CorruptError
+from pipeline.ids import MAX_PARTITIONS
+from pipeline.places import DAY_MS
 
 GENESIS: Final = ""
 """The seal before the first."""
-DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
+_DIGITS: Final = 8
+"""Of the number that each file of a segment is named with."""
+
+Day: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")]
+Place: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,14}-[0-9]{1,20}\Z")]
+"""An entry's id."""
+Hash: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+Before: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"\A([0-9a-f]{64})?\Z")]
+"""GENESIS, or a hash."""
+Partition: TypeAlias = Annotated[int, msgspec.Meta(ge=DIRECTORY, lt=MAX_PARTITIONS)]
+Number: TypeAlias = Annotated[int, msgspec.Meta(ge=1, lt=10**_DIGITS)]
+Amount: TypeAlias = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Of one segment. `seal` is empty until it is computed."""
 
-    partition: int
-    number: int
+    partition: Partition
+    number: Number
     """1 for the first of the partition; none is left out."""
-    date: str
+    date: Day
     """The UTC day of its entries, YYYY-MM-DD."""
-    first: str
-    last: str
-    count: int
-    octets: int
+    first: Place
+    last: Place
+    count: Amount
+    octets: Amount
     """Of the file."""
-    sha256: str
+    sha256: Hash
     """Of the file."""
-    index: str
+    index: Hash
     """SHA-256 of the index of terms beside it."""
-    contents: str
+    contents: Hash
     """Of the entries: SHA-256 over milliseconds, sequence, subject, version and bytes of each (`rows.Contents`)."""
-    previous: str
+    previous: Before
     seal: str = ""
 
     @property
@@ -53,17 +65,17 @@ class Seal(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 class Cut(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The link that stands for what retention took away. Each names the one before it."""
 
-    partition: int
-    through: int
+    partition: Partition
+    through: Number
     """The number of the last segment that is gone."""
-    gone: str
+    gone: Hash
     """Its seal: what the first segment that is still there names as the one before it."""
-    start: str
-    end: str
+    start: Day
+    end: Day
     """The days of what this cut took away, YYYY-MM-DD."""
-    events: int
-    segments: int
-    previous: str
+    events: Amount
+    segments: Amount
+    previous: Before
     seal: str = ""
 
     @property
@@ -92,7 +104,7 @@ def read(data: bytes, kind: type[Link], where: str) -> Link:
     """Raises CorruptError for what is no seal, or one that was changed."""
     try:
         link = msgspec.json.decode(data, type=kind)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise CorruptError(f"{where} is not a seal: {error}") from error
     if link.seal != _digest(link):
         raise CorruptError(f"{where} was changed: its hash is not that of what it says")
@@ -111,6 +123,12 @@ def start_of(day: str) -> int:
 
 def _name(partition: int) -> str:
     return "directory" if partition == DIRECTORY else f"p{partition}"
+
+
+def number_of(name: str) -> int:
+    """The number of the segment that a file is of, by its name; 0 for what is named otherwise, whoever put it there."""
+    digits = name[:_DIGITS]
+    return int(digits) if len(digits) == _DIGITS and digits.isascii() and digits.isdecimal() else 0
 
 
 def folder(day: str, partition: int) -> str:

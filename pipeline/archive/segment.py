@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from pipeline.archive.duck import Duck
+from pipeline.archive.duck import Duck, plain
 from pipeline.archive.rows import Contents, Row, found_by
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ COPY (
   SELECT ms, seq, decode(unhex(subject)) AS subject, version, kind, "at", decode(unhex(domain)) AS domain,
     CAST(terms AS UINTEGER[]) AS terms, unhex(event) AS event
   FROM read_csv($source, delim = '\t', header = false, auto_detect = false, quote = '', escape = '', nullstr = '\\N',
-    max_line_size = 268435456, columns = {_COLUMNS})
+    max_line_size = 268435456, columns = {_COLUMNS}, hive_partitioning = false)
 ) TO '%TARGET%' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {LEVEL}, ROW_GROUP_SIZE {PART})
 """  # noqa: S608 - constants of this module
 _ROW: Final = "ms, seq, subject, version, event"
@@ -89,7 +89,10 @@ class Draft:
         self._file.close()
         if self.count:
             self._end_part()
-        duck.cursor().execute(_WRITE.replace("%TARGET%", str(target).replace("'", "''")), {"source": str(self._source)})
+        duck.cursor().execute(
+            _WRITE.replace("%TARGET%", str(target).replace("'", "''")), {"source": plain(self._source)}
+        )
+        target.chmod(0o600)  # DuckDB puts another file in its place
         index.write_bytes(indexed(self._pairs))
 
     def discard(self) -> None:
@@ -125,8 +128,8 @@ def rows_behind(
 ) -> duckdb.DuckDBPyConnection:
     """A cursor that gives the rows behind `after`, in order. Blocks, as do its fetches."""
     ms, seq = after
-    query = f"SELECT {_ROW} FROM read_parquet($path) WHERE ms >= $ms AND (ms > $ms OR seq > $seq)"  # noqa: S608 - constants
-    named: dict[str, Any] = {"path": str(path), "ms": ms, "seq": seq}
+    query = f"SELECT {_ROW} FROM read_parquet($path, hive_partitioning = false) WHERE ms >= $ms AND (ms > $ms OR seq > $seq)"  # noqa: S608 - constants
+    named: dict[str, Any] = {"path": plain(path), "ms": ms, "seq": seq}
     if kinds is not None:
         query += " AND list_contains($kinds, kind)"
         named["kinds"] = list(kinds)
@@ -136,11 +139,11 @@ def rows_behind(
 def rows_with(duck: Duck, path: Path, part: int, term: int, start: int, end: int) -> list[Tuple]:
     """The rows of one part that have a term, from `start` to before `end` (ms), in order. Blocks."""
     query = (
-        f"SELECT {_ROW} FROM read_parquet($path) WHERE file_row_number >= $low AND file_row_number < $high "  # noqa: S608 - constants
+        f"SELECT {_ROW} FROM read_parquet($path, hive_partitioning = false) WHERE file_row_number >= $low AND file_row_number < $high "  # noqa: S608 - constants
         "AND list_contains(terms, CAST($term AS UINTEGER)) AND ms >= $start AND ms < $end"
     )
     named = {
-        "path": str(path),
+        "path": plain(path),
         "low": part * PART,
         "high": part * PART + PART,
         "term": term,
@@ -155,17 +158,20 @@ def rows_of(
 ) -> list[Tuple]:
     """The rows of a domain and some kinds, behind `after` and before `end` (ms), of segments in order. Blocks."""
     query = (
-        f"SELECT {_ROW} FROM read_parquet($paths) WHERE domain = $domain AND kind IN ({', '.join(repr(kind) for kind in kinds)}) "  # noqa: S608 - tags of events
+        f"SELECT {_ROW} FROM read_parquet($paths, hive_partitioning = false) WHERE domain = $domain AND kind IN ({', '.join(repr(kind) for kind in kinds)}) "  # noqa: S608 - tags of events
         "AND ms >= $ms AND (ms > $ms OR seq > $seq) AND ms < $end"
     )
     ms, seq = after
-    named = {"paths": [str(path) for path in paths], "domain": domain, "ms": ms, "seq": seq, "end": end}
+    named = {"paths": [plain(path) for path in paths], "domain": domain, "ms": ms, "seq": seq, "end": end}
     return duck.cursor().execute(query, named).fetchall()
 
 
 def all_rows(duck: Duck, path: Path) -> Iterator[list[Tuple]]:
     """All rows, in order, some thousand at a time. Blocks."""
-    cursor = duck.cursor().execute(f"SELECT {_ROW} FROM read_parquet($path)", {"path": str(path)})  # noqa: S608 - constants
+    cursor = duck.cursor().execute(
+        f"SELECT {_ROW} FROM read_parquet($path, hive_partitioning = false)",  # noqa: S608 - constants
+        {"path": plain(path)},
+    )
     while rows := cursor.fetchmany(PART):
         yield rows
 
@@ -182,7 +188,9 @@ def counted(duck: Duck, path: Path) -> tuple[int, str]:
 
 def index_of(duck: Duck, path: Path) -> bytes:
     """The index as it follows from the file. Blocks."""
-    cursor = duck.cursor().execute("SELECT file_row_number, terms FROM read_parquet($path)", {"path": str(path)})
+    cursor = duck.cursor().execute(
+        "SELECT file_row_number, terms FROM read_parquet($path, hive_partitioning = false)", {"path": plain(path)}
+    )
     pairs: set[int] = set()
     while rows := cursor.fetchmany(PART):
         pairs.update(term << 16 | number // PART for number, terms in rows for term in terms)

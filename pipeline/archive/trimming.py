@@ -8,8 +8,7 @@ import msgspec
 from redis.exceptions import NoPermissionError, ResponseError
 
 from pipeline import keys
-from pipeline.archive.rows import order
-from pipeline.archive.seal import HOUR_MS
+from pipeline.places import HOUR_MS, place_of
 from pipeline.store import Client, Script, faults
 
 AT_ONCE: Final = 5_000
@@ -59,7 +58,7 @@ async def oldest(redis: Client, partition: int) -> int:
     """The millisecond of a log's first entry; 0 when it is empty."""
     with faults():
         found: Any = await redis.xrange(keys.log(partition), count=1)
-    return order(found[0][0].decode())[0] if found else 0
+    return place_of(found[0][0].decode())[0] if found else 0
 
 
 async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:

@@ -13,19 +13,20 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.archive.archive import SealedArchive
-from pipeline.archive.chain import Head
+from pipeline.archive.chain import Head, placed
 from pipeline.archive.objects import disk, put_octets, temporary
-from pipeline.archive.rows import Contents, Row, order, row_of
-from pipeline.archive.seal import DAY_MS, Seal, day_of, folder, read, sealed, written
+from pipeline.archive.rows import Contents, Row, row_of
+from pipeline.archive.seal import Seal, day_of, folder, number_of, read, sealed, written
 from pipeline.archive.segment import Draft, counted, file_hash
 from pipeline.faults import CorruptError, LeaseLostError
+from pipeline.places import DAY_MS, place_of
 from pipeline.store import Client, Script, faults
 
 PAGE: Final = 1000
-LEASE_MS: Final = 60_000
-_lease = Script.named("lease", beyond_memory=True)
+LEASE: Final = 60.0
+"""Seconds."""
 _seal = Script.named("seal", beyond_memory=True)
 
 
@@ -52,7 +53,7 @@ async def rows_of_log(redis: Client, partition: int, after: str, until: str = "+
 async def contents_of_log(redis: Client, partition: int, first: str, last: str) -> str:
     """The hash of what the log has from one entry to another."""
     contents = Contents()
-    ms, seq = order(first)
+    ms, seq = place_of(first)
     after = f"{ms}-{seq - 1}" if seq else f"{ms - 1}-18446744073709551615"
     while True:
         rows, more = await rows_of_log(redis, partition, after, last)
@@ -76,19 +77,18 @@ class Writer:
 
     async def hold(self) -> bool:
         """Take or keep the right to write; False when another has it."""
-        with faults():
-            return bool(await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, LEASE_MS]))
+        name = keys.archive_lease(self._partition)
+        return await lease.hold(self._redis, name, self._token, LEASE, beyond_memory=True)
 
     async def release(self) -> None:
-        with faults():
-            await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, 0])
+        await lease.release(self._redis, keys.archive_lease(self._partition), self._token)
 
     async def settle(self) -> None:
         """Bring in order what a crash left behind the chain's end. Raises CorruptError when the archive knows more than the log."""
         at = await self._archive.chain.head(self._partition)
         await self.there(at)
         # Who lost a race at midnight may have left something in the day before.
-        last = day_of(max(0, order(at.last)[0] - DAY_MS)) if at.number else ""
+        last = day_of(max(0, place_of(at.last)[0] - DAY_MS)) if at.number else ""
         places = [folder(day, self._partition) for day in await self._archive.chain.days() if day >= last]
         await self._archive.duck.run(self._passed_by, places, at)
         for where in places:
@@ -100,7 +100,7 @@ class Writer:
         if at.empty:
             await self._archive.chain.cut(at, self._partition)
             return
-        where = folder(day_of(order(at.last)[0]), self._partition)
+        where = folder(day_of(place_of(at.last)[0]), self._partition)
         if at.seal not in await self._archive.duck.run(self._seals, where, at.number):
             raise CorruptError(
                 f"the archive in {self._objects.place} is without its newest segment, number {at.number} in {where}",
@@ -109,7 +109,7 @@ class Writer:
 
     def _seals(self, where: str, number: int) -> list[str]:
         """The seals that there are of a number. Blocks."""
-        names = [name for name in self._objects.names(where) if name.startswith(f"{number:08d}-")]
+        names = [name for name in self._objects.names(where) if number_of(name) == number]
         found = [(name, self._objects.get(f"{where}/{name}")) for name in names if name.endswith(".json")]
         return [read(data, Seal, f"{where}/{name}").seal for name, data in found if data is not None]
 
@@ -118,8 +118,8 @@ class Writer:
         by_number: dict[int, list[str]] = {}
         for where in places:
             for name in self._objects.names(where):
-                if name[:8].isdigit() and name.endswith(".json") and at.through < int(name[:8]) <= at.number:
-                    by_number.setdefault(int(name[:8]), []).append(f"{where}/{name}")
+                if name.endswith(".json") and at.through < number_of(name) <= at.number:
+                    by_number.setdefault(number_of(name), []).append(f"{where}/{name}")
         if all(len(names) == 1 for names in by_number.values()):
             return
         wanted = at.seal
@@ -141,7 +141,7 @@ class Writer:
 
     def _half(self, where: str) -> None:
         """Remove what has no seal. Blocks."""
-        names = [name for name in self._objects.names(where) if name[:8].isdigit()]
+        names = [name for name in self._objects.names(where) if number_of(name)]
         stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
         self._objects.delete([f"{where}/{name}" for name in names if name.partition(".")[0] not in stems])
 
@@ -149,7 +149,7 @@ class Writer:
         """Take on the seals of a day that are beyond the chain's end; whether there were any."""
         names = await self._archive.duck.run(self._objects.names, where)
         at = await self._archive.chain.head(self._partition)
-        beyond = [name for name in names if name.endswith(".json") and name[:8].isdigit() and int(name[:8]) > at.number]
+        beyond = [name for name in names if name.endswith(".json") and number_of(name) > at.number]
         for name in sorted(beyond):
             await self._take_on(
                 f"{where}/{name.removesuffix('.json')}", await self._archive.chain.head(self._partition)
@@ -161,7 +161,7 @@ class Writer:
         data = await self._archive.duck.run(self._objects.get, f"{stem}.json")
         if data is None:
             return
-        seal = read(data, Seal, f"{stem}.json")
+        seal = placed(read(data, Seal, f"{stem}.json"), f"{stem}.json")
         if seal.number <= at.number:
             return
         if (
@@ -194,7 +194,7 @@ class Writer:
             length, first = await pipe.execute()
         if not first:
             return None
-        start = order(first[0][0].decode())[0]
+        start = place_of(first[0][0].decode())[0]
         end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
         if not end:
             return None
@@ -258,7 +258,7 @@ class Writer:
 
     def _compare(self, seal: Seal) -> None:
         """Read back what is in the store. Blocks. Raises CorruptError when it is not what was to be there."""
-        path = self._objects.fetch(f"{seal.stem}.parquet", "")
+        path = self._objects.fetch(f"{seal.stem}.parquet", "", seal.octets)
         if (
             path is None
             or file_hash(path) != seal.sha256

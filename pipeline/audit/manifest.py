@@ -33,7 +33,7 @@ LARGEST: Final = 256 << 20
 
 
 def beside(file: Path) -> Path:
-    return file.with_name(file.name + SUFFIX)
+    return file.parent / (file.name + SUFFIX)
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

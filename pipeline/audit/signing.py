@@ -16,7 +16,9 @@ LARGEST: Final = 16 << 10
 
 def make(path: Path) -> Path:
     """A new private key in `path`, which only its owner may read, and its public one beside it: where that is. Raises RefusedError."""
-    public = path.with_name(path.name + ".pub")
+    public = path.parent / (path.name + ".pub")
+    if public.exists() or public.is_symlink():
+        raise _there(public)
     key = Ed25519PrivateKey.generate()
     _write(path, key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -27,13 +29,15 @@ def make(path: Path) -> Path:
     return public
 
 
+def _there(path: Path) -> RefusedError:
+    return RefusedError(f"{path} is there already", remedy="Choose another name: a key is never overwritten.")
+
+
 def _write(path: Path, data: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     except FileExistsError:
-        raise RefusedError(
-            f"{path} is there already", remedy="Choose another name: a key is never overwritten."
-        ) from None
+        raise _there(path) from None
     except OSError as error:
         raise ConfigurationError(f"cannot write {path}: {error.strerror}") from None
     with os.fdopen(descriptor, "wb") as stream:

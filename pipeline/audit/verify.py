@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
 from pipeline.audit import chain
 from pipeline.audit.entries import Entry, is_entry
 from pipeline.audit.export import NAMED, subjects_of
@@ -23,7 +22,10 @@ from pipeline.audit.manifest import Manifest
 from pipeline.audit.sealed import Seals, broken
 from pipeline.audit.subjects import Filter, Subjects
 from pipeline.events import decode
+from pipeline.places import place_of
 
+FOLLOWED: Final = 8
+"""Chains that are followed at the same time: one forks at each record whose hash is not what it says."""
 _HASH: Final = re.compile(rb"[0-9a-f]{64}")
 
 
@@ -76,8 +78,8 @@ class Checker:
         self.lines = 0
         self._number = 0
         """Of the record before."""
-        self._previous = {chain.START}
-        """Hashes that the next record may follow: what the last one says of itself, and what it is."""
+        self._previous = [chain.START]
+        """Hashes that the next record may follow: what the last one says of itself, and what it is; a few, whatever was done to it."""
         self._kinds: Counter[str] = Counter()
         self._counts: Counter[int] = Counter()
         self._starts: dict[int, str] = {}
@@ -110,15 +112,16 @@ class Checker:
         row = _decoded(line, digest, content)
         if row is None:
             self.problems.add("it is no record", line=self.lines)
-            self._previous = {digest.decode("latin-1")} if _HASH.fullmatch(digest) else set()
+            self._previous = [digest.decode("latin-1")] if _HASH.fullmatch(digest) else []
             self._number += 1
             return None
         said = digest.decode("ascii")
-        whole = any(chain.link(previous, content) == said for previous in self._previous)
+        links = [chain.link(previous, content) for previous in self._previous]
+        whole = said in links
         wrong = self._misplaced(row.n) or ("" if whole else "it was changed: its hash is another") or self._inside(row)
         if wrong:
             self.problems.add(wrong, line=self.lines, partition=row.partition, entry=row.entry)
-        self._previous = {said, *(chain.link(previous, content) for previous in self._previous)}
+        self._previous = list(dict.fromkeys([said, *links]))[:FOLLOWED]
         self._number = max(row.n, self._number)
         self._kinds[row.kind] += 1
         self._counts[row.partition] += 1
@@ -147,7 +150,7 @@ class Checker:
         before = self._ends.get(row.partition)
         if not is_entry(row.entry):
             return f"{row.entry!a} is no place in a log"
-        if before is not None and order(row.entry) <= order(before):
+        if before is not None and place_of(row.entry) <= place_of(before):
             return f"entry {row.entry} stands behind entry {before}"
         if row.time != chain.written(row.entry):
             return f"entry {row.entry} was not written down at {row.time!a}"
@@ -163,7 +166,7 @@ class Checker:
 
     def _in_piece(self, row: Row) -> bool:
         piece = self._manifest.piece(row.partition)
-        return order(piece.begin) < order(row.entry) <= order(piece.end)
+        return place_of(piece.begin) < place_of(row.entry) <= place_of(piece.end)
 
     def finish(self, digest: str, octets: int) -> None:
         """Hold the whole against the manifest. `digest`, `octets`: SHA-256 and size of the file."""

@@ -1,12 +1,14 @@
 """A report as CSV (RFC 4180): a header line, a line per row, CRLF; all of every reply, in its lines.
 
 Spreadsheets take a cell that begins with one of a few characters to be a formula, and what strangers wrote is in these cells: such a
-cell gets an apostrophe in front, which they show as nothing.
+cell gets an apostrophe in front, which they show as nothing. Where a comma is part of a number they cut at semicolons and at the ends
+of lines instead, so what follows one of these is a cell's beginning too.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import re
 from typing import Final
 
 from projections.reports.model import Row
@@ -18,7 +20,7 @@ COLUMNS: Final = (
     "enhanced", "class", "reason", "reply", "seconds_in_queue", "possible_duplicate",
 )  # fmt: skip
 """Promises."""
-_FORMULA: Final = tuple("=+-@\t\r\n\uff1d\uff0b\uff0d\uff20")
+_FORMULA: Final = re.compile(r'(^|[;\n])(?=[ "]*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20])')
 _QUOTED: Final = frozenset('",\r\n')
 MARK: Final = "\ufeff"
 """In front of a file for people: without it Excel reads UTF-8 as something else."""
@@ -51,9 +53,7 @@ def cell(text: str) -> str:
     """One text of a stranger, as it stands between two commas."""
     if text.isalnum():
         return text
-    text = whole(text)
-    if text.lstrip(" ").startswith(_FORMULA):
-        text = "'" + text
+    text = _FORMULA.sub(r"\1'", whole(text))
     if _QUOTED.isdisjoint(text):
         return text
     return '"' + text.replace('"', '""') + '"'

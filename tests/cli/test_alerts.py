@@ -202,3 +202,12 @@ def test_nonsense_as_a_limit_is_refused(shop: Shop):
     shop.do(add)
     assert shop.run("domain", "set", DOMAIN, "--alert-waiting", "many").code == 2
     assert shop.run("domain", "set", DOMAIN, "--alert-oldest", "long").code == 2
+
+
+@pytest.mark.parametrize(
+    "words", [["nonsense"], ["--limit", "0"], ["--limit", "-5"], ["--domain", "\x1b[31m"], ["--from", "x"]]
+)
+def test_a_history_of_what_is_not_there_is_refused(shop: Shop, words):
+    done = shop.run("alerts", "history", *words)
+    assert done.code == 2
+    assert "\x1b" not in done.err

@@ -171,6 +171,24 @@ def test_nothing_is_overwritten_unasked_and_nothing_half_written_stays(busy: Sho
     ]
 
 
+def test_a_key_is_made_whole_or_not_at_all(shop: Shop, tmp_path: Path):
+    file = tmp_path / "key"
+    (tmp_path / "key.pub").write_text("something of mine")
+    assert shop.run("audit", "key", str(file)).code == 4
+    assert not file.exists()
+    (tmp_path / "key.pub").unlink()
+    assert shop.run("audit", "key", str(file)).code == 0
+    assert [path.stat().st_mode & 0o777 for path in (file, tmp_path / "key.pub")] == [0o600, 0o644]
+
+
+@pytest.mark.parametrize("file", ["", ".", "..", "/", "/dev/null", "missing", "\x1b[31m"])
+def test_what_is_no_export_is_said_to_be_none(shop: Shop, file: str):
+    done = shop.run("audit", "verify", file)
+    assert done.code == 2
+    assert "not foreseen" not in done.err
+    assert "\x1b" not in done.err
+
+
 def test_without_a_name_the_file_is_named_after_domain_and_days(busy: Shop):
     assert busy.run("audit", "export", "--domain", DOMAIN, "--from", "2026-11-01", "--to", "2026-11-22").code == 0
     assert Path(f"gatepost-audit-{DOMAIN}-20261101-20261122.jsonl").exists()

@@ -633,6 +633,33 @@ def test_settings_are_shown_without_passwords(shop: Shop, monkeypatch):
     assert set(content) == set(Settings.__struct_fields__)
 
 
+@pytest.mark.parametrize(
+    ("redis", "hook"),
+    [
+        ("redis://u:a@sesame@redis.test/0", "https://sesame@hooks.test"),
+        ("redis://:sesame/sesame@redis.test/0", "https://me:sesame@hooks.test/"),
+        ("redis://redis.test/0?password=sesame&db=1", "https://hooks.test?sesame"),
+        ("rediss://u:sesame@[::1]:6379", "https://hooks.test#sesame"),
+    ],
+)
+def test_no_way_to_write_a_password_is_shown(shop: Shop, monkeypatch, redis, hook):
+    monkeypatch.setenv("GATEPOST_REDIS_URL", redis)
+    monkeypatch.setenv("GATEPOST_ALERT_WEBHOOK", hook)
+    monkeypatch.setenv("GATEPOST_ALERT_WEBHOOK_SECRET_FILE", "/etc/gatepost/secret")
+    for words in (["config", "show"], ["config", "show", "--json"]):
+        assert "sesame" not in shop.run(*words).out
+
+
+@pytest.mark.parametrize(
+    "url", ["redis://:sesame/x@h/0", "redis://u:p@h:sesame/0", "sesame://x", "redis://h/0?db=sesame"]
+)
+def test_a_redis_url_that_is_none_is_refused_without_saying_it(shop: Shop, monkeypatch, url):
+    monkeypatch.setenv("GATEPOST_REDIS_URL", url)
+    done = shop.run("queue")
+    assert done.code in (2, 5)
+    assert "sesame" not in done.err
+
+
 def test_the_sample_file_can_be_used_as_it_is(shop: Shop, tmp_path):
     file = tmp_path / "sample.toml"
     file.write_text(shop.run("config", "sample").out.replace("# data", "data"))

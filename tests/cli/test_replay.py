@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from cli.replay.past import moment_of
+from cli.replay.moment import moment_of
 from pipeline import keys
 from pipeline.events import Attempt, Delivered
 from pipeline.faults import ConfigurationError
@@ -210,6 +210,11 @@ def test_a_moment_is_that_of_its_own_zone_or_of_the_one_named(text, zone, meant)
         ("2026-11-20T03:00", "Middle/Earth", "no time zone"),
         ("2026-11-20T03:00", "../../etc/passwd", "no time zone"),
         ("1960-01-01T00:00Z", "", "not in the past"),
+        ("0001-01-01T00:00", "", "no time that|not in the past"),
+        ("9999-12-31T23:59", "", "no time that|not in the past"),
+        ("0001-01-01T00:00+23:59", "", "not in the past"),
+        ("9999-12-31T23:59-23:59", "", "not in the past"),
+        ("0001-01-01T00:00", "Pacific/Kiritimati", "not in the past"),
     ],
 )
 def test_a_moment_that_is_none_is_said(text, zone, said):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
 
 import pytest
@@ -115,6 +116,18 @@ def test_rows_are_chosen_by_status_class_sender_recipient_and_time(told: Shop):
         (("--from", "tomorrow"), "is no time"),
         (("--output", "/nowhere/x.csv"), "/nowhere/x.csv: No such file"),
         (("--language", "fr"), "no language 'fr'"),
+        (("--output", ""), "is no name for a file"),
+        (("--output", "."), "is no name for a file"),
+        (("--output", "/dev/null"), "'/dev/null' is no name for a file"),
+        (("--output", "/tmp"), "'/tmp' is no name for a file"),
+        (("--tz", "Europe"), "'Europe' is no time zone"),
+        (("--tz", "/etc/passwd"), "is no time zone"),
+        (("--tz", "\x1b[31m"), "is no time zone"),
+        (("--from", "0001-01-01"), "is no time"),
+        (("--to", "9999-12-31"), "is no time"),
+        (("--from", "1969-12-31T23:59Z"), "is no time"),
+        (("--from", "2026-11-20", "--to", "2026-11-19"), "is later than"),
+        (("--from", "2026-11-20", "--days", "1"), "two beginnings"),
     ],
 )
 def test_what_cannot_be_meant_is_refused_by_name(shop: Shop, words, fault):
@@ -122,6 +135,22 @@ def test_what_cannot_be_meant_is_refused_by_name(shop: Shop, words, fault):
     done = shop.run("report", "outbound", *words)
     assert done.code == 2
     assert fault in done.err
+    assert "\x1b" not in done.err
+    assert len(done.err.splitlines()) <= 2
+
+
+def test_a_pipe_a_device_and_a_folder_stay_what_they_are(told: Shop, tmp_path):
+    pipe, folder, loose = tmp_path / "pipe", tmp_path / "folder", tmp_path / "loose"
+    os.mkfifo(pipe)
+    folder.mkdir()
+    loose.symlink_to(pipe)
+    for path in (pipe, folder, loose):
+        for words in (["report", "outbound"], ["audit", "export", "--force"]):
+            done = told.run(*words, "--output", str(path))
+            assert (done.code, "is no name for a file" in done.err) == (2, True)
+    assert {path.name for path in tmp_path.iterdir()} - {"data"} == {"folder", "loose", "pipe"}
+    assert pipe.is_fifo()
+    assert not list(folder.iterdir())
 
 
 def test_days_are_those_of_the_domain_unless_another_zone_is_named(told: Shop):

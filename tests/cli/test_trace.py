@@ -99,3 +99,24 @@ def test_what_was_asked_for_wrongly_is_explained(filled):
     assert shop.run("trace", "--sender", SENDER, "--after", "x").code == 2
     assert shop.run("trace", "@x.test", "--sender", SENDER).code == 2
     assert shop.run("trace", "--days", "-1").code == 2
+    assert shop.run("trace", "--sender", SENDER, "--limit", "0").code == 2
+    assert shop.run("trace", "--sender", SENDER, "--after", "0.99999999999999999999-0.0").code == 2
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--subject", "*"], ["--subject", " "], ["--subject", " ".join(f"word{number}" for number in range(10_000))],
+        ["--sender", "\udcff@x"], ["--message-id", "\ud800"], ["--client", "::1%eth0"], ["--server", ":" * 1000], ["%"], ["\x1b[31m"],
+        ["--from", "0001-01-01"], ["--to", "9999-12-31"], ["--from", "9999-12-31T23:59:59+14:00"], ["--days", "100001"],
+        ["--sender", "a@b.test", "--after", "0.9999999999999999999-9999999999999999999.9999999999999999999"],
+        ["--domain", "..", "--limit", "99999999"], ["--recipient", "x" * 100_000],
+    ],
+)  # fmt: skip
+def test_whatever_is_asked_for_is_answered_in_a_line_or_two(filled, words):
+    shop, _ = filled
+    done = shop.run("trace", *words)
+    assert done.code in (0, 2, 3)
+    assert "not foreseen" not in done.err
+    assert len(done.err.splitlines()) <= 2
+    assert "\x1b" not in done.out + done.err

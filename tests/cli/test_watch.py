@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.waiting.changes import changes
-from cli.waiting.reading import Seen
-from cli.waiting.screen import BARS, Shown, screen, sparkline
-from cli.waiting.watch import asked_for
+from cli.queue.changes import changes
+from cli.queue.reading import Seen
+from cli.queue.screen import BARS, Shown, screen, sparkline
+from cli.queue.watch import asked_for
 from pipeline.directory import Hold
 from pipeline.events import Attempt
 from pipeline.faults import ConfigurationError
@@ -251,7 +251,7 @@ def waiting(shop: Shop) -> Shop:
     return shop
 
 
-@pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130)])
+@pytest.mark.parametrize(("keys", "code"), [(b"q", 0), (b"\x03", 130), (b"\x1c", 131)])
 def test_q_and_ctrl_c_end_the_screen_and_leave_the_terminal_as_it_was(waiting: Shop, keys, code):
     with terminal("queue", "--watch", "0.2") as screen:
         screen.wait_for("\x1b[?1049h")

@@ -30,11 +30,16 @@ class Post(NamedTuple):
 
 
 class Webhook:
-    """`mode`: ok; a status, as text; hang (never answers); drop (closes without a word); flood (an answer without end)."""
+    """`mode`: ok; a status, as text; hang (never answers); drop (closes without a word); flood (an answer without end); garbage (no HTTP).
+
+    `answer`, `headers`: what else it says.
+    """
 
     def __init__(self) -> None:
         self.port = free_port()
         self.mode = "ok"
+        self.answer = b""
+        self.headers: dict[str, str] = {}
         self.posts: list[Post] = []
         self.released = threading.Event()
         self._server: ThreadingHTTPServer | None = None
@@ -68,6 +73,8 @@ class Webhook:
                 hook.posts.append(Post(self.path, dict(self.headers.items()), body, mode == "ok"))
                 if mode == "hang":
                     hook.released.wait(60)
+                elif mode == "garbage":
+                    self.wfile.write(b"\x1b[31mHTTP/9 so what\r\n\r\n")
                 elif mode != "drop":
                     self._answer(mode)
 
@@ -75,7 +82,10 @@ class Webhook:
                 self.send_response(200 if mode in ("ok", "flood") else int(mode))
                 if mode.startswith("3"):
                     self.send_header("Location", hook.url)
+                for name, value in hook.headers.items():
+                    self.send_header(name, value)
                 self.end_headers()
+                self.wfile.write(hook.answer)
                 with contextlib.suppress(OSError):
                     while mode == "flood" and not hook.released.is_set():
                         self.wfile.write(b"x" * 65536)

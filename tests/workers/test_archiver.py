@@ -8,13 +8,13 @@ import time
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.archive.trimming import Space, space, wanted
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer, due
 from pipeline.events import Recorded, encode
 from pipeline.faults import StoreAwayError
 from pipeline.history import History
+from pipeline.places import DAY_MS, HOUR_MS
 from projections import builds
 from projections.base import position
 from projections.books import Books

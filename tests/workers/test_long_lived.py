@@ -5,21 +5,21 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys, ownmail
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.archive.trimming import trim
 from pipeline.archive.writing import Writer
 from pipeline.events import Discarded, Scanned, encode
 from pipeline.faults import ConfigurationError, NotFoundError, RefusedError
 from pipeline.history import History
 from pipeline.ids import new_id
+from pipeline.places import DAY_MS, HOUR_MS
 from pipeline.state import Stage
 from pipeline.steps import message_step
 from projections.books import Books
 from projections.outbound import Outbound
 from projections.readers.actions import Actions
 from projections.readers.actions import Query as Asked
-from projections.readers.finding import Query
 from projections.readers.past import Past
+from projections.readers.past.finding import Query
 from projections.trace import Trace
 from tests.support.examples import DOMAIN
 from tests.workers.conftest import PARTITION

@@ -41,14 +41,19 @@ async def post(url: str, key: bytes, notice: Notice, gateway: str, now: int, *, 
     try:
         async with (
             asyncio.timeout(within),
-            aiohttp.ClientSession(trust_env=False) as session,
-            session.post(url, data=content, headers=headers, allow_redirects=False) as response,
+            # An answer of some KiB may unpack to gigabytes: it is shown as it comes.
+            aiohttp.ClientSession(trust_env=False, auto_decompress=False) as session,
+            session.post(
+                url, data=content, headers={**headers, "Accept-Encoding": "identity"}, allow_redirects=False
+            ) as response,
         ):
             return _judged(response.status, await response.content.read(MAX_ANSWER))
     except TimeoutError:
         return Posted(taken=False, away=True, said=f"no answer within {within:g} s")
+    except aiohttp.ClientResponseError as error:
+        return Posted(taken=False, away=True, said=_shown(f"no answer of HTTP: {error.message}"))
     except (aiohttp.ClientError, ssl.SSLError, OSError, ValueError) as error:
-        return Posted(taken=False, away=True, said=_shown(f"{type(error).__name__}: {error}"))
+        return Posted(taken=False, away=True, said=_shown(_without(url, f"{type(error).__name__}: {error}")))
 
 
 def _judged(status: int, said: bytes) -> Posted:
@@ -56,6 +61,13 @@ def _judged(status: int, said: bytes) -> Posted:
     if 200 <= status < 300:
         return Posted(taken=True, said=text)
     return Posted(taken=False, away=status >= 500 or status in BUSY, said=text)
+
+
+def _without(url: str, text: str) -> str:
+    """What is said of an error, but not the address: whoever has that can often post there."""
+    for secret in (url, url.partition("://")[2]):
+        text = text.replace(secret, "the webhook")
+    return text
 
 
 def _shown(text: str) -> str:

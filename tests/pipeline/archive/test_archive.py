@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.events import Delivered, Dropped, Received, Recorded
 from pipeline.log import Damaged
+from pipeline.places import DAY_MS, HOUR_MS
 from tests.support.archives import DAY, P
 
 

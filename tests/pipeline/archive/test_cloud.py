@@ -9,9 +9,10 @@ from pipeline.archive.archive import SealedArchive
 from pipeline.archive.cache import Cache
 from pipeline.archive.cloud import CloudObjects
 from pipeline.archive.dropping import drop
-from pipeline.archive.seal import DAY_MS
+from pipeline.archive.objects import SMALL
 from pipeline.archive.verify import verify
-from pipeline.faults import ConfigurationError, StoreAwayError
+from pipeline.faults import ConfigurationError, CorruptError, StoreAwayError
+from pipeline.places import DAY_MS
 from pipeline.store import open_client
 from pipeline.terms import SUBJECT, term
 from tests.support.archives import DAY, Ground, P
@@ -104,6 +105,30 @@ def test_what_was_tampered_with_in_the_store_is_not_hidden_by_a_copy(objects, tm
     (tmp_path / "x").write_bytes(b"evil")
     objects.put("x", tmp_path / "x")
     assert objects.fetch("x", "").read_bytes() == b"evil"
+
+
+def test_what_is_larger_than_it_can_be_is_not_taken(objects, tmp_path):
+    (tmp_path / "x").write_bytes(b"x" * (SMALL + 1))
+    objects.put("x", tmp_path / "x")
+    objects.put("x", tmp_path / "x")  # the same again is no reason to look at it
+    with pytest.raises(CorruptError, match="larger than it can be"):
+        objects.get("x")
+    with pytest.raises(CorruptError, match="larger than it can be"):
+        objects.fetch("x", "", SMALL)
+    assert objects.fetch("x", "", SMALL + 1).stat().st_size == SMALL + 1
+
+
+def test_what_is_asked_for_by_its_hash_is_that_or_changed(objects, tmp_path):
+    (tmp_path / "x").write_bytes(b"good")
+    objects.put("x", tmp_path / "x")
+    good = objects.fetch("x", "")
+    good.unlink()
+    assert objects.fetch("x", good.name) == good
+    (tmp_path / "x").write_bytes(b"evil")
+    objects.put("x", tmp_path / "x")
+    good.unlink()
+    with pytest.raises(CorruptError, match="its hash is not that of its seal"):
+        objects.fetch("x", good.name)
 
 
 def test_copies_stay_within_their_limit(tmp_path):

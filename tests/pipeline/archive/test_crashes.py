@@ -9,10 +9,10 @@ import pytest
 from pipeline import keys
 from pipeline.archive import objects, writing
 from pipeline.archive.objects import LocalObjects
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer
 from pipeline.faults import CorruptError, LeaseLostError, StoreAwayError, StoreFullError
+from pipeline.places import DAY_MS
 from tests.support.archives import DAY, Ground, P
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.history import History
+from pipeline.places import DAY_MS, HOUR_MS
 from projections.checkpoints import beyond
 from tests.support.archives import DAY, P
 

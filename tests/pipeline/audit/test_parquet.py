@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -13,6 +15,7 @@ from pipeline.audit import parquet
 from pipeline.audit.manifest import Manifest, parsed
 from pipeline.audit.verify import Problems
 from tests.support.exports import sample
+from tests.support.servers import ROOT
 
 
 class Packed:
@@ -108,3 +111,67 @@ def test_a_file_that_was_cut_off_is_found(packed: Packed, size: int):
 def test_what_has_other_columns_is_found(packed: Packed):
     duckdb.sql(f"COPY (SELECT 1 AS n) TO '{packed.file}' (FORMAT parquet)")
     assert packed.first()[1].startswith("it cannot be read any further")
+
+
+def test_a_file_in_a_folder_that_looks_like_a_column_says_what_is_in_it(packed: Packed, tmp_path: Path):
+    folder = tmp_path / "domain=elsewhere.test" / "[entry=5]*"
+    folder.mkdir(parents=True)
+    packed.file = packed.file.rename(folder / "x.parquet")
+    assert packed.first() == (0, "")
+
+
+def test_records_that_are_long_are_read_a_few_at_a_time(packed: Packed, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(parquet, "CHUNK", 8)
+    monkeypatch.setattr(parquet, "ROWS", 2)
+    monkeypatch.setattr(parquet, "TOGETHER", 3000)
+    assert packed.first() == (0, "")
+    packed.write(packed.rows[:-3] + packed.rows[-2:])
+    assert packed.first()[0] == len(packed.rows) - 2
+
+
+BOMB = """
+import resource, sys
+from pathlib import Path
+from pipeline.audit import parquet
+from pipeline.audit.manifest import parsed
+from pipeline.audit.verify import Problems
+from tests.support.exports import sample
+from tests.support.servers import ROOT
+
+problems = Problems()
+manifest, _ = parsed(sample("example.test")[1], None)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+assert not list(parquet.rows(Path(sys.argv[1]), manifest, problems))
+print(problems.count, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.parametrize("ending", ["''", "n"])
+def test_a_small_file_that_unpacks_to_gigabytes_takes_little_memory(tmp_path: Path, ending: str):
+    bomb = tmp_path / "bomb.parquet"
+    columns = "0 AS partition, '1-1' AS entry, 's' AS subject, 1 AS version, now()::TIMESTAMP AS time, 'k' AS kind, 'd' AS domain"
+    duckdb.connect().execute(
+        f"COPY (SELECT n, {columns}, repeat('a', 2000000) || {ending} AS record FROM range(700) r(n)) TO '{bomb}'"
+        " (FORMAT parquet, COMPRESSION zstd)"
+    )
+    assert bomb.stat().st_size < 200_000
+    done = subprocess.run(
+        [sys.executable, "-c", BOMB, bomb], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    problems, kibibytes = map(int, done.stdout.split())
+    assert problems
+    assert kibibytes < 600_000
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("time", "'infinity'::TIMESTAMP"), ("time", "'290000-01-01'::TIMESTAMP"), ("time", "[1]"), ("n", "[n]"),
+        ("n", "repeat('9', 5000)"), ("record", "NULL"), ("record", "{'a': 1}"), ("entry", "NULL"), ("subject", "5"),
+    ],
+)  # fmt: skip
+def test_columns_of_other_types_and_years_are_told_like_every_change(packed: Packed, tmp_path: Path, name, value):
+    other = tmp_path / "other.parquet"
+    duckdb.sql(f"COPY (SELECT * REPLACE ({value} AS {name}) FROM '{packed.file}') TO '{other}' (FORMAT parquet)")
+    packed.file = other
+    assert packed.first() != (0, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.audit import chain
 from pipeline.audit.manifest import parsed
+from pipeline.audit.verify import FOLLOWED, Checker, Problems
 from tests.support.exports import checked, resealed, sample
 
 DOMAIN = "example.test"
@@ -138,4 +140,51 @@ def test_records_in_another_order_than_their_logs_are_found_though_all_hashes_ar
 def test_what_is_no_manifest_is_said_to_be_none(manifest):
     content, wrong = parsed(manifest, None)
     assert content is None
+    assert "the manifest is none" in wrong[0]
+
+
+def test_a_record_costs_the_same_whatever_was_done_to_those_before_it():
+    whole, manifest = sample()
+    content, _ = parsed(manifest, None)
+    problems = Problems()
+    checker = Checker(content, problems)
+    for row in whole.splitlines() * 3:
+        checker.take(row.replace(b'"version":', b'"version":1'))
+        assert len(checker._previous) <= FOLLOWED
+    assert problems.count
+
+
+@pytest.mark.parametrize(
+    "number", ["9" * 20, "9" * 4000, "9" * 10_000, "-7", "1e400", "1.5", '"1"', "[" * 100_000, "null"]
+)
+def test_numbers_that_no_record_and_no_manifest_has_are_told(tmp_path, number):
+    whole, manifest = sample()
+    for name in (b"n", b"partition", b"version"):
+        changed = re.sub(b'"%s":-?[0-9]+' % name, b'"%s":%s' % (name, number.encode()), whole, count=1)
+        assert checked(tmp_path, changed, manifest).count
+    for name in (b"records", b"octets", b"partitions"):
+        changed = re.sub(b'"%s": -?[0-9]+' % name, b'"%s": %s' % (name, number.encode()), manifest, count=1)
+        assert changed != manifest
+        assert checked(tmp_path, whole, changed).count
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("first", "x"), ("first", "1-" + "9" * 30), ("last", ""), ("number", 10**30), ("number", 0), ("partition", 10**9),
+        ("date", "../../.."), ("sha256", "../x"), ("previous", "x"), ("count", -1),
+    ],
+)  # fmt: skip
+def test_a_manifest_with_seals_that_are_none_is_none(name, value):
+    _, manifest = sample()
+    content = json.loads(manifest)
+    seal = {
+        "partition": 0, "number": 1, "date": "2026-11-20", "first": "1-0", "last": "2-0", "count": 2, "octets": 100,
+        "sha256": "0" * 64, "index": "0" * 64, "contents": "0" * 64, "previous": "", "seal": "0" * 64,
+    }  # fmt: skip
+    content["seals"] = [seal]
+    assert parsed(json.dumps(content).encode(), None)[0] is not None
+    content["seals"] = [{**seal, name: value}]
+    found, wrong = parsed(json.dumps(content).encode(), None)
+    assert found is None
     assert "the manifest is none" in wrong[0]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import email
 import email.policy
+import gzip
+import tracemalloc
 
 import pytest
 
 from pipeline import keys
 from pipeline.alerts.model import DomainState, Measured
+from pipeline.alerts.notices import HOOK, Notice, Way
 from pipeline.alerts.pending import Pending
 from pipeline.alerts.silence import Silence, known, silence_step
 from pipeline.directory import Domain
@@ -28,6 +31,10 @@ WAITING = 5000
 @pytest.fixture
 def hooked(hook, secret_file):
     return {"alert_webhook": hook.url, "alert_webhook_secret_file": secret_file}
+
+
+def notice() -> Notice:
+    return Notice(id="x", partition=0, way=Way(HOOK), subject="!test:", version=1, at=1, rule="test", test=True)
 
 
 async def domains(wiring, count=1, **fields):
@@ -322,6 +329,30 @@ async def test_an_answer_without_end_is_not_read_to_its_end(parts, hook, hooked)
     await judged(wiring, measured(wiring))
     hook.mode = "flood"
     assert await Teller(wiring).tell() == 1
+
+
+async def test_an_answer_that_unpacks_to_gigabytes_is_not_unpacked(parts, hook, hooked):
+    hook.answer, hook.headers = gzip.compress(bytes(100 << 20)), {"Content-Encoding": "gzip"}
+    tracemalloc.start()
+    said = await webhook.post(hook.url, SECRET, notice(), "gateway.test", 1, within=20.0)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert said.taken
+    assert peak < 20 << 20
+    assert hook.posts[-1].headers["Accept-Encoding"] == "identity"
+
+
+@pytest.mark.parametrize("mode", ["garbage", "away", "refused"])
+async def test_whatever_goes_wrong_the_address_of_the_webhook_is_not_said(hook, mode):
+    url = f"http://me:sesame@127.0.0.1:{hook.port}/services/sesame?token=sesame"
+    if mode == "away":
+        hook.stop()
+    elif mode == "refused":
+        url = url.replace(f"127.0.0.1:{hook.port}", "[sesame")
+    hook.mode = mode
+    said = await webhook.post(url, SECRET, notice(), "gateway.test", 1, within=20.0)
+    assert not said.taken
+    assert "sesame" not in said.said
 
 
 async def test_without_its_secret_nothing_is_posted(parts, hook, hooked, tmp_path):

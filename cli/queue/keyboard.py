@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 QUIT: Final = frozenset(b"qQ")
-_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 class Asked:
