@@ -7,8 +7,7 @@ from collections.abc import Container, Sequence
 from pipeline.archive.duck import missing
 from pipeline.archive.model import Archive
 from pipeline.events import Event, Recorded
-from pipeline.log import Damaged, Log, Page
-from pipeline.places import place_of
+from pipeline.log import Damaged, Edge, Log, Page
 
 
 class History:
@@ -18,8 +17,8 @@ class History:
         """`archive` None: it cannot be read here."""
         self.log = log
         self.archive = archive
-        self._floors: dict[int, int] = {}
-        """From which millisecond on each log is whole, when it was last looked at: it only rises."""
+        self._edges: dict[int, Edge] = {}
+        """Where each log began when it was last looked at: it only moves forward."""
 
     async def read(
         self,
@@ -50,25 +49,34 @@ class History:
     ) -> Page:
         """As `Log.page`: what a view is folded from. Entries that cannot be read are in it, as a view counts them."""
         if self.archive is None:
-            page, floor = await self.log.page_above(partition, after, count, until, kinds)
-            if place_of(after)[0] < floor:
+            page, edge = await self.log.page_above(partition, after, count, until, kinds)
+            if edge.hides(after):
                 raise missing()
             return page
         while True:
-            floor = self._floors.get(partition, 0)
-            if place_of(after)[0] < floor:
+            edge = self._edges.get(partition, Edge())
+            if edge.hides(after):
                 archived = await self.archive.page(partition, after, count, until, kinds)
                 if archived.count:
                     return archived
-            page, floor_now = await self.log.page_above(partition, after, count, until, kinds)
-            if place_of(after)[0] >= floor_now or floor_now == floor:
+            page, now = await self.log.page_above(partition, after, count, until, kinds)
+            if now == edge or not now.hides(after):
                 return page
             # It was trimmed since we last looked: what comes behind `after` may be in the archive only.
-            self._floors[partition] = floor_now
+            self._edges[partition] = now
 
-    async def floor(self, partition: int) -> int:
-        """From which millisecond on the log in Redis is whole: what is before that may be in the archive only."""
-        return await self.log.floor(partition)
+    async def edge(self, partition: int) -> Edge:
+        """Where the log in Redis begins: what is before that may be in the archive only."""
+        return await self.log.edge(partition)
+
+    async def older(self, partition: int, after: str) -> Archive | None:
+        """The archive, for who looks behind an entry for what is not in Redis any more; None: nothing of that was ever taken out.
+
+        Raises ConfigurationError when something was, and the archive cannot be read here.
+        """
+        if self.archive is None and (await self.log.edge(partition)).hides(after):
+            raise missing()
+        return self.archive
 
 
 def _known(entries: Sequence[Recorded | Damaged]) -> list[Recorded | Damaged]:

@@ -24,6 +24,7 @@ from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
 from pipeline.ids import born, partition_of
 from pipeline.kinds import kind_of
+from pipeline.places import place_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
@@ -39,6 +40,7 @@ XREAD: Final = b"XREAD"
 """Named in octets, so that the client leaves the answer as it comes: it would make a dictionary of each entry, which is half of what
 reading costs.
 """
+_EDGE: Final = ["floor", "last"]
 RECONNECT: Final = 0.1
 """Seconds between two looks whether Redis is back."""
 
@@ -65,6 +67,23 @@ class Page(msgspec.Struct, frozen=True):
     """How many entries there were, wanted or not."""
     reached: str
     """The last of them; where reading began when there was none."""
+
+
+class Edge(msgspec.Struct, frozen=True):
+    """Where the part of a log that is in Redis begins."""
+
+    floor: int = 0
+    """From which millisecond on it is whole; 0 while nothing was taken out."""
+    sealed: str = "0"
+    """The last entry that is archived: nothing behind it was ever taken out, so who has seen that misses nothing."""
+
+    def hides(self, after: str) -> bool:
+        """Whether some of what came behind an entry may be in the archive only."""
+        return place_of(after)[0] < self.floor and place_of(after) < place_of(self.sealed)
+
+    def took(self, entry: str) -> bool:
+        """Whether an entry was taken out, or is just about to be."""
+        return place_of(entry)[0] < self.floor and place_of(entry) <= place_of(self.sealed)
 
 
 class _Waiting(NamedTuple):
@@ -222,27 +241,31 @@ class Log:
         count: int,
         until: str | None = None,
         kinds: Container[type[Event]] | None = None,
-    ) -> tuple[Page, int]:
-        """As `page`, and from which millisecond on the log was whole at that moment: what is before that may be trimmed."""
+    ) -> tuple[Page, Edge]:
+        """As `page`, and where the log began at that moment: what is before that may be trimmed."""
         with faults():
             pipe = self._redis.pipeline(transaction=True)
             pipe.execute_command(
                 XRANGE, keys.log(partition), "(" + after if after != "0" else "-", until or "+", "COUNT", count
             )
-            pipe.hget(keys.archive(partition), "floor")
-            rows, floor = await pipe.execute()
-        return page_of(partition, rows, after, kinds), int(floor or 0)
+            pipe.hmget(keys.archive(partition), _EDGE)
+            rows, edge = await pipe.execute()
+        return page_of(partition, rows, after, kinds), _edge(*edge)
 
-    async def floor(self, partition: int) -> int:
-        """From which millisecond on the log is whole; 0 while nothing was trimmed."""
+    async def edge(self, partition: int) -> Edge:
+        """Where the log begins in Redis."""
         with faults():
-            floor = await self._redis.hget(keys.archive(partition), "floor")
-        return int(floor or 0)
+            floor, sealed = await self._redis.hmget(keys.archive(partition), _EDGE)
+        return _edge(floor, sealed)
 
     async def last_entry(self, partition: int) -> str:
+        """The last that was appended, whether it is in Redis or, where nothing came for long, in the archive only."""
         with faults():
-            rows = await self._redis.xrevrange(keys.log(partition), count=1)
-        return rows[0][0].decode() if rows else "0"
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.xrevrange(keys.log(partition), count=1)
+            pipe.hget(keys.archive(partition), "last")
+            rows, sealed = await pipe.execute()
+        return (rows[0][0] if rows else sealed or b"0").decode()
 
     async def history(self, message_id: str, version: int | None = None) -> AsyncIterator[Recorded]:
         """What happened to one message, and to its route meanwhile, from the moment in its id.
@@ -272,11 +295,9 @@ class Log:
                 if finished or (version is not None and recorded.version >= version):
                     return
 
-    async def holds(self, message_id: str) -> bool:
-        """Whether a message was ever received under this id."""
-        async for _ in self.history(message_id, version=1):
-            return True
-        return False
+
+def _edge(floor: bytes | None, sealed: bytes | None) -> Edge:
+    return Edge(int(floor or 0), (sealed or b"0").decode())
 
 
 async def _entries(redis: Client, log: str, start: str, end: str) -> AsyncIterator[tuple[bytes, dict[bytes, bytes]]]:

@@ -29,7 +29,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.events import MESSAGE_EVENTS, Event, Learned, Postponed, Queued, Recorded, Warned
-from pipeline.log import Damaged, Page
+from pipeline.log import Damaged, Edge, Page
 from pipeline.store import Client, Script, faults
 
 T = TypeVar("T")
@@ -115,7 +115,7 @@ class History(Protocol):
         kinds: Container[type[Event]] | None = None,
     ) -> Page: ...
 
-    async def floor(self, partition: int) -> int: ...
+    async def edge(self, partition: int) -> Edge: ...
 
 
 class View(msgspec.Struct, frozen=True):

@@ -11,7 +11,8 @@ that a crash left behind is dropped by whoever comes next. Key:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Container, Iterable, Mapping
 from importlib.resources import files
 from typing import Any, Final
 
@@ -24,6 +25,7 @@ ALIVE_MS: Final = 15 * 60_000
 LINGER_MS: Final = 60_000
 """How long a build that was replaced stays: who had just looked which one is live goes on reading it, and must not find it empty."""
 _CHUNK: Final = 500
+_VALUE: Final = re.compile(rb"[0-9]+ .*", re.DOTALL)
 
 _switch = Script(files("projections").joinpath("switch.lua").read_text("utf-8"), "switch")
 
@@ -90,18 +92,32 @@ async def to_fold(redis: Client, partition: int, projection: Projection) -> tupl
     with faults():
         fields: Any = await redis.hmget(builds_key(partition), names)
     for name, stored in zip(names, fields, strict=True):
-        if stored is None:
+        if stored is not None and _VALUE.fullmatch(stored) is None:  # nobody can tell which build that was
+            with faults():
+                await redis.hdel(builds_key(partition), name)
+        if stored is None or _VALUE.fullmatch(stored) is None:
             return await _fresh(redis, partition, projection, name), name == names[0]
         view, version = _parsed(partition, projection, stored)
         if version == projection.version:
+            if name == names[0] and fields[1] is not None:
+                # What grows is of a program that was taken back: nobody brings it forward, and the log would wait for it for ever.
+                await _forget(redis, partition, {names[1]: fields[1]}, 0)
             return view, name == names[0]
     # What grows is of yet another version, of a program that was replaced in turn.
+    await _forget(redis, partition, {names[1]: fields[1]}, 0)
+    return await _fresh(redis, partition, projection, names[1]), False
+
+
+async def _forget(redis: Client, partition: int, dead: Mapping[str, bytes], drop_from: int) -> None:
+    """Nobody uses these builds any more. `drop_from`: ms."""
     with faults():
         pipe = redis.pipeline(transaction=True)
-        pipe.hset(builds_key(partition), _drop_field(view), "0")
-        pipe.hdel(builds_key(partition), names[1])
+        for field, stored in dead.items():
+            build = stored.decode("utf-8", "replace").partition(" ")[0]
+            if build.isdecimal():
+                pipe.hset(builds_key(partition), f"drop:{field.partition(':')[2]}:{build}", str(drop_from))
+            pipe.hdel(builds_key(partition), field)
         await pipe.execute()
-    return await _fresh(redis, partition, projection, names[1]), False
 
 
 async def _fresh(redis: Client, partition: int, projection: Projection, name: str) -> View:
@@ -173,17 +189,30 @@ async def drop_surely(redis: Client, views: Iterable[View]) -> None:
         raise asyncio.CancelledError
 
 
-async def drop_dead(redis: Client, partition: int, now: int) -> int:
-    """Remove builds that were replaced, or left behind by a crash; how many. `now`: ns."""
+async def drop_dead(redis: Client, partition: int, now: int, views: Container[str] | None = None) -> int:
+    """Remove builds that were replaced, or left behind by a crash; how many. `now`: ns.
+
+    `views`: all that there are. Builds of others are of another program: they go too, as the log is never trimmed before a view has
+    seen it, and nobody brings these forward.
+    """
     with faults():
         stored: Any = await redis.hgetall(builds_key(partition))
-    dead = [field for field, after in stored.items() if field.startswith(b"drop:") and int(after) <= now // 1_000_000]
-    for field in dead:
+    if views is not None:
+        fields = {field.decode("utf-8", "replace"): value for field, value in stored.items()}
+        dead = {
+            field: value
+            for field, value in fields.items()
+            if field.startswith(("live:", "next:")) and field.partition(":")[2] not in views
+        }
+        if dead:
+            await _forget(redis, partition, dead, now // 1_000_000 + LINGER_MS)
+    over = [field for field, after in stored.items() if field.startswith(b"drop:") and int(after) <= now // 1_000_000]
+    for field in over:
         name, _, build = field.decode().removeprefix("drop:").rpartition(":")
         await _drop_keys(redis, keys.view(partition, name, int(build)))
         with faults():
             await redis.hdel(builds_key(partition), field.decode())
-    return len(dead)
+    return len(over)
 
 
 async def _drop_keys(redis: Client, prefix: str) -> None:

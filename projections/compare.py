@@ -78,8 +78,12 @@ class _Comparison:
         if hour is None:
             return False
         with faults():
-            first: Any = await self._redis.xrange(keys.log(self._live.partition), count=1)
-        return not first or hour < hour_of(place_of(first[0][0].decode())[0])
+            pipe = self._redis.pipeline(transaction=True)
+            pipe.xrange(keys.log(self._live.partition), count=1)
+            pipe.hget(keys.archive(self._live.partition), "floor")
+            first, floor = await pipe.execute()
+        # The floor is raised, and the view cut, before the last of the hours is gone.
+        return not first or hour < hour_of(max(place_of(first[0][0].decode())[0], int(floor or 0)))
 
     async def of_key(self, name: str) -> AsyncIterator[Difference]:
         kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]

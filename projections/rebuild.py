@@ -13,7 +13,7 @@ from pipeline.log import Damaged, Page
 from pipeline.places import place_of
 from pipeline.store import Client
 from projections import builds
-from projections.base import START, History, View, advance, first_of
+from projections.base import START, History, Portion, View, advance, first_of
 
 BATCH: Final = 5000
 """Events per fold: what comes and goes within it is never written."""
@@ -21,6 +21,7 @@ GENTLE_BATCH: Final = 1000
 """The same where somebody else waits for this process, or for the Redis that it asks."""
 KEPT_EVERY: Final = 60.0
 """Seconds between two signs of life of a temporary build."""
+_DISTURBED: Final = "somebody else wrote to the view that was being rebuilt"
 
 
 class Pace(Protocol):
@@ -88,23 +89,27 @@ class Rebuild:
     async def catch_up(self, until: str) -> None:
         """Fold up to an entry that is in the log. Raises ConflictError when it is not, or somebody else writes into the build."""
         while place_of(self._reached) < place_of(until):
-            if not await self._batch(until):
-                if await self._trimmed(until):
-                    break
+            if not await self._batch(until) and not await self._skip(until):
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
                 )
             await self._go_on()
         await self._go_on()
 
-    async def _trimmed(self, until: str) -> bool:
-        """Whether an index has nothing more to see because the log was trimmed behind it: one to which nothing came is empty then."""
-        return self.view.projection.hot and place_of(until)[0] < await self._history.floor(self.view.partition)
-
     async def follow(self, until: str) -> None:
         """Fold what there is up to a place in the log, whether or not an entry is there."""
         while await self._batch(until):
             await self._go_on()
+
+    async def _skip(self, until: str) -> bool:
+        """Whether a view of what is in Redis has nothing to see up to an entry, as all of it was taken out."""
+        if not self.view.projection.hot or not (await self._history.edge(self.view.partition)).took(until):
+            return False
+        (stored,) = await advance(self._redis, [Portion([self.view], self._reached, [], until)])
+        if not stored:
+            raise ConflictError(_DISTURBED)
+        self._reached = until
+        return True
 
     async def _go_on(self) -> None:
         if time.monotonic() - self._kept > KEPT_EVERY:
@@ -126,7 +131,7 @@ class Rebuild:
             portion, page = first_of([self.view], self._reached, page)
             (stored,) = await advance(self._redis, [portion])
             if not stored:
-                raise ConflictError("somebody else wrote to the view that was being rebuilt")
+                raise ConflictError(_DISTURBED)
             self._reached = portion.reached
         self._told(count)
         return True

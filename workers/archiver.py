@@ -19,7 +19,14 @@ from pipeline.archive.objects import tidy
 from pipeline.archive.seal import start_of
 from pipeline.archive.trimming import Space, oldest, space, trim, wanted
 from pipeline.archive.writing import Writer
-from pipeline.faults import ConflictError, CorruptError, LeaseLostError
+from pipeline.faults import (
+    ConfigurationError,
+    ConflictError,
+    GatepostError,
+    LeaseLostError,
+    StoreAwayError,
+    StoreFullError,
+)
 from pipeline.store import faults
 from workers.duties import every
 from workers.notify import notify
@@ -82,13 +89,16 @@ class Archiver:
             except (LeaseLostError, ConflictError) as fault:
                 self._settled.discard(partition)
                 self._told("another archiver was first", partition=partition, reason=str(fault))
-            except CorruptError as fault:
+            except GatepostError as fault:
+                # What it was doing may have happened or not.
                 self._settled.discard(partition)
+                if isinstance(fault, StoreAwayError | StoreFullError | ConfigurationError):
+                    raise
                 self._stuck(partition, fault)
                 done.faults.append(f"partition {partition}: {fault}")
         return done
 
-    def _stuck(self, partition: int, fault: CorruptError) -> None:
+    def _stuck(self, partition: int, fault: GatepostError) -> None:
         """The others go on; this one's log stays as it is."""
         self._complained("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
 
@@ -105,6 +115,7 @@ class Archiver:
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
         if first and first < begin:
+            await writer.there(await self._archive.chain.head(partition))
             floor, taken = await trim(self._redis, partition, begin)
             done.trimmed += taken
             if taken:

@@ -124,7 +124,7 @@ class Janitor:
         event = decode(entry.fields[b"e"])
         if not isinstance(event, Received):
             raise CorruptError("the outbox holds something that is not a message")
-        if not (entry.again and await self._wiring.log.holds(bounce_id)):
+        if not (entry.again and await self._wiring.past.holds(bounce_id)):
             hot = None
             if b"c" not in entry.fields:  # with it, the body is on disk under this id already
                 draft = self._wiring.bodies.draft()

@@ -23,7 +23,7 @@ from pipeline import keys, metrics
 from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.lease import hold, release
-from pipeline.log import Log, Page, read_pages
+from pipeline.log import Edge, Log, Page, read_pages
 from pipeline.pause import pause
 from pipeline.places import place_of
 from pipeline.steps import MS
@@ -85,9 +85,12 @@ class Projector:
         views: Sequence[Projection],
         *,
         lease: float = LEASE,
+        complete: bool = False,
         clock: Callable[[], int] = time.time_ns,
     ) -> None:
-        """`blocking`: a client of its own for reads that wait. `lease`: seconds. `clock`: ns since the epoch."""
+        """`blocking`: a client of its own for reads that wait. `lease`: seconds. `complete`: there are no other views, and what is
+        left of others goes. `clock`: ns since the epoch.
+        """
         self._redis = redis
         self._blocking = blocking
         self._history = history
@@ -95,13 +98,14 @@ class Projector:
         self._partitions = partitions
         self._projections = views
         self._kinds = _kinds(views)
+        self._all = frozenset(view.name for view in views) if complete else None
         self._lease = lease
         self._clock = clock
         self._token = secrets.token_hex(8)
         self._renew_at = self._tidy_at = 0.0
         self._busy = False
         self.held: dict[int, list[Folding]] = {}
-        self._floors: dict[int, int] = {}
+        self._edges: dict[int, Edge] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
@@ -162,7 +166,7 @@ class Projector:
         if time.monotonic() >= self._tidy_at:
             self._tidy_at = time.monotonic() + TIDY_EVERY
             for partition in self.held:
-                await builds.drop_dead(self._redis, partition, self._clock())
+                await builds.drop_dead(self._redis, partition, self._clock(), self._all)
 
     async def release(self) -> None:
         for partition in self._partitions:
@@ -175,11 +179,11 @@ class Projector:
             view, live = await builds.to_fold(self._redis, partition, projection)
             opened.append(Folding(view, await position(self._redis, view), live))
         self.held[partition] = opened
-        self._floors[partition] = await self._history.floor(partition)
+        self._edges[partition] = await self._history.edge(partition)
 
     def _archived(self, partition: int, entry: str) -> bool:
         """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
-        return place_of(entry)[0] < self._floors[partition]
+        return self._edges[partition].hides(entry)
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
@@ -213,13 +217,10 @@ class Projector:
         more = False
         for partition, foldings in self.held.items():
             front = _front(foldings)
-            for (checkpoint, hot), level in _levels(foldings).items():
+            for (checkpoint, _), level in _levels(foldings).items():
                 page = tails.get(partition)
                 if checkpoint != front or self._archived(partition, front):
-                    kinds = _kinds(folding.view.projection for folding in level)
-                    source = self._log if hot else self._history
-                    until = None if checkpoint == front else front
-                    page = await source.page(partition, checkpoint, BATCH, until, kinds)
+                    page = await self._missed(partition, level, front)
                 if page is None or not page.count:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
@@ -238,6 +239,25 @@ class Projector:
             if partition not in tails or tails[partition].count < BATCH:
                 await self._switch(partition)
         return bool(work) and (more or self._behind())
+
+    async def _missed(self, partition: int, level: Sequence[Folding], front: str) -> Page:
+        """What follows for views that are not where the end of the log is read."""
+        checkpoint, hot = level[0].checkpoint, level[0].view.projection.hot
+        source = self._log if hot else self._history
+        kinds = _kinds(folding.view.projection for folding in level)
+        page = await source.page(partition, checkpoint, BATCH, None if checkpoint == front else front, kinds)
+        if hot and checkpoint != front and not page.count:
+            await self._skip(partition, level, front)
+        return page
+
+    async def _skip(self, partition: int, level: Sequence[Folding], until: str) -> None:
+        """Views of what is in Redis, where that is nothing up to an entry that the others have seen: they are as far."""
+        portion = Portion([folding.view for folding in level], level[0].checkpoint, [], until)
+        (stored,) = await advance(self._redis, [portion])
+        if not stored:
+            await self._reopen(partition)
+        for folding in level if stored else ():
+            folding.checkpoint = until
 
     async def _advance(self, work: Sequence[tuple[Portion, list[Folding]]]) -> list[bool]:
         """Fold, and measure it."""
@@ -305,6 +325,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
             wiring.history,
             range(wiring.store.partitions),
             projections(wiring.settings),
+            complete=True,
             clock=wiring.clock,
         )
         notify("READY=1")

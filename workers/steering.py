@@ -38,7 +38,7 @@ async def live_or_refuse(wiring: Wiring, message_id: str) -> Message:
         (message,) = await wiring.schedule.heads(partition, [message_id])
         if message is not None:
             return message
-        if await wiring.log.holds(message_id):
+        if await wiring.past.holds(message_id):
             raise RefusedError(f"{message_id} is finished", remedy=f"See `gatepost trace {message_id}`.")
     raise NotFoundError(
         f"no message {message_id}", remedy="The id is in the reply to the sender, and in `gatepost queue list`."

@@ -237,6 +237,8 @@ async def drop(
     from cli.render import Screen, count, document, size
     from cli.session import actor, session
     from pipeline.archive import dropping
+    from pipeline.archive.writing import Writer
+    from pipeline.faults import ConflictError
 
     wanted = day(before)
     async with session(common) as opened:
@@ -259,9 +261,15 @@ async def drop(
         archive, wiring = opened_archive(opened), opened.wiring
         gone = []
         for one in partitions:
-            dropped = await dropping.drop(
-                wiring.store.redis, archive, wiring.log, one, wanted, now=opened.now(), by=actor()
-            )
+            writer = Writer(wiring.store.redis, archive, one, wiring.settings.archive_segment)
+            if not await writer.hold():
+                raise ConflictError(f"the archiver is busy with partition {one}", remedy="Try again in a minute.")
+            try:
+                dropped = await dropping.drop(
+                    wiring.store.redis, archive, wiring.log, one, wanted, now=opened.now(), by=actor()
+                )
+            finally:
+                await writer.release()
             if dropped is not None:
                 gone.append((one, dropped))
     if common.json:

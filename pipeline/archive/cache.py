@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from pipeline.archive.objects import disk
+from pipeline.archive.objects import disk, sync_file
 from pipeline.archive.segment import file_hash
 
 
@@ -46,6 +46,7 @@ class Cache:
     def keep(self, path: Path) -> Path:
         """Give it its name, and make room."""
         kept = self._directory / file_hash(path)
+        sync_file(path)  # what has the name has the content, whenever the power fails
         path.replace(kept)
         self._make_room(kept)
         return kept

@@ -72,7 +72,8 @@ async def drop(
 ) -> Portion | None:
     """Drop the days before this one; None when there are none. `now`: ns.
 
-    Raises ConflictError when somebody else did, or a segment was sealed at that moment.
+    Who calls it holds the partition's right to write (`writing.Writer.hold`), so no segment is sealed meanwhile. Raises ConflictError
+    when somebody else did it.
     """
     found = await portion(archive, partition, before)
     if found is None:
@@ -111,8 +112,9 @@ async def _step(
         at=now, domain="", start=dropped.start, end=dropped.end, events=dropped.entries, segments=dropped.segments,
         seal=cut.gone, by=by,
     )  # fmt: skip
-    if (await archive.chain.head(partition)).link != at.link:
-        raise ConflictError(f"days of partition {partition} were dropped meanwhile")
+    now_at = await archive.chain.head(partition)
+    if (now_at.link, now_at.number) != (at.link, at.number):
+        raise ConflictError(f"the chain of partition {partition} was changed meanwhile", remedy="Try again.")
     chain = keys.archive(partition)
     effects: tuple[Effect, ...] = (
         ("HSET", chain, "through", cut.through, "link", cut.seal, "first", first),

@@ -65,7 +65,8 @@ def put_octets(objects: Objects, name: str, data: bytes) -> None:
     """A small object. Blocks."""
     path = temporary(objects, ".part")
     try:
-        path.write_bytes(data)
+        with disk(objects.place):
+            path.write_bytes(data)
         objects.put(name, path)
     finally:
         path.unlink(missing_ok=True)
@@ -75,8 +76,9 @@ def tidy(objects: Objects, before: float) -> None:
     """Remove what was left half made before a moment (seconds since the epoch). Blocks."""
     with disk(objects.place):
         for path in objects.work.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # somebody is done with it
+                if path.stat().st_mtime < before:
+                    path.unlink()
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ rows cost no octets compared with one for all, and what is looked for is then re
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 from array import array
@@ -95,7 +96,9 @@ class Draft:
         index.write_bytes(indexed(self._pairs))
 
     def discard(self) -> None:
-        self._file.close()
+        # A disk that is full takes nothing at the end either; what was written has to go all the more.
+        with contextlib.suppress(OSError):
+            self._file.close()
         self._source.unlink(missing_ok=True)
 
 

@@ -121,8 +121,7 @@ class _Walk:
         """The seal that the first segment has to name as the one before it; None when that is not known."""
         place = cuts(self._partition)
         names = await self._archive.duck.run(self._archive.objects.names, place)
-        before = GENESIS
-        last: Cut | None = None
+        by_seal: dict[str, Cut] = {}
         for name in sorted(name for name in names if name.endswith(".json")):
             try:
                 data = await self._archive.duck.run(self._archive.objects.get, f"{place}/{name}")
@@ -130,19 +129,29 @@ class _Walk:
             except CorruptError as fault:
                 self._fault(f"{place}/{name}", str(fault))
                 continue
-            if cut.through > self._at.through:
-                continue  # a crash came before anything was taken away: it counts when Redis says so
-            if cut.previous != before or cut.name != f"{place}/{name}":
-                self._fault(f"{place}/{name}", "does not follow from the one before it")
-            before, last = cut.seal, cut
+            if cut.name != f"{place}/{name}":
+                self._fault(f"{place}/{name}", f"is another link, {cut.name}")
+                continue
+            by_seal[cut.seal] = cut
         if not self._at.through:
             return GENESIS
-        if last is None or last.seal != self._at.link:
+        last = by_seal.get(self._at.link)
+        if last is None:
             self._fault(
                 place, "the link that says what retention took away is missing, or not the one that Redis knows"
             )
             return None
+        self._before(last, by_seal)
         return last.gone
+
+    def _before(self, last: Cut, by_seal: dict[str, Cut]) -> None:
+        """The links before the newest. What is not among them counts for nothing: a crash came before Redis was told of it."""
+        cut: Cut | None = last
+        while cut is not None and cut.previous != GENESIS:
+            after, cut = cut, by_seal.get(cut.previous)
+            if cut is None or cut.through >= after.through:
+                self._fault(after.name, "does not follow from the one before it")
+                return
 
     async def _seals(self) -> dict[int, list[Seal]]:
         """All seals that there are, by their number."""

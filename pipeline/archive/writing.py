@@ -9,13 +9,14 @@ chain's end takes only one's.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pipeline import keys, lease
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head, placed
-from pipeline.archive.objects import put_octets, temporary
+from pipeline.archive.objects import disk, put_octets, temporary
 from pipeline.archive.rows import Contents, Row, row_of
 from pipeline.archive.seal import Seal, day_of, folder, number_of, read, sealed, written
 from pipeline.archive.segment import Draft, counted, file_hash
@@ -85,20 +86,75 @@ class Writer:
     async def settle(self) -> None:
         """Bring in order what a crash left behind the chain's end. Raises CorruptError when the archive knows more than the log."""
         at = await self._archive.chain.head(self._partition)
-        last = day_of(place_of(at.last)[0]) if at.number else ""
-        for day in await self._archive.chain.days():
-            if day < last:
-                continue
-            for stem in await self._archive.duck.run(self._left, folder(day, self._partition), at):
-                await self._take_on(stem, await self._archive.chain.head(self._partition))
+        await self.there(at)
+        # Who lost a race at midnight may have left something in the day before.
+        last = day_of(max(0, place_of(at.last)[0] - DAY_MS)) if at.number else ""
+        places = [folder(day, self._partition) for day in await self._archive.chain.days() if day >= last]
+        await self._archive.duck.run(self._passed_by, places, at)
+        for where in places:
+            await self._archive.duck.run(self._half, where)
+            await self._take_on_all(where)
 
-    def _left(self, where: str, at: Head) -> list[str]:
-        """Seals beyond the chain's end; what has none is removed. Blocks."""
+    async def there(self, at: Head) -> None:
+        """Raises CorruptError when what was archived last is not there: nothing is to be written then, and nothing taken out of Redis."""
+        if at.empty:
+            await self._archive.chain.cut(at, self._partition)
+            return
+        where = folder(day_of(place_of(at.last)[0]), self._partition)
+        if at.seal not in await self._archive.duck.run(self._seals, where, at.number):
+            raise CorruptError(
+                f"the archive in {self._objects.place} is without its newest segment, number {at.number} in {where}",
+                remedy="Is its disk mounted, and is archive_store what it was? Until it is there the log stays in Redis.",
+            )
+
+    def _seals(self, where: str, number: int) -> list[str]:
+        """The seals that there are of a number. Blocks."""
+        names = [name for name in self._objects.names(where) if number_of(name) == number]
+        found = [(name, self._objects.get(f"{where}/{name}")) for name in names if name.endswith(".json")]
+        return [read(data, Seal, f"{where}/{name}").seal for name, data in found if data is not None]
+
+    def _passed_by(self, places: Sequence[str], at: Head) -> None:
+        """Remove segments that the chain does not go through: another archiver wrote the same at the same time. Blocks."""
+        by_number: dict[int, list[str]] = {}
+        for where in places:
+            for name in self._objects.names(where):
+                if name.endswith(".json") and at.through < number_of(name) <= at.number:
+                    by_number.setdefault(number_of(name), []).append(f"{where}/{name}")
+        if all(len(names) == 1 for names in by_number.values()):
+            return
+        wanted = at.seal
+        for number in range(at.number, at.through, -1):
+            seals = [read(self._objects.get(name) or b"", Seal, name) for name in by_number.get(number, [])]
+            chosen = next((seal for seal in seals if seal.seal == wanted), None)
+            if chosen is None:
+                return
+            for other in seals:
+                # Who lost a race began where the winner did; whatever else is there is not ours to remove.
+                if other.stem != chosen.stem and (other.previous, other.first) == (chosen.previous, chosen.first):
+                    self._remove(other)
+            wanted = chosen.previous
+
+    def _remove(self, seal: Seal) -> None:
+        """The seal first: files without one are nobody's. Blocks."""
+        self._objects.delete([f"{seal.stem}.json"])
+        self._objects.delete([f"{seal.stem}.parquet", f"{seal.stem}.terms"])
+
+    def _half(self, where: str) -> None:
+        """Remove what has no seal. Blocks."""
         names = [name for name in self._objects.names(where) if number_of(name)]
-        sealed_stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
-        half = [name for name in names if name.partition(".")[0] not in sealed_stems]
-        self._objects.delete([f"{where}/{name}" for name in half])
-        return sorted(f"{where}/{stem}" for stem in sealed_stems if number_of(stem) > at.number)
+        stems = {name.removesuffix(".json") for name in names if name.endswith(".json")}
+        self._objects.delete([f"{where}/{name}" for name in names if name.partition(".")[0] not in stems])
+
+    async def _take_on_all(self, where: str) -> bool:
+        """Take on the seals of a day that are beyond the chain's end; whether there were any."""
+        names = await self._archive.duck.run(self._objects.names, where)
+        at = await self._archive.chain.head(self._partition)
+        beyond = [name for name in names if name.endswith(".json") and number_of(name) > at.number]
+        for name in sorted(beyond):
+            await self._take_on(
+                f"{where}/{name.removesuffix('.json')}", await self._archive.chain.head(self._partition)
+            )
+        return bool(beyond)
 
     async def _take_on(self, stem: str, at: Head) -> None:
         """A crash came between the seal and the chain's end: the segment is whole, if the log says the same."""
@@ -117,7 +173,12 @@ class Writer:
                 f"{stem} is in the archive, and is not what comes next according to Redis",
                 remedy="Was an older copy of Redis put back? The archive then knows more than the log: keep both, and see docs/archive.md.",
             )
-        await self._archive.duck.run(self._compare, seal)
+        try:
+            await self._archive.duck.run(self._compare, seal)
+        except CorruptError:
+            # The log has all of it: it is written again.
+            await self._archive.duck.run(self._remove, seal)
+            return
         await self._append(seal, at)
 
     async def next(self, now: int, urgent: int = 0) -> Seal | None:
@@ -135,13 +196,19 @@ class Writer:
             return None
         start = place_of(first[0][0].decode())[0]
         end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
-        return await self._write(at, day_of(start), end) if end else None
+        if not end:
+            return None
+        await self.there(at)
+        if await self._take_on_all(folder(day_of(start), self._partition)):
+            return await self.next(now, urgent)  # somebody else died between the seal and the chain's end
+        with disk(self._objects.place):
+            return await self._write(at, day_of(start), end)
 
     async def _write(self, at: Head, day: str, end: int) -> Seal | None:
-        draft = Draft(await self._archive.duck.run(temporary, self._objects, ".csv"))
-        target, index = [
-            await self._archive.duck.run(temporary, self._objects, ending) for ending in (".parquet", ".terms")
+        source, target, index = [
+            await self._archive.duck.run(temporary, self._objects, ending) for ending in (".csv", ".parquet", ".terms")
         ]
+        draft = Draft(source)
         try:
             await self._gather(draft, at.last, end)
             if not draft.count:

@@ -32,18 +32,21 @@ local floor = tonumber(state[2] or 0)
 local builds = redis.call('HGETALL', KEYS[3])
 if not state[1] or #builds == 0 then return { floor, 0 } end
 
-local wanted = math.min(tonumber(ARGV[1]), behind(state[1]))
+-- Before this millisecond there is nothing that somebody still needs here.
+local needless = behind(state[1])
 local prefixes = {}
 for index = 1, #builds, 2 do
   local kind, view = string.match(builds[index], '^(%a+):([^:]+)$')
   if kind == 'live' or kind == 'next' then
-    local prefix = ARGV[2] .. view .. ':' .. string.match(builds[index + 1], '^%d+') .. ':'
-    wanted = math.min(wanted, behind(redis.call('GET', prefix .. 'checkpoint') or '0'))
+    -- A build that nobody can tell has seen nothing: there is none with this number.
+    local prefix = ARGV[2] .. view .. ':' .. (string.match(builds[index + 1], '^%d+') or '0') .. ':'
+    needless = math.min(needless, behind(redis.call('GET', prefix .. 'checkpoint') or '0'))
     prefixes[#prefixes + 1] = { view, prefix }
   end
 end
 local promised = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)
-if promised[1] then wanted = math.min(wanted, milliseconds(promised[1][1])) end
+if promised[1] then needless = math.min(needless, milliseconds(promised[1][1])) end
+local wanted = math.min(tonumber(ARGV[1]), needless)
 wanted = wanted - wanted % HOUR
 
 if wanted > floor then
@@ -68,7 +71,9 @@ if wanted > floor then
   end
 end
 
-local taken = redis.call('XTRIM', KEYS[2], 'MINID', '~', string.format('%d', floor), 'LIMIT', ARGV[3])
-if taken < tonumber(ARGV[3]) / 2 then taken = taken + redis.call('XTRIM', KEYS[2], 'MINID', '=', string.format('%d', floor)) end
+-- After its clock was set back, Redis may have appended below the floor: that is no less needed than any other entry.
+local first = string.format('%d', math.min(floor, needless))
+local taken = redis.call('XTRIM', KEYS[2], 'MINID', '~', first, 'LIMIT', ARGV[3])
+if taken < tonumber(ARGV[3]) / 2 then taken = taken + redis.call('XTRIM', KEYS[2], 'MINID', '=', first) end
 if taken > 0 then redis.call('HINCRBY', KEYS[1], 'trimmed', taken) end
 return { floor, taken }

@@ -17,7 +17,7 @@ from pipeline.events import Event, Recorded
 from pipeline.history import History
 from pipeline.ids import partition_for
 from pipeline.log import decode_entry
-from pipeline.places import Place, place_of
+from pipeline.places import Place, place_of, written
 from pipeline.store import Client, faults
 from pipeline.terms import ACTOR, ITSELF, term
 from projections import trace
@@ -114,9 +114,11 @@ class Actions:
         if extent.prefix and extent.first is not None:
             async for seen in self._indexed(extent, sought, upper, lower):
                 yield seen
-        archive = self._history.archive
         end = min(upper[0] + 1, extent.first[0] if extent.first is not None else FOREVER)
-        if archive is not None and end > query.start:
+        if end <= query.start:
+            return
+        archive = await self._history.older(extent.partition, written(lower))
+        if archive is not None:
             async for recorded in archive.find(extent.partition, sought, query.start, end):
                 if place_of(recorded.entry) < upper:
                     yield _Seen((*place_of(recorded.entry), extent.partition), recorded)

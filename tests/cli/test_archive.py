@@ -77,6 +77,17 @@ def test_days_are_dropped_by_hand_after_a_question(old: Shop):
     assert old.run("archive", "drop", "--before", "2999-01-01", "--yes").code == 4
 
 
+def test_nothing_is_dropped_while_the_archiver_is_at_work(old: Shop):
+    old.run("archive", "run")
+    day = day_of(TODAY - 5 * DAY_MS)
+    old.do(lambda wiring: wiring.store.redis.set(keys.archive_lease(3), "another", px=60_000))
+    done = old.run("archive", "drop", "--before", day, "--yes")
+    assert done.code == 4
+    assert "busy with partition 3" in done.err
+    old.do(lambda wiring: wiring.store.redis.delete(keys.archive_lease(3)))
+    assert old.run("archive", "drop", "--before", day, "--yes").code == 0
+
+
 def test_without_duckdb_it_is_said_what_is_missing(old: Shop, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(duck, "installed", lambda: False)
     done = old.run("archive")

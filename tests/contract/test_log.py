@@ -198,8 +198,6 @@ async def test_the_history_of_a_message_is_its_own_and_its_routes_events(store, 
     assert history == [Received, RouteDeferred, Scanned, Queued]
     short = [type(recorded.event) async for recorded in log.history(message_id, version=1)]
     assert short == [Received]
-    assert await log.holds(message_id)
-    assert not await log.holds(new_id(AT, P))
 
 
 async def test_partitions_do_not_see_each_other(store, log):

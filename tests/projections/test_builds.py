@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pipeline.events import Deferred, RouteDeferred
 from pipeline.ids import new_id
 from projections import builds
@@ -57,6 +59,38 @@ async def test_a_version_that_grew_for_a_program_replaced_in_turn_is_dropped(red
     assert len({live.build, abandoned.build, new.build}) == 3
     assert await builds.drop_dead(redis, 0, AT) == 1
     assert await redis.keys(abandoned.prefix + "*") == []
+
+
+async def test_what_grew_for_a_program_that_was_taken_back_does_not_hold_the_log(redis):
+    live, _ = await builds.to_fold(redis, 0, SMALL)
+    grown, _ = await builds.to_fold(redis, 0, LARGE)
+    await fill(redis, grown)
+    assert await builds.to_fold(redis, 0, SMALL) == (live, True)
+    assert not await redis.hexists(builds.builds_key(0), f"next:{SMALL.name}")
+    assert await builds.drop_dead(redis, 0, AT) == 1
+    assert await redis.keys(grown.prefix + "*") == []
+
+
+async def test_builds_of_views_that_there_are_not_any_more_go(redis):
+    live, _ = await builds.to_fold(redis, 0, SMALL)
+    await fill(redis, live)
+    assert await builds.drop_dead(redis, 0, AT, {SMALL.name}) == 0
+    assert await builds.to_fold(redis, 0, SMALL) == (live, True)
+    assert await builds.drop_dead(redis, 0, AT, {"another"}) == 0
+    assert await builds.live(redis, 0, SMALL) is None
+    assert await builds.drop_dead(redis, 0, AT + builds.LINGER_MS * 1_000_000, {"another"}) == 1
+    assert await redis.keys(live.prefix + "*") == []
+
+
+@pytest.mark.parametrize("field", ["live", "next"])
+@pytest.mark.parametrize("stored", ["", "rubbish", "x 1", "7"])
+async def test_a_build_that_nobody_can_tell_is_made_anew(redis, field, stored):
+    live, _ = await builds.to_fold(redis, 0, SMALL)
+    await redis.hset(builds.builds_key(0), f"{field}:{SMALL.name}", stored)
+    view, lives = await builds.to_fold(redis, 0, LARGE)
+    assert view.build > live.build
+    assert lives == (field == "live")
+    assert await builds.to_fold(redis, 0, LARGE) == (view, lives)
 
 
 async def test_a_projector_that_folds_into_the_old_build_is_told_by_its_checkpoint(redis):

@@ -9,13 +9,21 @@ import pytest
 
 from pipeline import keys
 from pipeline.archive.trimming import Space, space, wanted
-from pipeline.archive.writing import due
+from pipeline.archive.verify import verify
+from pipeline.archive.writing import Writer, due
 from pipeline.events import Recorded, encode
+from pipeline.faults import StoreAwayError
+from pipeline.history import History
 from pipeline.places import DAY_MS, HOUR_MS
+from projections import builds
+from projections.base import position
 from projections.books import Books
+from projections.outbound import Outbound
+from projections.positions import hour_of_key
 from projections.queue import Queue
 from projections.readers import read_books
 from projections.replay import replay
+from projections.trace import Trace
 from tests.support.archives import DAY
 from tests.support.histories import legal
 from workers.archiver import Archiver
@@ -143,3 +151,140 @@ async def test_a_redis_that_does_not_tell_its_memory_sets_no_bound(parts, redis_
         assert await space(made.store.redis, range(8), 5) == Space(0, 0)
     finally:
         await made.store.redis.execute_command("ACL", "SETUSER", "default", "+memory", "+info")
+
+
+HOT_VIEWS = (Trace(), Outbound())
+ALL = (Queue(), Books(), *HOT_VIEWS)
+
+
+def projector(made, history=None):
+    return Projector(made.store.redis, made.store.blocking(), history or made.history, range(8), ALL)
+
+
+@pytest.fixture
+async def quiet(parts):
+    """Nothing has come for days: all of the log is in the archive only, and all views have seen it."""
+    made = await parts(hot_period="1h")
+    start = int(time.time() * 1000) - 10 * DAY_MS
+    for number, one in enumerate(legal(random.Random(3), 100, 1000, 2)[0]):
+        fields = {"s": one.subject, "v": one.version, "e": encode(one.event)}
+        await made.store.redis.xadd(keys.log(2), fields, id=f"{start + number * 60_000}-0")
+    await projector(made).catch_up()
+    assert (await Archiver(made, made.archive).round()).faults == []
+    assert await made.store.redis.xlen(keys.log(2)) == 0
+    return made
+
+
+@pytest.mark.parametrize("view", ALL, ids=lambda one: one.name)
+@pytest.mark.parametrize("mend", [False, True])
+async def test_every_view_of_a_log_that_is_quiet_can_be_compared_and_mended(quiet, view, mend):
+    report = await replay(quiet.store.redis, quiet.history, range(8), view, now=quiet.clock(), mend=mend)
+    assert (report.equal, report.mended) == (True, False)
+    (live, _) = await builds.live(quiet.store.redis, 2, view)
+    await quiet.store.redis.sadd(live.prefix + "keys", "wrong")
+    await quiet.store.redis.set(live.prefix + "wrong", "1")
+    report = await replay(quiet.store.redis, quiet.history, range(8), view, now=quiet.clock(), mend=mend)
+    assert (report.count, report.mended) == (1, mend)
+    after = await replay(quiet.store.redis, quiet.history, range(8), view, now=quiet.clock())
+    assert after.equal is mend
+
+
+async def test_a_projector_that_begins_on_a_quiet_log_waits_for_news_and_needs_no_archive(quiet):
+    for history in (quiet.history, History(quiet.log)):
+        begun = projector(quiet, history)
+        await begun.renew()
+        assert not begun._behind()
+        assert not await begun.fold()
+        await begun.release()
+    entry = (await quiet.store.redis.xadd(keys.log(2), {"s": "x", "v": 1, "e": "?"})).decode()
+    await projector(quiet, History(quiet.log)).catch_up()
+    for view in ALL:
+        (live, _) = await builds.live(quiet.store.redis, 2, view)
+        assert await position(quiet.store.redis, live) == entry
+
+
+@pytest.mark.parametrize("lost", [HOT_VIEWS, ALL], ids=["hot", "all"])
+async def test_views_that_are_lost_while_the_log_is_quiet_are_as_far_as_the_others_again(quiet, lost):
+    at = {}
+    for view in ALL:
+        (live, _) = await builds.live(quiet.store.redis, 2, view)
+        at[view.name] = await position(quiet.store.redis, live)
+        if view in lost:
+            await quiet.store.redis.delete(*await quiet.store.redis.keys(live.prefix + "*"))
+    begun = projector(quiet)
+    await begun.catch_up()
+    await begun.renew()
+    assert not begun._behind()
+    await begun.release()
+    for view in ALL:
+        (live, _) = await builds.live(quiet.store.redis, 2, view)
+        assert await position(quiet.store.redis, live) == at[view.name]
+        assert (await replay(quiet.store.redis, quiet.history, range(8), view, now=quiet.clock())).equal
+
+
+async def test_a_log_that_is_cut_but_not_trimmed_yet_is_no_difference(parts):
+    """The archiver died between two pieces."""
+    made = await parts()
+    start = int(time.time() * 1000) // HOUR_MS * HOUR_MS - 10 * HOUR_MS
+    for number, one in enumerate(legal(random.Random(3), 100, 600, 2)[0]):
+        fields = {"s": one.subject, "v": one.version, "e": encode(one.event)}
+        await made.store.redis.xadd(keys.log(2), fields, id=f"{start + number * 60_000}-0")
+    await projector(made).catch_up()
+    floor = start + 5 * HOUR_MS
+    await made.store.redis.hset(keys.archive(2), mapping={"floor": floor, "last": f"{floor}-0"})
+    for view in HOT_VIEWS:
+        (live, _) = await builds.live(made.store.redis, 2, view)
+        for name in await made.store.redis.smembers(live.prefix + "keys"):
+            if (hour := hour_of_key(name.decode())) is not None and hour * HOUR_MS < floor:
+                await made.store.redis.delete(live.prefix + name.decode())
+                await made.store.redis.srem(live.prefix + "keys", name)
+        assert (await replay(made.store.redis, made.history, range(8), view, now=made.clock())).equal
+
+
+async def test_a_seal_whose_fate_was_not_known_is_looked_for_in_the_next_round(parts, monkeypatch):
+    made = await parts(hot_period="1h")
+    start = (int(time.time() * 1000) // DAY_MS - 2) * DAY_MS
+    await made.store.redis.xadd(keys.log(1), {"s": "x", "v": 1, "e": "?"}, id=f"{start}-0")
+    archiver = Archiver(made, made.archive)
+
+    async def away(*_):
+        raise StoreAwayError("gone")
+
+    with monkeypatch.context() as patched, pytest.raises(StoreAwayError):
+        patched.setattr(Writer, "_append", away)
+        await archiver.round()
+    await made.store.redis.delete(keys.archive_lease(1))
+    # Meanwhile others have written on: what comes now is another segment.
+    await made.store.redis.xadd(keys.log(1), {"s": "x", "v": 2, "e": "?"}, id=f"{start}-1")
+    assert (await archiver.round()).faults == []
+    (found,) = await verify(made.archive, [1])
+    assert (found.entries, found.faults) == (2, ())
+
+
+async def test_damaged_builds_of_one_partition_hold_up_that_one_alone(parts):
+    made = await parts(hot_period="1h")
+    start = int(time.time() * 1000) - 10 * DAY_MS
+    for partition in (1, 2):
+        await made.store.redis.xadd(keys.log(partition), {"s": "x", "v": 1, "e": "?"}, id=f"{start}-0")
+    await projector(made).catch_up()
+    await made.store.redis.delete(keys.builds(1))
+    await made.store.redis.set(keys.builds(1), "rubbish")
+    done = await Archiver(made, made.archive).round()
+    assert (done.sealed, done.trimmed) == (2, 1)
+    (fault,) = done.faults
+    assert fault.startswith("partition 1: ")
+    assert await made.store.redis.xlen(keys.log(1)) == 1
+
+
+async def test_a_log_is_not_trimmed_while_its_archive_is_away(parts, tmp_path):
+    made = await parts(hot_period="3d")
+    start = int(time.time() * 1000) - 2 * DAY_MS
+    await made.store.redis.xadd(keys.log(1), {"s": "x", "v": 1, "e": "?"}, id=f"{start}-0")
+    await projector(made).catch_up()
+    assert (await Archiver(made, made.archive).round()).sealed == 1
+    (tmp_path / "archive").rename(tmp_path / "elsewhere")
+    later = await parts(hot_period="1h")
+    done = await Archiver(later, later.archive).round()
+    assert (done.trimmed, len(done.faults)) == (0, 1)
+    assert "without its newest segment" in done.faults[0]
+    assert await made.store.redis.xlen(keys.log(1)) == 1

@@ -12,7 +12,7 @@ import pytest
 
 from pipeline import keys
 from pipeline.faults import StoreAwayError
-from pipeline.log import Log
+from pipeline.log import Edge, Log
 from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from projections import builds
@@ -115,8 +115,8 @@ class Dying:
     async def page(self, *_):
         raise StoreAwayError("gone")
 
-    async def floor(self, partition: int) -> int:
-        return await self._log.floor(partition)
+    async def edge(self, partition: int) -> Edge:
+        return await self._log.edge(partition)
 
 
 async def test_a_check_whose_watcher_dies_is_begun_again_but_not_for_ever(redis):

@@ -93,7 +93,7 @@ class Teller:
     async def _make(self, name: str, notices: Sequence[Notice], *, again: bool) -> int:
         """Make the mail that was settled. `again`: somebody may have made it before."""
         wiring = self._wiring
-        if not (again and await wiring.log.holds(name)):
+        if not (again and await wiring.past.holds(name)):
             now = wiring.clock()
             content = letter(notices, hostname=wiring.hostname)
             body = ownmail.compose(content, hostname=wiring.hostname, now=now, message_id=name)

@@ -51,11 +51,14 @@ class Attempts:
                     yield entry
 
     async def _archived(self, extent: Extent, domain: str, told: Place, until: int) -> AsyncIterator[Recorded]:
-        archive, first = self._history.archive, extent.first
-        if archive is None or (first is not None and told >= first):
+        first = extent.first
+        if first is not None and told >= first:
             return
         # The first millisecond is among those that were added for the sake of clocks: whether its first entry is there is all the same.
         after = written((told[0], max(told[1], 0))) if told[0] else "0"
+        archive = await self._history.older(extent.partition, after)
+        if archive is None:
+            return
         async for recorded in archive.attempts(
             extent.partition, domain, after, until if first is None else min(until, first[0])
         ):

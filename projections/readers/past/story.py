@@ -10,7 +10,7 @@ from pipeline.events import MessageEvent, Recorded, Refused
 from pipeline.history import History
 from pipeline.ids import born, partition_of
 from pipeline.log import SKEW_MS, page_of
-from pipeline.places import Place, place_of
+from pipeline.places import Place, place_of, written
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.terms import SUBJECT, term
 from projections import trace
@@ -91,9 +91,11 @@ class Stories:
             yield recorded
 
     async def _archived(self, story: Story, extent: Extent, start: Place) -> AsyncIterator[Recorded]:
-        archive = self._history.archive
         end = FOREVER if extent.first is None else extent.first[0]
-        if archive is None or start[0] >= end:
+        if start[0] >= end:
+            return
+        archive = await self._history.older(extent.partition, written(start))
+        if archive is None:
             return
 
         async def of(subject: str, until: int) -> list[Recorded]:

@@ -172,8 +172,11 @@ class Walk:
         return min(bounds)
 
     async def _archived(self, extent: Extent, group: Group) -> AsyncIterator[Candidate]:
-        archive, end = self._history.archive, self._before(extent)
-        if archive is None or end <= self._bounds.lower:
+        end = self._before(extent)
+        if end <= self._bounds.lower:
+            return
+        archive = await self._history.older(extent.partition, str(self._bounds.lower))
+        if archive is None:
             return
         async for recorded in archive.find(extent.partition, group.telling, self._bounds.lower, end):
             if group.of(recorded.event):
@@ -192,10 +195,11 @@ class Walk:
             before = place_of(rows[-1][0].decode()) if len(rows) == PAGE else None
             for recorded in recorded_of(extent.partition, rows, ARRIVALS):
                 yield candidate(recorded)
-        if self._history.archive is None:
+        archive = await self._history.older(extent.partition, str(self._bounds.lower))
+        if archive is None:
             return
-        first = await self._history.archive.first(extent.partition)
-        end = min(self._before(extent), place_of(await self._history.archive.last(extent.partition))[0] + 1)
+        first = await archive.first(extent.partition)
+        end = min(self._before(extent), place_of(await archive.last(extent.partition))[0] + 1)
         lowest = max(self._bounds.lower, place_of(first)[0]) if first else end
         while end > lowest:
             start = max(lowest, (end - 1) // HOUR_MS * HOUR_MS)

@@ -135,3 +135,20 @@ async def test_a_reading_under_way_says_when_its_days_were_dropped(days):
     await dropping_before(days, "2024-10-06")
     with pytest.raises(CorruptError, match="missing"):
         await days.archive.read(P, first[-1].entry, 1000)
+
+
+async def test_a_link_that_a_crash_left_does_not_stand_in_the_way_of_later_ones(days, monkeypatch):
+    await dropping_before(days, "2024-10-05")
+
+    def dies(*args):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(dropping, "_step", dies)
+        await dropping_before(days, "2024-10-06")
+    await dropping_before(days, "2024-10-07")
+    assert await faults(days) == []
+    await dropping_before(days, "2024-10-08")
+    assert await faults(days) == []
+    (days.root / "dropped/p0/00000002.json").unlink()
+    assert await faults(days) == ["does not follow from the one before it"]
