@@ -34,7 +34,9 @@ def up(
 
 
 def worker(
-    role: Annotated[str, Parameter(help="receiver, scanner, deliverer, projector or janitor.")],
+    role: Annotated[
+        str, Parameter(help="receiver, scanner, deliverer, projector, janitor, syncer, watcher or archiver.")
+    ],
     /,
     *,
     data: Data = None,
