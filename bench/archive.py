@@ -23,10 +23,10 @@ from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects
 from pipeline.archive.rows import Row
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.trimming import trim
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer
+from pipeline.places import DAY_MS
 from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from pipeline.terms import MESSAGE_ID, SENDER, SUBJECT, term

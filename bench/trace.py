@@ -41,14 +41,14 @@ from pipeline.events import (
 from pipeline.history import History
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
+from pipeline.places import HOUR_MS
 from pipeline.store import Client as Redis
 from pipeline.store import open_client
 from projections.base import START, Portion, View, advance
 from projections.builds import to_fold
 from projections.outbound import Outbound
-from projections.positions import HOUR_MS
-from projections.readers.finding import Query
 from projections.readers.past import Past
+from projections.readers.past.finding import Query
 from projections.trace import Trace
 
 PARTITIONS: Final = 8

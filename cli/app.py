@@ -86,7 +86,7 @@ COMMANDS: Final[Sequence[tuple[str, Sequence[tuple[str, str, str]]]]] = (
                 "Export what happened with proof that it is whole, check that, and who did what.",
             ),
             ("replay", "cli.replay:replay", "Rebuild a view from the events and compare it with the live one."),
-            ("archive", "cli.archive:app", "The history outside of Redis, and whether it is what was sealed."),
+            ("archive", "cli.archive:app", "Events outside of Redis, and whether they are what was sealed."),
             ("parked", "cli.parked:app", "List and retry work that failed for a reason of our own."),
         ),
     ),

@@ -57,8 +57,8 @@ async def preview(
       gatepost bounce preview 1nx9s4tkh2v6c8jq0d7w03
       gatepost bounce preview 1nx9s4tkh2v6c8jq0d7w03 --raw
     """
+    from cli.acted import acted
     from cli.names import message_id_of
-    from cli.recording import acted
     from cli.render import document
     from cli.session import session
 
@@ -83,7 +83,7 @@ async def _made(opened: Session, message_id: str) -> Preview:
     from pipeline.faults import RefusedError
     from pipeline.ids import partition_of
     from pipeline.state import Stage
-    from workers.reports import language
+    from workers.bounces import language
 
     wiring, now = opened.wiring, opened.now()
     await wiring.directory.refresh()

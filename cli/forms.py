@@ -13,7 +13,7 @@ from pipeline.parked import Parked
 from pipeline.state import Keeping, Message, Recipient, Stage
 
 if TYPE_CHECKING:
-    from cli.waiting.reading import Seen
+    from cli.queue.reading import Seen
     from pipeline.directory import Hold
     from projections.readers import DomainQueue, QueueError, ServerQueue, WaitingMessage
     from projections.readers.rates import Rate, Rates

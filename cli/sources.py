@@ -86,7 +86,7 @@ async def forgive(
       gatepost sources forgive 192.0.2.10 --server mx.example.com:25
       gatepost sources forgive --all
     """
-    from cli.recording import acted
+    from cli.acted import acted
     from cli.render import Screen, clean, count, document
     from cli.session import session
     from pipeline.faults import ConfigurationError, NotFoundError

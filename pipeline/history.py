@@ -6,9 +6,9 @@ from collections.abc import Container, Sequence
 
 from pipeline.archive.duck import missing
 from pipeline.archive.model import Archive
-from pipeline.archive.rows import order
 from pipeline.events import Event, Recorded
 from pipeline.log import Damaged, Log, Page
+from pipeline.places import place_of
 
 
 class History:
@@ -51,17 +51,17 @@ class History:
         """As `Log.page`: what a view is folded from. Entries that cannot be read are in it, as a view counts them."""
         if self.archive is None:
             page, floor = await self.log.page_above(partition, after, count, until, kinds)
-            if order(after)[0] < floor:
+            if place_of(after)[0] < floor:
                 raise missing()
             return page
         while True:
             floor = self._floors.get(partition, 0)
-            if order(after)[0] < floor:
+            if place_of(after)[0] < floor:
                 archived = await self.archive.page(partition, after, count, until, kinds)
                 if archived.count:
                     return archived
             page, floor_now = await self.log.page_above(partition, after, count, until, kinds)
-            if order(after)[0] >= floor_now or floor_now == floor:
+            if place_of(after)[0] >= floor_now or floor_now == floor:
                 return page
             # It was trimmed since we last looked: what comes behind `after` may be in the archive only.
             self._floors[partition] = floor_now

@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
-from pipeline.audit.recording import recorded_step
+from pipeline.acted import recorded_step
 from pipeline.events import Acted
 from pipeline.faults import CorruptError, NotFoundError
 from pipeline.log import Log

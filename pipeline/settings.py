@@ -55,7 +55,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_memory: Annotated[
         Size,
         _doc(
-            "maxmemory of the embedded Redis. At nine tenths of it new mail gets 452 4.3.1, and the sender keeps it. The history takes about 1 KiB for a message and stays, so 2GiB is enough for some two million messages."
+            "maxmemory of the embedded Redis. At nine tenths of it new mail gets 452 4.3.1, and the sender keeps it. The events of a message take about 1 KiB, until they go to the archive."
         ),
     ] = Size(2 << 30)
     redis_fsync: Annotated[
@@ -404,7 +404,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     archive: Annotated[
         bool,
         _doc(
-            "Copy the history to the archive and take it out of Redis after hot_period. Needs DuckDB: pip install 'gatepost[archive]'. See docs/archive.md."
+            "Copy all events to the archive and take them out of Redis after hot_period. Needs DuckDB: pip install 'gatepost[archive]'. See docs/archive.md."
         ),
     ] = True
     archive_store: Annotated[
@@ -422,12 +422,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _doc("Of an archive in an object store: how much of it each machine keeps copies of, in its data directory."),
     ] = Size(2 << 30)
     hot_period: Annotated[
-        Duration, _doc("How long the history stays in Redis as well, where it is found a little faster.")
+        Duration, _doc("How long events stay in Redis as well, where they are found a little faster.")
     ] = Duration(3 * 86400 * SECOND)
     log_memory: Annotated[
         Size,
         _doc(
-            "How much memory of Redis the history may use; with more, it goes to the archive sooner than after hot_period. 0: half of maxmemory."
+            "How much memory of Redis events may use; with more, they go to the archive sooner than after hot_period. 0: half of maxmemory."
         ),
     ] = Size(0)
 

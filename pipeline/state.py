@@ -303,6 +303,8 @@ def evolve(message: Message | None, event: MessageEvent, message_id: str = "") -
     if isinstance(event, Received):
         if message is not None:
             raise IllegalStep("received cannot follow anything")
+        if not event.recipients:
+            raise IllegalStep("received names nobody")
         return _born(message_id, event)
     if message is None:
         raise IllegalStep(f"{event.__struct_config__.tag} cannot come first")

@@ -11,13 +11,13 @@ from typing import Final
 
 import msgspec
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.events import Attempt
 from pipeline.steps import MS
 from pipeline.store import Store, faults
 
-LEASE: Final = 5000
-"""Milliseconds for which one worker does the looking; it is renewed with each round."""
+LEASE: Final = 5.0
+"""Seconds for which one worker does the looking; it is renewed with each round."""
 AT_ONCE: Final = 500
 """Servers looked at in one round, and domains made due in one call."""
 
@@ -61,13 +61,7 @@ class Watchlist:
 
     async def lead(self, token: str) -> bool:
         """Whether this worker is the one that looks."""
-        with faults():
-            redis = self._store.redis
-            if await redis.set(keys.WATCH_LEASE, token, nx=True, px=LEASE):
-                return True
-            if await redis.get(keys.WATCH_LEASE) != token.encode():
-                return False
-            return bool(await redis.pexpire(keys.WATCH_LEASE, LEASE))
+        return await lease.hold(self._store.redis, keys.WATCH_LEASE, token, LEASE)
 
     async def watched(self, now: int) -> list[Watched]:
         """What is to be looked at, those whose domains are due soon first; what is over is forgotten."""

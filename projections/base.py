@@ -20,10 +20,10 @@ keeps as a *row*, a field of one hash, and gets the rows of a batch's messages b
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from itertools import islice
-from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Final, Protocol, TypeAlias, TypeVar, runtime_checkable
 
 import msgspec
 
@@ -32,6 +32,7 @@ from pipeline.events import MESSAGE_EVENTS, Event, Learned, Postponed, Queued, R
 from pipeline.log import Damaged, Page
 from pipeline.store import Client, Script, faults
 
+T = TypeVar("T")
 Word: TypeAlias = str | bytes
 Command: TypeAlias = tuple[Word, ...]
 Writes: TypeAlias = list[Command]
@@ -185,6 +186,16 @@ def bulk(verb: str, key: str, words: Sequence[Word]) -> Iterator[Command]:
 def ours(domain: str) -> str:
     """The row that says that a domain is ours."""
     return OURS + domain
+
+
+def row_of(decode: Callable[[bytes], T], data: bytes | None) -> T | None:
+    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
+    if data is None:
+        return None
+    try:
+        return decode(data)
+    except msgspec.DecodeError:
+        return None
 
 
 def bounded(amount: int) -> int:

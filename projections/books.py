@@ -33,7 +33,7 @@ from pipeline.events import (
     Released,
     Undeliverable,
 )
-from projections.base import OWN, ROW_EVENTS, YES, Command, Counters, Word, Writes, bounded, bulk, ours
+from projections.base import OWN, ROW_EVENTS, YES, Command, Counters, Word, Writes, bounded, bulk, ours, row_of
 
 NAME: Final = "books"
 LIVE: Final = "live"
@@ -100,7 +100,7 @@ class _Work:
         try:
             return self.live[subject]
         except KeyError:
-            row = self.live[subject] = _decoded(self._stored.get(subject))
+            row = self.live[subject] = row_of(decode_row, self._stored.get(subject))
             return row
 
     def account(self, event: Received) -> str:
@@ -130,7 +130,7 @@ class _Work:
             encoded = None if row is None else _encode(row)
             if encoded == data:
                 continue
-            before = _decoded(data)
+            before = row_of(decode_row, data)
             if before is not None:
                 self._stand(before, -1)
             if row is None or encoded is None:
@@ -145,16 +145,6 @@ class _Work:
         counts = self.counters.of(row.domain)
         for place in row.places.values():
             counts[_PLACES.get(place, ODD)] += sign
-
-
-def _decoded(data: bytes | None) -> Row | None:
-    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
-    if data is None:
-        return None
-    try:
-        return decode_row(data)
-    except msgspec.DecodeError:
-        return None
 
 
 def _distinct(recipients: Sequence[str]) -> int:

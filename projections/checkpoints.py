@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from pipeline import keys
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.builds import builds_key
-from projections.compare import order
 
 
 async def beyond(redis: Client, partition: int) -> list[str]:
@@ -27,6 +27,6 @@ async def beyond(redis: Client, partition: int) -> list[str]:
             checkpoint, newest = await pipe.execute()
         last = newest[0][0].decode() if newest else "0"
         reached = checkpoint.decode() if checkpoint else "0"
-        if order(reached) > order(last):
+        if place_of(reached) > place_of(last):
             wrong.append(f"the view {name} has seen entry {reached}, and the log ends with {last}")
     return wrong

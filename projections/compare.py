@@ -9,6 +9,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.faults import ConflictError
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.base import START, View
 from projections.parts import Part, is_about, part_of
@@ -34,12 +35,6 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True):
 
 class Replaced(ConflictError):
     """The live view is not what it was when the comparison began."""
-
-
-def order(entry: str) -> tuple[int, int]:
-    """An entry's place in its log."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
 
 
 async def differences(
@@ -84,7 +79,7 @@ class _Comparison:
             return False
         with faults():
             first: Any = await self._redis.xrange(keys.log(self._live.partition), count=1)
-        return not first or hour < hour_of(order(first[0][0].decode())[0])
+        return not first or hour < hour_of(place_of(first[0][0].decode())[0])
 
     async def of_key(self, name: str) -> AsyncIterator[Difference]:
         kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]
@@ -125,7 +120,7 @@ class _Comparison:
             _read(pipe, self._live.prefix + name, kind, fields)
             stored, ours = await pipe.execute()
         checkpoint = stored.decode() if stored else START
-        if order(checkpoint) < order(self._reached):
+        if place_of(checkpoint) < place_of(self._reached):
             raise Replaced("the live view was replaced while it was being compared", remedy="Run the replay again.")
         self._reached = checkpoint
         await self._catch_up(checkpoint)

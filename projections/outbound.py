@@ -15,6 +15,7 @@ from enum import IntEnum
 from typing import Final, NamedTuple
 
 from pipeline.events import Deferred, Delivered, Event, Failed, Recorded, RouteDeferred, Undeliverable
+from pipeline.places import place_of
 from projections import positions
 from projections.base import NO_ROWS, Writes
 
@@ -70,7 +71,7 @@ class Outbound:
             ended = ENDS.get(type(event))
             if ended is None:
                 continue
-            ms, number = positions.split(recorded.entry)
+            ms, number = place_of(recorded.entry)
             recipients = min(len(getattr(event, "recipients", ())), MAX_RECIPIENTS)
             name = positions.key(positions.hour_of(ms), event.domain)
             found.setdefault(name, []).append(positions.packed(ms, number) + _tail(ended, recipients))

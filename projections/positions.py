@@ -13,17 +13,12 @@ from __future__ import annotations
 
 from typing import Final
 
-HOUR_MS: Final = 3_600_000
+from pipeline.places import HOUR_MS
+
 NUMBER_BITS: Final = 10
 LAST: Final = (1 << NUMBER_BITS) - 1
 """The number that stands for all from it on."""
 OCTETS: Final = 4
-
-
-def split(entry: str) -> tuple[int, int]:
-    """(milliseconds, number) of an entry's id."""
-    ms, _, number = entry.partition("-")
-    return int(ms), int(number or 0)
 
 
 def hour_of(ms: int) -> int:

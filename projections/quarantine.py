@@ -40,7 +40,7 @@ from pipeline.events import (
 )
 from pipeline.ids import PACKED, is_id, packed
 from pipeline.terms import addresses, folded, words
-from projections.base import Command, Word, Writes, bounded, bulk
+from projections.base import Command, Word, Writes, bounded, bulk, row_of
 
 NAME: Final = "quarantine"
 LIVE: Final = "live"
@@ -216,7 +216,7 @@ class _Work:
         try:
             return self.live[subject]
         except KeyError:
-            row = self.live[subject] = _decoded(self._stored.get(subject))
+            row = self.live[subject] = row_of(decode_row, self._stored.get(subject))
             return row
 
     def odd(self, event: Event, recipients: int) -> None:
@@ -249,7 +249,7 @@ class _Work:
                 gone.append(subject)
             else:
                 rows += (subject, encoded)
-            self._stand(_standing(subject, _decoded(data)), _standing(subject, row), enter, leave)
+            self._stand(_standing(subject, row_of(decode_row, data)), _standing(subject, row), enter, leave)
         yield from bulk("HSET", LIVE, rows)
         yield from bulk("HDEL", LIVE, gone)
         for key, members in leave.items():
@@ -272,16 +272,6 @@ class _Work:
         for domain, counts in self._counts.items():
             changed = [word for field, amount in counts.items() if amount for word in (field, str(amount))]
             yield from bulk("ADD", "d:" + domain, changed)
-
-
-def _decoded(data: bytes | None) -> Row | None:
-    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
-    if data is None:
-        return None
-    try:
-        return decode_row(data)
-    except msgspec.DecodeError:
-        return None
 
 
 def _received(work: _Work, subject: str, event: Received) -> None:

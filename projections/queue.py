@@ -38,7 +38,7 @@ from pipeline.events import (
     RouteOpened,
     Undeliverable,
 )
-from projections.base import ROW_EVENTS, Command, Counters, Word, Writes, bounded, bulk
+from projections.base import ROW_EVENTS, Command, Counters, Word, Writes, bounded, bulk, row_of
 
 NAME: Final = "queue"
 LIVE: Final = "live"
@@ -129,7 +129,7 @@ class _Work:
         try:
             return self.live[subject]
         except KeyError:
-            row = self.live[subject] = _decoded(self._stored.get(subject))
+            row = self.live[subject] = row_of(decode_row, self._stored.get(subject))
             if row is not None:
                 self._before[subject] = _standing(row)
             return row
@@ -197,16 +197,6 @@ def _scores(row: _Standing) -> Iterator[tuple[str, str]]:
     yield "since:" + row.domain, str(row.since // 1000)
     if row.next_try:
         yield "retry:" + row.domain, str(row.next_try // 1000)
-
-
-def _decoded(data: bytes | None) -> Row | None:
-    """A row as it is stored. One that cannot be read is none: its message's next events will be odd, and counted."""
-    if data is None:
-        return None
-    try:
-        return decode_row(data)
-    except msgspec.DecodeError:
-        return None
 
 
 def _received(work: _Work, subject: str, event: Received) -> None:

@@ -10,10 +10,10 @@ from typing import Final, Protocol
 from pipeline.events import Recorded
 from pipeline.faults import ConflictError
 from pipeline.log import Damaged, Page
+from pipeline.places import place_of
 from pipeline.store import Client
 from projections import builds
 from projections.base import START, History, View, advance, first_of
-from projections.compare import order
 
 BATCH: Final = 5000
 """Events per fold: what comes and goes within it is never written."""
@@ -87,13 +87,19 @@ class Rebuild:
 
     async def catch_up(self, until: str) -> None:
         """Fold up to an entry that is in the log. Raises ConflictError when it is not, or somebody else writes into the build."""
-        while order(self._reached) < order(until):
+        while place_of(self._reached) < place_of(until):
             if not await self._batch(until):
+                if await self._trimmed(until):
+                    break
                 raise ConflictError(
                     f"the log of partition {self.view.partition} ends before {until}, which the view has seen"
                 )
             await self._go_on()
         await self._go_on()
+
+    async def _trimmed(self, until: str) -> bool:
+        """Whether an index has nothing more to see because the log was trimmed behind it: one to which nothing came is empty then."""
+        return self.view.projection.hot and place_of(until)[0] < await self._history.floor(self.view.partition)
 
     async def follow(self, until: str) -> None:
         """Fold what there is up to a place in the log, whether or not an entry is there."""

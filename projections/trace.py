@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, get_args
 
 from pipeline.events import AnyEvent, Event, Recorded
+from pipeline.places import place_of
 from pipeline.terms import terms
 from projections import positions
 from projections.base import NO_ROWS, Writes
@@ -56,7 +57,7 @@ class Trace:
         names: list[str] = []
         current = -1
         for recorded in batch:
-            ms, number = positions.split(recorded.entry)
+            ms, number = place_of(recorded.entry)
             hour = positions.hour_of(ms)
             if hour != current:
                 current, names = hour, [positions.key(hour, str(one)) for one in range(BUCKETS)]

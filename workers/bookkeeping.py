@@ -10,15 +10,14 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.ids import born, is_id
 from pipeline.state import Message
-from pipeline.store import Script, faults
+from pipeline.store import faults
 from projections.base import OWN
 from projections.books import LIVE
 from projections.readers.books import BooksReport, read_books
@@ -42,7 +41,6 @@ LEASE: Final = 10.0
 RENEW: Final = 3.0
 MS: Final = 1_000_000
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"))
 _encode: Final = msgspec.msgpack.Encoder().encode
 
 
@@ -114,9 +112,7 @@ class Bookkeeper:
     async def _mine(self) -> bool:
         now = time.monotonic()
         if now - self._renewed >= RENEW:
-            with faults():
-                held = await _lease(self._redis, [keys.BOOKS_LEASE], [self._token, int(LEASE * 1000)])
-            if not held:
+            if not await lease.hold(self._redis, keys.BOOKS_LEASE, self._token, LEASE):
                 self._pieces, self._check, self._counted = None, None, None
                 return False
             self._renewed = now

@@ -18,7 +18,7 @@ from pipeline.state import Message, Stage
 from pipeline.steps import MS, message_step
 from pipeline.store import faults
 from pipeline.unsent import unwarned
-from workers.reports import promise
+from workers.bounces import promise
 from workers.wiring import Wiring
 
 BATCH: Final = 500

@@ -20,9 +20,12 @@ LONGEST: Final = 6 * 3600.0
 """Seconds after which a duty is stuck that has not ended: looking through a year of events takes its time."""
 
 
-async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event) -> None:
-    """Do a duty again and again, `seconds` after it ended, until `stop`. Its result is how much there was to do."""
-    name = duty.__name__
+async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event, *, name: str = "") -> None:
+    """Do a duty again and again, `seconds` after it ended, until `stop`. Its result is how much there was to do.
+
+    `name`: in logs, metrics and of its pulse, so of no other duty of the process; the function's unless said.
+    """
+    name = name or duty.__name__
     pulse = metrics.PULSES.of(name, LONGEST)
     away = False
     while not stop.is_set():
@@ -32,7 +35,7 @@ async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asynci
             away = False
             succeeded(name, done)
             if done:
-                log.info("tidied", duty=name, count=done)
+                log.info("duty done", duty=name, count=done)
         except StoreError as fault:
             failed(name)
             if not away:

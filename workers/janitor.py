@@ -20,11 +20,11 @@ from pipeline.faults import ConflictError, CorruptError
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
+from workers.bounces import conclude
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
-from workers.reports import conclude
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 

@@ -14,7 +14,6 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
@@ -23,14 +22,15 @@ import structlog
 from pipeline import keys, metrics
 from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
+from pipeline.lease import hold, release
 from pipeline.log import Log, Page, read_pages
 from pipeline.pause import pause
+from pipeline.places import place_of
 from pipeline.steps import MS
-from pipeline.store import Client, Script, faults
+from pipeline.store import Client, faults
 from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, first_of, position
-from projections.compare import order
 from projections.views import projections
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -55,12 +55,15 @@ BLOCK_MS: Final = 500
 PATIENCE: Final = (0.1, 0.2, 0.5, 1.0, 2.0)
 """Seconds to wait before the first, second, ... look whether Redis is back."""
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("projector")
 
 
 def lease_key(partition: int) -> str:
-    """gp:{p}:view:lease   string   token of the projector that folds this partition's log."""
+    """gp:{p}:view:lease   string   token of the projector that folds this partition's log.
+
+    It saves two projectors from doing the same work; that nothing counts twice is the checkpoint's business (fold.lua), so a lease that
+    runs out at a bad moment does no harm.
+    """
     return f"gp:{{{partition}}}:view:lease"
 
 
@@ -147,9 +150,7 @@ class Projector:
     async def renew(self) -> None:
         """Keep the leases held, and take those that are free."""
         for partition in self._partitions:
-            with faults():
-                held = await _lease(self._redis, [lease_key(partition)], [self._token, int(self._lease * 1000)])
-            if not held:
+            if not await hold(self._redis, lease_key(partition), self._token, self._lease):
                 self.held.pop(partition, None)
             elif partition not in self.held:
                 await self._reopen(partition)
@@ -165,8 +166,7 @@ class Projector:
 
     async def release(self) -> None:
         for partition in self._partitions:
-            with faults():
-                await _lease(self._redis, [lease_key(partition)], [self._token, 0])
+            await release(self._redis, lease_key(partition), self._token)
 
     async def _reopen(self, partition: int) -> None:
         """Look which builds are to be folded, and how far they are."""
@@ -179,7 +179,7 @@ class Projector:
 
     def _archived(self, partition: int, entry: str) -> bool:
         """Whether what follows an entry may be in the archive only: the views were lost, as the log is never trimmed before them."""
-        return order(entry)[0] < self._floors[partition]
+        return place_of(entry)[0] < self._floors[partition]
 
     def _behind(self) -> bool:
         """Whether some view has to catch up, for which no new event is needed."""
@@ -224,7 +224,7 @@ class Projector:
                     continue
                 portion, left = first_of([folding.view for folding in level], checkpoint, page)
                 work.append((portion, level))
-                more = more or left is not None or page.count == BATCH
+                more = more or left is not None or page.count >= BATCH
         stored = await self._advance(work) if work else []
         for (portion, level), done in zip(work, stored, strict=True):
             if done:
@@ -253,7 +253,7 @@ class Projector:
         for portion, level in work:
             metrics.PROJECTED.add(by=len(portion.entries))
             metrics.PROJECTED_BATCH.observe(len(portion.entries))
-            behind = now - int(portion.reached.partition("-")[0]) * MS
+            behind = now - place_of(portion.reached)[0] * MS
             for folding in level:
                 name = folding.view.projection.name
                 lags[name] = max(lags.get(name, 0), behind)
@@ -279,7 +279,7 @@ class Projector:
 
 def _front(foldings: Sequence[Folding]) -> str:
     """The furthest checkpoint, where all views of a partition are but those that catch up."""
-    return max((folding.checkpoint for folding in foldings), key=order)
+    return max((folding.checkpoint for folding in foldings), key=place_of)
 
 
 def _kinds(views: Iterable[Projection]) -> frozenset[type[Event]]:

@@ -19,10 +19,10 @@ from typing import Any, Final, NamedTuple
 
 from pipeline import keys
 from pipeline.faults import GatepostError, StoreAwayError
+from pipeline.places import place_of
 from pipeline.settings import Settings
 from pipeline.store import faults
 from projections.base import View
-from projections.compare import order
 from projections.moment import fold_until
 from projections.replay import Report, merged, replay
 from projections.views import projections
@@ -94,7 +94,7 @@ async def lengths_of(wiring: Wiring, job: Job) -> dict[int, int]:
             length += count - (entries - trimmed)  # what is archived, and not in the log as well
         ends = [rows[0][0] for rows in (first, last) if rows] + ([archived[3]] if archived[3] else [])
         if job.builds and ends:
-            times = [order(entry.decode())[0] for entry in ends]
+            times = [place_of(entry.decode())[0] for entry in ends]
             part = (job.moment // 1_000_000 - min(times)) / max(1, max(times) - min(times))
             length = int(length * min(1.0, max(0.0, part)))
         lengths[partition] = max(0, length)

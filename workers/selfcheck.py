@@ -12,16 +12,15 @@ import secrets
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from importlib.resources import files
 from typing import Any, Final
 
 import msgspec
 import structlog
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.faults import GatepostError, StoreError
 from pipeline.pause import end
-from pipeline.store import Client, Script, faults
+from pipeline.store import Client, faults
 from projections.base import History, Projection
 from projections.compare import Difference
 from projections.readers.selfcheck import CheckedView, SelfCheck, last_selfcheck
@@ -44,7 +43,6 @@ GONE: Final = "its first events are gone, as their retention is over, and it cou
 NAMED: Final = 20
 _SHOWN: Final = 200
 
-_lease = Script(files("projections").joinpath("lease.lua").read_text("utf-8"), "lease")
 _log = structlog.get_logger("selfcheck")
 
 
@@ -102,7 +100,7 @@ class NightlyCheck:
     async def _look(self) -> bool:
         now = dt.datetime.fromtimestamp(self._clock() / 1e9).astimezone()
         night = night_of(now, self._at) if self._at else None
-        if night is None or await self._over(night) or not await self._lease(LEASE):
+        if night is None or await self._over(night) or not await self._lease():
             return False
         holding = asyncio.create_task(self._hold())
         try:
@@ -114,7 +112,7 @@ class NightlyCheck:
         finally:
             await end([holding])
             with suppress(StoreError):
-                await self._lease(0)
+                await lease.release(self._redis, keys.SELFCHECK_LEASE, self._token)
         return True
 
     async def _begun(self, night: str) -> int:
@@ -133,16 +131,15 @@ class NightlyCheck:
         with faults():
             await self._redis.hset(keys.SELFCHECK, "begun", f"{night} {times}")
 
-    async def _lease(self, seconds: float) -> bool:
-        """Take, keep, or (0) give back the right to compare."""
-        with faults():
-            return bool(await _lease(self._redis, [keys.SELFCHECK_LEASE], [self._token, int(seconds * 1000)]))
+    async def _lease(self) -> bool:
+        """Take or keep the right to compare."""
+        return await lease.hold(self._redis, keys.SELFCHECK_LEASE, self._token, LEASE)
 
     async def _hold(self) -> None:
         while True:
             await asyncio.sleep(LEASE / 3)
             with suppress(StoreError):
-                await self._lease(LEASE)
+                await self._lease()
 
     async def _check_all(self, night: str) -> None:
         before = await last_selfcheck(self._redis)

@@ -19,7 +19,7 @@ from pipeline.rerouting import follow, ways
 from pipeline.state import Message
 from pipeline.steps import MS
 from pipeline.store import faults
-from workers.reports import conclude
+from workers.bounces import conclude
 from workers.steering import retry_server
 from workers.wiring import Wiring
 

@@ -12,31 +12,32 @@ from typing import TypeAlias
 
 from pipeline.faults import StoreError
 from projections.views import projections
-from workers import mailing
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
 from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
 from workers.duties import every
 from workers.notify import notify
+from workers.report_mail import EVERY as REPORTS_EVERY
+from workers.report_mail import ReportMail
 from workers.selfcheck import NIGHT_EVERY, NightlyCheck
 from workers.wiring import Wiring
 
 LOOK_EVERY = 15.0
 TELL_EVERY = 2.0
 
-Duty: TypeAlias = tuple[float, Callable[[], Awaitable[int]]]
-"""How often (seconds after it ended), and what; its result is how much there was to do."""
+Duty: TypeAlias = tuple[str, float, Callable[[], Awaitable[int]]]
+"""Its name, no other's in this process; how often (seconds after it ended); and what, whose result is how much there was to do."""
 
 
 def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
     """All that a watcher does: add yours as a line of its own."""
     books = Bookkeeper(wiring)
     return [
-        (look_every(watch), watch.look),
-        (TELL_EVERY, teller.tell),
-        (mailing.EVERY, mailing.Mailing(wiring).send_due),
-        (COUNT_EVERY, books.count),
-        (WALK_EVERY, books.walk),
+        ("watch", look_every(watch), watch.look),
+        ("tell", TELL_EVERY, teller.tell),
+        ("send_reports", REPORTS_EVERY, ReportMail(wiring).send_due),
+        ("count_books", COUNT_EVERY, books.count),
+        ("walk_books", WALK_EVERY, books.walk),
     ]
 
 
@@ -51,7 +52,7 @@ def nightly(wiring: Wiring, stop: asyncio.Event) -> list[Duty]:
         stop=stop,
         clock=wiring.clock,
     )
-    return [(NIGHT_EVERY, check.look)]
+    return [("check_views", NIGHT_EVERY, check.look)]
 
 
 def look_every(watch: Watch) -> float:
@@ -65,7 +66,10 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     notify("READY=1")
     try:
         await asyncio.gather(
-            *(every(seconds, duty, stop) for seconds, duty in [*duties(wiring, watch, teller), *nightly(wiring, stop)])
+            *(
+                every(seconds, duty, stop, name=name)
+                for name, seconds, duty in [*duties(wiring, watch, teller), *nightly(wiring, stop)]
+            )
         )
     finally:
         with contextlib.suppress(StoreError):

@@ -144,9 +144,9 @@ async def try_(*, common: Common = DEFAULT) -> int:
 
       gatepost alerts test
     """
+    from cli.acted import acted
     from cli.alerts.showing import show_tried, tried_form
     from cli.alerts.trying import tried
-    from cli.recording import acted
     from cli.render import Screen, document
     from cli.session import session
 

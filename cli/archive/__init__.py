@@ -1,4 +1,4 @@
-"""`gatepost archive`: the history outside of Redis, and whether it is what was sealed."""
+"""`gatepost archive`: events outside of Redis, and whether it is what was sealed."""
 
 from cli.archive.command import app
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 app = noun(
     "archive",
-    """The history outside of Redis: how far it goes, and whether it is what was sealed.
+    """Events outside of Redis: how far they go, and whether they are what was sealed.
 
 For example:
 
@@ -145,7 +145,7 @@ async def run(*, common: Common = DEFAULT) -> int:
 @app.command
 async def verify(
     *,
-    partition: Annotated[int | None, Parameter(help="Only this one; -1 is the directory's history.")] = None,
+    partition: Annotated[int | None, Parameter(help="Only this one; -1 is the directory's log.")] = None,
     common: Common = DEFAULT,
 ) -> int:
     """Read everything, and prove that nothing is missing, changed, doubled or out of order.

@@ -9,9 +9,8 @@ import msgspec
 from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
-from pipeline.archive.seal import DAY_MS
 from pipeline.faults import ConfigurationError
+from pipeline.places import DAY_MS, place_of
 from pipeline.store import Store, faults
 
 MS = 1_000_000
@@ -46,15 +45,15 @@ async def statuses(store: Store, archive: SealedArchive) -> list[Status]:
             pipe.xlen(keys.log(partition))
             pipe.xrange(keys.log(partition), min="(" + at.last if at.number else "-", count=1)
             hot, waiting = await pipe.execute()
-        due = (order(waiting[0][0].decode())[0] // DAY_MS + 1) * DAY_MS if waiting else 0
+        due = (place_of(waiting[0][0].decode())[0] // DAY_MS + 1) * DAY_MS if waiting else 0
         found.append(
             Status(
                 name="directory" if partition == DIRECTORY else str(partition),
                 segments=at.number - at.through,
                 entries=at.count,
                 octets=at.octets,
-                first=0 if at.empty else order(at.first)[0] * MS,
-                last=order(at.last)[0] * MS,
+                first=0 if at.empty else place_of(at.first)[0] * MS,
+                last=place_of(at.last)[0] * MS,
                 floor=at.floor * MS,
                 hot=hot,
                 unsealed=hot + at.trimmed - at.entries,

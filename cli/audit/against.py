@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cli.audit.verifying import rows_of
+from pipeline.acted import home
 from pipeline.audit.against import Comparison
 from pipeline.audit.entries import Entries
-from pipeline.audit.recording import home
 from pipeline.audit.verify import Problems
 from pipeline.faults import RefusedError
 

@@ -15,13 +15,13 @@ from cli.audit.readable import readable
 from cli.files import to_be_written
 from cli.period import END
 from cli.render import rfc3339
+from pipeline.acted import home, recorded_step
 from pipeline.archive.seal import Seal
 from pipeline.audit import segments
 from pipeline.audit.chain import moment, written
 from pipeline.audit.entries import Entries
 from pipeline.audit.export import Export
 from pipeline.audit.manifest import Asked, File, Made, Manifest, beside, rendered, sealed
-from pipeline.audit.recording import home, recorded_step
 from pipeline.events import Exported
 from pipeline.faults import ConfigurationError, RefusedError
 

@@ -1,4 +1,4 @@
-"""Whether the history can leave Redis. Nothing raises, and nothing is changed."""
+"""Whether events can leave Redis. Nothing raises, and nothing is changed."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def about_archive(settings: Settings) -> list[Finding]:
     from workers.wiring import objects
 
     if not settings.archive:
-        text = "archive is off: the history stays in Redis until it is full, and then no more mail is taken"
+        text = "archive is off: events stay in Redis until it is full, and then no more mail is taken"
         return [Finding(WARNING, "archive", text, "Set archive = true.")]
     if not duck.installed():
-        text = "DuckDB is not installed: the history stays in Redis until it is full, and then no more mail is taken"
+        text = "DuckDB is not installed: events stay in Redis until it is full, and then no more mail is taken"
         return [Finding(WARNING, "archive", text, duck.missing().remedy)]
     try:
         store = objects(settings)

@@ -88,8 +88,8 @@ async def _prepared(
     """Nobody waits for the store while servers are talked to, so all that is needed of it is read first."""
     import secrets
 
+    from cli.acted import acted
     from cli.domain.mx import own_gateways
-    from cli.recording import acted
     from cli.session import session
     from pipeline.resolver import Resolver
     from workers.probing import DeliveryTest

@@ -10,7 +10,7 @@ from cyclopts import Parameter
 from cli.options import DEFAULT, Common
 
 if TYPE_CHECKING:
-    from workers.reporting import Outcome
+    from workers.misjudged import Outcome
 
 LARGEST: Final = 64 << 20
 """Octets: larger than any message that comes in."""
@@ -54,7 +54,7 @@ async def report(
     from cli.render import Screen, document
     from cli.session import actor, session
     from pipeline.ids import is_id
-    from workers.reporting import Reporting
+    from workers.misjudged import Reporting
 
     named = message.strip().lower()
     message_id = named if is_id(named) else ""

@@ -1,23 +1,12 @@
-"""What `gatepost replay` was asked for, and who does it."""
+"""The command: what it is given, and who does it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from cli.options import DEFAULT, Common
-
-if TYPE_CHECKING:
-    from projections.base import Projection
-
-
-@dataclass(frozen=True)
-class Asked:
-    mend: bool
-    domain: str
-    jobs: int
 
 
 async def replay(
@@ -59,9 +48,10 @@ async def replay(
       gatepost replay --last
     """
     from cli.names import domain_of
+    from cli.replay.asked import Asked
     from cli.replay.comparing import compare
     from cli.replay.listing import list_views, show_last
-    from cli.replay.past import show_past
+    from cli.replay.moment import show_moment
 
     _agree(view, all_=all_, at=at, tz=tz, mend=mend, last=last, domain=domain, jobs=jobs)
     asked = Asked(mend, domain_of(domain) if domain else "", jobs)
@@ -70,7 +60,7 @@ async def replay(
     if view is None and not all_:
         return await list_views(common)
     if at:
-        return await show_past(view or "", at, tz, asked, common)
+        return await show_moment(view or "", at, tz, asked, common)
     return await compare(view, asked, common)
 
 
@@ -97,13 +87,3 @@ def _agree(view: str | None, *, all_: bool, at: str, tz: str, mend: bool, last: 
         wrong = f"--jobs is {jobs}; expected 1 to 256"
     if wrong:
         raise ConfigurationError(wrong, remedy="See `gatepost replay --help`.")
-
-
-def chosen(known: tuple[Projection, ...], view: str) -> Projection:
-    """Raises ConfigurationError."""
-    from pipeline.faults import ConfigurationError
-
-    for projection in known:
-        if projection.name == view:
-            return projection
-    raise ConfigurationError(f"no view {view!a}", remedy=f"There are {', '.join(one.name for one in known)}.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from cli.options import Common
-    from cli.replay.command import Asked
+    from cli.replay.asked import Asked
     from cli.session import Session
     from projections.base import Projection
     from projections.replay import Report
@@ -17,9 +17,9 @@ SHOWN: Final = 20
 
 async def compare(view: str | None, asked: Asked, common: Common) -> int:
     """One view, or all. Raises ConfigurationError, ConflictError."""
-    from cli.recording import acted
+    from cli.acted import acted
     from cli.render import document
-    from cli.replay.command import chosen
+    from cli.replay.asked import chosen
     from cli.session import session
     from projections.views import projections
 

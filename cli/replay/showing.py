@@ -23,9 +23,9 @@ class Shown(NamedTuple):
 async def _queue(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:
     """Who held what then is in the directory's history; the view says what waited, and why."""
     from cli.forms import queued_domain_form
+    from cli.queue.reading import Seen
+    from cli.queue.showing import show
     from cli.render import rfc3339
-    from cli.waiting.reading import Seen
-    from cli.waiting.showing import show
     from projections.readers import read_queue
     from projections.readers.rates import WINDOWS, Rates
 

@@ -12,6 +12,7 @@ from pipeline.decide import REFUSED
 from pipeline.events import Attempt, Deferred, Failed, Recorded, RouteDeferred, Undeliverable
 from pipeline.ids import partition_for
 from pipeline.log import SKEW_MS, Damaged
+from pipeline.places import place_of
 from pipeline.store import faults
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class History:
                         yield tried
             bar.advance(len(page))
             # A page may be short where the archive ends and Redis begins.
-            if not page or int(page[-1].entry.partition("-")[0]) > latest:
+            if not page or place_of(page[-1].entry)[0] > latest:
                 return
             after = page[-1].entry
 

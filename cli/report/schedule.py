@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.session import Session
     from pipeline.directory import Domain
     from pipeline.directory.reports import ReportSchedule
-    from workers.mailing import Sent
+    from workers.report_mail import Sent
 
     Seen: TypeAlias = tuple[Domain, ReportSchedule, Sent, int, dt.tzinfo]
     """(..., what was sent last, when the next is due, the zone)."""
@@ -182,11 +182,11 @@ async def run(domain: Annotated[str, DOMAIN], name: Annotated[str, NAME], /, *, 
     from cli.names import domain_of
     from cli.render import Screen, document
     from cli.session import actor, session
-    from workers.mailing import Mailing
+    from workers.report_mail import ReportMail
 
     async with session(common, views=True) as opened:
         found = await _existing(opened, domain, name)
-        message = await Mailing(opened.wiring).send_now(domain_of(domain), found, by=actor())
+        message = await ReportMail(opened.wiring).send_now(domain_of(domain), found, by=actor())
         offline = opened.offline
     if common.json:
         document({"domain": domain_of(domain), "name": found.name, "to": found.to, "id": message})
@@ -244,11 +244,11 @@ async def _existing(opened: Session, domain: str, name: str) -> ReportSchedule:
 async def _seen(opened: Session, domain: Domain, schedule: ReportSchedule) -> Seen:
     """With what was sent last, and when the next is due."""
     from projections.reports.due import following
-    from workers.mailing import Mailing
+    from workers.report_mail import ReportMail
 
-    mailing = Mailing(opened.wiring)
-    zone = mailing.zone(domain.name)
-    sent = await mailing.sent(domain.name, schedule.name)
+    report_mail = ReportMail(opened.wiring)
+    zone = report_mail.zone(domain.name)
+    sent = await report_mail.sent(domain.name, schedule.name)
     return domain, schedule, sent, following(schedule, zone, opened.now()).at, zone
 
 

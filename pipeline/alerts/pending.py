@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import msgspec
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.alerts.notices import Notice, decode_notice, encode_notice
 from pipeline.steps import MS
 from pipeline.store import Store, faults
 
-LEASE: Final = 60_000
-"""Milliseconds for which one watcher does the telling; it is renewed before each thing that takes time."""
+LEASE: Final = 60.0
+"""Seconds for which one watcher does the telling; it is renewed before each thing that takes time."""
 MOST: Final = 1000
 """Notices of one partition that are looked at in one pass, those first that are due first."""
 
@@ -24,19 +24,11 @@ class Pending:
 
     async def lead(self, token: str) -> bool:
         """Whether this process is the one that tells."""
-        with faults():
-            redis = self._store.redis
-            if await redis.set(keys.ALERT_LEASE, token, nx=True, px=LEASE):
-                return True
-            if await redis.get(keys.ALERT_LEASE) != token.encode():
-                return False
-            return bool(await redis.pexpire(keys.ALERT_LEASE, LEASE))
+        return await lease.hold(self._store.redis, keys.ALERT_LEASE, token, LEASE)
 
     async def resign(self, token: str) -> None:
         """Another one may tell at once."""
-        with faults():
-            if await self._store.redis.get(keys.ALERT_LEASE) == token.encode():
-                await self._store.redis.delete(keys.ALERT_LEASE)
+        await lease.release(self._store.redis, keys.ALERT_LEASE, token)
 
     async def waiting(self) -> list[Notice]:
         """The notices that are still to be told, in the order in which they came to be."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from pipeline.archive.chain import Chain
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.rows import entry_of, order
+from pipeline.archive.rows import entry_of
 from pipeline.archive.seal import Seal
 from pipeline.archive.segment import PART, Tuple, file_hash, parts_of, rows_behind, rows_of, rows_with
 from pipeline.events import (
@@ -26,6 +26,7 @@ from pipeline.events import (
 from pipeline.faults import CorruptError
 from pipeline.kinds import tag_of
 from pipeline.log import Damaged, Page
+from pipeline.places import place_of
 from pipeline.store import Client
 
 if TYPE_CHECKING:
@@ -58,6 +59,10 @@ class _Cursor:
         self.open: duckdb.DuckDBPyConnection | None = None
         self.last = after
         """Of the segment that is open."""
+        self.left = 0
+        """Entries of it that were not read, wanted or not; 0 where reading began in its middle."""
+        self.passed = 0
+        """Entries of segments that are done with which were not wanted."""
 
 
 class SealedArchive:
@@ -87,7 +92,7 @@ class SealedArchive:
         until: str | None = None,
         kinds: Container[type[Event]] | None = None,
     ) -> list[Recorded | Damaged]:
-        rows, _ = await self._rows(partition, after, count, until, _names(kinds))
+        rows, _, _ = await self._rows(partition, after, count, until, _names(kinds))
         return [entry_of(partition, row) for row in rows]
 
     async def page(
@@ -99,21 +104,23 @@ class SealedArchive:
         kinds: Container[type[Event]] | None = None,
     ) -> Page:
         names = _names(kinds)
-        rows, reached = await self._rows(partition, after, count, until, None if names is None else (*names, UNREAD))
+        wanted = None if names is None else (*names, UNREAD)
+        rows, reached, passed = await self._rows(partition, after, count, until, wanted)
         entries = [entry_of(partition, row) for row in rows]
         if kinds is not None:
             entries = [one for one in entries if isinstance(one, Recorded) or one.kind is None or one.kind in kinds]
-        if reached <= order(after):
+        if reached <= place_of(after):
             return Page([], 0, after)
-        return Page(entries, max(1, len(rows)), f"{reached[0]}-{reached[1]}")
+        return Page(entries, max(1, len(rows) + passed), f"{reached[0]}-{reached[1]}")
 
     async def _rows(
         self, partition: int, after: str, count: int, until: str | None, names: _Kinds
-    ) -> tuple[list[Tuple], tuple[int, int]]:
-        """The next rows, and up to where there are no others."""
-        place, limit = order(after), _limit(until)
+    ) -> tuple[list[Tuple], tuple[int, int], int]:
+        """The next rows, up to where there are no others, and how many that nobody wants were passed over to get there."""
+        place, limit = place_of(after), _limit(until)
         if place >= limit:
-            return [], place
+            return [], place, 0
+        passed = 0
         async with self._lock:
             cursor = self._cursors.pop((partition, names), None)
             if cursor is not None and cursor.at != place:
@@ -123,8 +130,10 @@ class SealedArchive:
                 fresh = cursor is None
                 if cursor is None:
                     at = await self.chain.head(partition)
-                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, order(at.last))
+                    cursor = _Cursor(self.chain.segments(partition, place[0], at), place, place_of(at.last))
                 found = await self._take(cursor, count, limit, names)
+                passed += cursor.passed
+                cursor.passed = 0
                 if not cursor.done:
                     await self._remember((partition, names), cursor)
                 if found or fresh or not cursor.done:
@@ -132,8 +141,8 @@ class SealedArchive:
                 # It ended where the chain ended when it was begun.
                 cursor = None
         if len(found) == count:
-            return found, found[-1][:2]
-        return found, max(place, min(limit, cursor.end))
+            return found, found[-1][:2], passed
+        return found, max(place, min(limit, cursor.end)), passed
 
     async def _remember(self, key: tuple[int, _Kinds], cursor: _Cursor) -> None:
         while len(self._cursors) >= CURSORS:
@@ -163,16 +172,20 @@ class SealedArchive:
             if cursor.open is not None:
                 cursor.rows = await self.duck.run(cursor.open.fetchmany, PART)
                 cursor.used = 0
+                cursor.left -= len(cursor.rows)
                 if cursor.rows:
                     return True
                 cursor.open = None
+                if cursor.last <= limit:
+                    cursor.passed += max(0, cursor.left)
             if cursor.last >= limit:
                 return False
             seal = await anext(cursor.segments, None)
             if seal is None:
                 cursor.done = True
                 return False
-            cursor.last = order(seal.last)
+            cursor.last = place_of(seal.last)
+            cursor.left = seal.count if place_of(seal.first) > cursor.at else 0
             if cursor.last > cursor.at:
                 cursor.open = await self.duck.run(self._open, seal, cursor.at, kinds)
 
@@ -197,7 +210,7 @@ class SealedArchive:
     async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
         at = await self.chain.head(partition)
         async for seal in self.chain.newest(partition, end, at):
-            if order(seal.last)[0] < start:
+            if place_of(seal.last)[0] < start:
                 return
             for part in reversed(await self.duck.run(self._parts, seal, term)):
                 rows = await self.duck.run(self._with, seal, part, term, start, end)
@@ -220,11 +233,11 @@ class SealedArchive:
         return rows_with(self.duck, self._file(seal), part, term, start, end)
 
     async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
-        place = order(after)
+        place = place_of(after)
         at = await self.chain.head(partition)
         batch: list[Seal] = []
         async for seal in self.chain.segments(partition, place[0], at):
-            if order(seal.first)[0] >= end:
+            if place_of(seal.first)[0] >= end:
                 break
             batch.append(seal)
             if len(batch) == TOGETHER:
@@ -260,5 +273,5 @@ def _limit(until: str | None) -> tuple[int, int]:
     """The last place that is wanted; a millisecond alone is all of it."""
     if until is None:
         return _END, 0
-    ms, seq = order(until)
+    ms, seq = place_of(until)
     return ms, seq if "-" in until else _END

@@ -14,9 +14,9 @@ import msgspec
 from pipeline import keys
 from pipeline.archive.duck import Duck
 from pipeline.archive.objects import Objects
-from pipeline.archive.rows import order
 from pipeline.archive.seal import GENESIS, Cut, Seal, cuts, day_of, folder, number_of, read
 from pipeline.faults import CorruptError
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 
 _COMPLETE: Final = 1 << 62
@@ -95,13 +95,13 @@ class Chain:
         """
         if at.empty:
             return
-        days, before = await self._from(day_of(max(start, order(at.first)[0])), partition, at)
+        days, before = await self._from(day_of(max(start, place_of(at.first)[0])), partition, at)
         begun = False
         for day in days:
             for seal in await self.of_day(day, partition, at):
                 _follows(seal, before, at)
                 before = seal
-                if begun or order(seal.last)[0] >= start:
+                if begun or place_of(seal.last)[0] >= start:
                     begun = True
                     yield seal
         _ends(before, partition, at)
@@ -111,7 +111,7 @@ class Chain:
         if at.empty:
             return
         after: Seal | None = None
-        first, last = order(at.first)[0], order(at.last)[0]
+        first, last = place_of(at.first)[0], place_of(at.last)[0]
         for day in reversed([day for day in await self.days() if day_of(first) <= day <= day_of(min(end, last))]):
             for seal in reversed(await self.of_day(day, partition, at)):
                 if after is not None:
@@ -119,7 +119,7 @@ class Chain:
                 elif end > last:
                     _ends(seal, partition, at)
                 after = seal
-                if order(seal.first)[0] < end:
+                if place_of(seal.first)[0] < end:
                     yield seal
         if after is None and end > first:
             raise CorruptError(_missing(partition, at.number))
@@ -140,7 +140,7 @@ class Chain:
         if known < at.number:
             found = await self._read(day, partition, at)
             # Nothing is added to a day once the chain has gone beyond it.
-            known = _COMPLETE if day < day_of(order(at.last)[0]) else at.number
+            known = _COMPLETE if day < day_of(place_of(at.last)[0]) else at.number
             if len(self._days) >= CACHED:
                 self._days.pop(next(iter(self._days)))
             self._days[day, partition] = known, found

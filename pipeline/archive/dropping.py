@@ -13,11 +13,11 @@ from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head
 from pipeline.archive.model import DIRECTORY
 from pipeline.archive.objects import put_octets
-from pipeline.archive.rows import order
 from pipeline.archive.seal import Cut, Seal, day_of, folder, number_of, sealed, start_of, written
 from pipeline.events import Dropped, encode
 from pipeline.faults import ConflictError, RefusedError
 from pipeline.log import Log
+from pipeline.places import place_of
 from pipeline.steps import Effect, Step
 from pipeline.store import Client, faults
 
@@ -40,7 +40,7 @@ def first_kept(at: Head, now: int, retention: int) -> str:
     if at.empty or not retention:
         return ""
     day = day_of(max(0, now - retention))
-    return day if day_of(order(at.first)[0]) < day else ""
+    return day if day_of(place_of(at.first)[0]) < day else ""
 
 
 async def portion(archive: SealedArchive, partition: int, before: str) -> tuple[Portion, list[Seal], Head] | None:
@@ -49,7 +49,7 @@ async def portion(archive: SealedArchive, partition: int, before: str) -> tuple[
     Raises RefusedError when some of it is not out of Redis yet: there it would then be without a copy.
     """
     at = await archive.chain.head(partition)
-    if at.empty or partition == DIRECTORY or day_of(order(at.first)[0]) >= before:
+    if at.empty or partition == DIRECTORY or day_of(place_of(at.first)[0]) >= before:
         return None
     if start_of(before) > at.floor:
         raise RefusedError(
@@ -136,6 +136,6 @@ async def sweep(archive: SealedArchive, partition: int) -> int:
         archive.objects.delete(gone)
         return len(gone)
 
-    last = day_of(order(at.first)[0]) if at.first else ""
+    last = day_of(place_of(at.first)[0]) if at.first else ""
     days = [day for day in await archive.chain.days() if not last or day < last]
     return sum([await archive.duck.run(clean, folder(day, partition)) for day in days])

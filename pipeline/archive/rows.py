@@ -11,6 +11,7 @@ import msgspec
 from pipeline.events import AnyEvent, Recorded, decode
 from pipeline.kinds import tag_of
 from pipeline.log import Damaged, decode_entry
+from pipeline.places import place_of
 from pipeline.terms import terms
 
 RAW: Final = -1
@@ -40,15 +41,9 @@ class Found(NamedTuple):
     terms: tuple[int, ...] = ()
 
 
-def order(entry: str) -> tuple[int, int]:
-    """An entry's place in its log."""
-    milliseconds, _, sequence = entry.partition("-")
-    return int(milliseconds), int(sequence or 0)
-
-
 def row_of(entry: bytes | str, fields: Mapping[bytes, bytes]) -> Row:
     """The row of an entry of the stream, from which `entry_of` makes what `decode_entry` would have made of it."""
-    ms, seq = order(entry.decode() if isinstance(entry, bytes) else entry)
+    ms, seq = place_of(entry.decode() if isinstance(entry, bytes) else entry)
     if fields.keys() == _EXPECTED:
         version = fields[b"v"]
         if version.isdigit() and (version == b"0" or version[:1] != b"0") and int(version) < _MAX_VERSION:

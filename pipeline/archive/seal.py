@@ -16,11 +16,10 @@ import msgspec
 from pipeline.archive.model import DIRECTORY
 from pipeline.faults import CorruptError
 from pipeline.ids import MAX_PARTITIONS
+from pipeline.places import DAY_MS
 
 GENESIS: Final = ""
 """The seal before the first."""
-DAY_MS: Final = 86_400_000
-HOUR_MS: Final = 3_600_000
 _DIGITS: Final = 8
 """Of the number that each file of a segment is named with."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, Final
 
 import msgspec
+from redis.exceptions import NoPermissionError, ResponseError
 
 from pipeline import keys
-from pipeline.archive.rows import order
-from pipeline.archive.seal import HOUR_MS
+from pipeline.places import HOUR_MS, place_of
 from pipeline.store import Client, Script, faults
 
 AT_ONCE: Final = 5_000
@@ -26,14 +26,17 @@ class Space(msgspec.Struct, frozen=True):
 
 
 async def space(redis: Client, partitions: range, allowed: int) -> Space:
-    """`allowed`: octets; 0: half of what Redis may use in all."""
+    """`allowed`: octets; 0: half of what Redis may use in all. A Redis that does not let us ask sets no bound."""
     with faults():
-        pipe = redis.pipeline(transaction=False)
-        for partition in partitions:
-            pipe.memory_usage(keys.log(partition), samples=SAMPLES)
-        used = sum(answer or 0 for answer in await pipe.execute())
-        if not allowed:
-            allowed = int((await redis.info("memory")).get("maxmemory", 0)) // 2
+        try:
+            pipe = redis.pipeline(transaction=False)
+            for partition in partitions:
+                pipe.memory_usage(keys.log(partition), samples=SAMPLES)
+            used = sum(answer or 0 for answer in await pipe.execute())
+            if not allowed:
+                allowed = int((await redis.info("memory")).get("maxmemory", 0)) // 2
+        except (NoPermissionError, ResponseError):
+            return Space(0, 0)
     return Space(used, allowed)
 
 
@@ -55,7 +58,7 @@ async def oldest(redis: Client, partition: int) -> int:
     """The millisecond of a log's first entry; 0 when it is empty."""
     with faults():
         found: Any = await redis.xrange(keys.log(partition), count=1)
-    return order(found[0][0].decode())[0] if found else 0
+    return place_of(found[0][0].decode())[0] if found else 0
 
 
 async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:

@@ -11,11 +11,11 @@ import msgspec
 from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head
-from pipeline.archive.rows import order
 from pipeline.archive.seal import GENESIS, Cut, Seal, cuts, day_of, folder, read
 from pipeline.archive.segment import counted, file_hash, index_of
 from pipeline.archive.writing import contents_of_log
 from pipeline.faults import CorruptError
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 
 NAMED: Final = 100
@@ -180,20 +180,20 @@ class _Walk:
         self._segments += 1
         self._entries += seal.count
         self._octets += seal.octets
-        if reached and order(seal.first) <= order(reached):
+        if reached and place_of(seal.first) <= place_of(reached):
             self._fault(seal.stem, "begins before the end of the one before it")
-        if not day_of(order(seal.first)[0]) == seal.date == day_of(order(seal.last)[0]):
+        if not day_of(place_of(seal.first)[0]) == seal.date == day_of(place_of(seal.last)[0]):
             self._fault(seal.stem, "is not of the day that its seal says")
         for what in await self._archive.duck.run(lambda: list(self._files(seal))):
             self._fault(seal.stem, what)
-        if order(seal.first)[0] >= self._at.floor and await self._still_there(seal):
+        if place_of(seal.first)[0] >= self._at.floor and await self._still_there(seal):
             contents = await contents_of_log(self._redis, self._partition, seal.first, seal.last)
             if contents != seal.contents:
                 self._fault(seal.stem, "does not hold what the log has in its place")
 
     async def _still_there(self, seal: Seal) -> bool:
         """The log may have been trimmed meanwhile."""
-        return order(seal.first)[0] >= (await self._archive.chain.head(self._partition)).floor
+        return place_of(seal.first)[0] >= (await self._archive.chain.head(self._partition)).floor
 
     def _files(self, seal: Seal) -> Iterator[str]:
         """What is wrong with the two files. Blocks."""

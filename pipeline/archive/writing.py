@@ -12,19 +12,20 @@ import secrets
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline import keys
+from pipeline import keys, lease
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.chain import Head, placed
 from pipeline.archive.objects import put_octets, temporary
-from pipeline.archive.rows import Contents, Row, order, row_of
-from pipeline.archive.seal import DAY_MS, Seal, day_of, folder, number_of, read, sealed, written
+from pipeline.archive.rows import Contents, Row, row_of
+from pipeline.archive.seal import Seal, day_of, folder, number_of, read, sealed, written
 from pipeline.archive.segment import Draft, counted, file_hash
 from pipeline.faults import CorruptError, LeaseLostError
+from pipeline.places import DAY_MS, place_of
 from pipeline.store import Client, Script, faults
 
 PAGE: Final = 1000
-LEASE_MS: Final = 60_000
-_lease = Script.named("lease", beyond_memory=True)
+LEASE: Final = 60.0
+"""Seconds."""
 _seal = Script.named("seal", beyond_memory=True)
 
 
@@ -51,7 +52,7 @@ async def rows_of_log(redis: Client, partition: int, after: str, until: str = "+
 async def contents_of_log(redis: Client, partition: int, first: str, last: str) -> str:
     """The hash of what the log has from one entry to another."""
     contents = Contents()
-    ms, seq = order(first)
+    ms, seq = place_of(first)
     after = f"{ms}-{seq - 1}" if seq else f"{ms - 1}-18446744073709551615"
     while True:
         rows, more = await rows_of_log(redis, partition, after, last)
@@ -75,17 +76,16 @@ class Writer:
 
     async def hold(self) -> bool:
         """Take or keep the right to write; False when another has it."""
-        with faults():
-            return bool(await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, LEASE_MS]))
+        name = keys.archive_lease(self._partition)
+        return await lease.hold(self._redis, name, self._token, LEASE, beyond_memory=True)
 
     async def release(self) -> None:
-        with faults():
-            await _lease(self._redis, [keys.archive_lease(self._partition)], [self._token, 0])
+        await lease.release(self._redis, keys.archive_lease(self._partition), self._token)
 
     async def settle(self) -> None:
         """Bring in order what a crash left behind the chain's end. Raises CorruptError when the archive knows more than the log."""
         at = await self._archive.chain.head(self._partition)
-        last = day_of(order(at.last)[0]) if at.number else ""
+        last = day_of(place_of(at.last)[0]) if at.number else ""
         for day in await self._archive.chain.days():
             if day < last:
                 continue
@@ -133,7 +133,7 @@ class Writer:
             length, first = await pipe.execute()
         if not first:
             return None
-        start = order(first[0][0].decode())[0]
+        start = place_of(first[0][0].decode())[0]
         end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
         return await self._write(at, day_of(start), end) if end else None
 

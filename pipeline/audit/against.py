@@ -6,7 +6,6 @@ import base64
 from collections.abc import AsyncIterator
 
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
 from pipeline.audit import chain
 from pipeline.audit.concern import Concern
 from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds
@@ -14,6 +13,7 @@ from pipeline.audit.manifest import Manifest
 from pipeline.audit.verify import Problems, Row
 from pipeline.events import Exported
 from pipeline.log import SKEW_MS
+from pipeline.places import place_of
 
 
 async def expected(entries: Entries, manifest: Manifest) -> AsyncIterator[Entry]:
@@ -71,7 +71,7 @@ class Comparison:
         self._next = await anext(self._stored, None)
 
     def _place(self, partition: int, entry: str) -> tuple[int, int, int]:
-        return (self._logs.get(partition, -1), *order(entry))
+        return (self._logs.get(partition, -1), *place_of(entry))
 
     def _missing(self, entry: Entry) -> None:
         text = "the store has this entry, and the export has not"

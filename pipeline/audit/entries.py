@@ -11,10 +11,10 @@ import msgspec
 from pipeline import keys
 from pipeline.archive import duck
 from pipeline.archive.archive import SealedArchive
-from pipeline.archive.rows import order
 from pipeline.archive.segment import Tuple
 from pipeline.audit import segments
 from pipeline.events import AnyEvent, decode
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 
 FIELDS: Final = frozenset({b"s", b"v", b"e"})
@@ -55,7 +55,7 @@ def is_entry(text: str) -> bool:
 
 def milliseconds(entry: str) -> int:
     """When it was written down, by Redis's clock."""
-    return order(entry)[0]
+    return place_of(entry)[0]
 
 
 class Entries:
@@ -73,7 +73,7 @@ class Entries:
         read_to = 0
         while True:
             entries, floor = await self._hot(partition, after, until)
-            if order(after)[0] < floor != read_to:
+            if place_of(after)[0] < floor != read_to:
                 # Entries before the floor are in the archive only.
                 async for batch in self._archived(partition, after, until):
                     yield batch
@@ -97,8 +97,8 @@ class Entries:
     async def _archived(self, partition: int, after: str, until: str | None) -> AsyncIterator[list[Entry]]:
         if self._archive is None:
             raise duck.missing()
-        limit = order(until) if until else (END, 0)
-        async for rows in segments.rows(self._archive, partition, order(after), limit):
+        limit = place_of(until) if until else (END, 0)
+        async for rows in segments.rows(self._archive, partition, place_of(after), limit):
             yield [_archived(partition, row) for row in rows]
 
     async def first(self, partition: int) -> int:

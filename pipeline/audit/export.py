@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from typing import BinaryIO, Final
 
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
 from pipeline.archive.seal import Seal
 from pipeline.audit import chain
 from pipeline.audit.chain import Form
@@ -20,6 +19,7 @@ from pipeline.audit.concern import Concern
 from pipeline.audit.entries import FIRST, Entries, Entry, milliseconds
 from pipeline.audit.manifest import Asked, Continuity, Fault, File, Made, Manifest, Piece
 from pipeline.audit.subjects import Filter, Subjects
+from pipeline.places import place_of
 
 NAMED: Final = 20
 """Places that are named one by one."""
@@ -56,7 +56,7 @@ class Export:
         for partition in self.asked.logs:
             newest = await entries.last(partition)
             start = max(self._start, await entries.first(partition))
-            piece = Piece(begin=f"{start - 1}-{LAST}" if start else FIRST, end=min(newest, self._end, key=order))
+            piece = Piece(begin=f"{start - 1}-{LAST}" if start else FIRST, end=min(newest, self._end, key=place_of))
             self.pieces[partition] = piece
             subjects = subjects_of(self.asked, partition, piece, gone)
             # What a server or a sync was to a domain is known from all that came before.

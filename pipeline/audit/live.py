@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from pipeline import keys
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
 from pipeline.audit.changes import Changes
 from pipeline.audit.entries import FIRST, Entries, Entry
 from pipeline.audit.subjects import Filter, Subjects
@@ -20,6 +19,7 @@ from pipeline.audit.verify import Problems
 from pipeline.events import DirectoryEvent
 from pipeline.ids import born, is_id
 from pipeline.log import SKEW_MS
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 
 HEADS: Final = 1000
@@ -50,7 +50,7 @@ class Walk:
 
     async def read(self, until: str) -> None:
         """Raises CorruptError where the archive is not what it should be, StoreError."""
-        if order(until) <= order(self.reached):
+        if place_of(until) <= place_of(self.reached):
             return
         async for batch in self._entries.all(self.partition, self.reached, until):
             for entry in batch:
@@ -58,7 +58,7 @@ class Walk:
             self._told(len(batch))
 
     async def _take(self, entry: Entry) -> None:
-        if order(entry.id) <= order(self.reached):
+        if place_of(entry.id) <= place_of(self.reached):
             self.problem(f"it stands behind entry {self.reached}", entry.id)
         else:
             self.reached = entry.id

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.archive.rows import Contents, order
+from pipeline.archive.rows import Contents
 from pipeline.archive.seal import Seal, read, written
 from pipeline.audit.entries import Entry
 from pipeline.audit.manifest import Manifest
 from pipeline.faults import CorruptError
+from pipeline.places import place_of
 
 
 def broken(seals: list[Seal]) -> Iterator[str]:
@@ -30,12 +31,12 @@ class Seals:
 
     def __init__(self, manifest: Manifest, partition: int) -> None:
         piece = manifest.piece(partition)
-        begin, end = order(piece.begin), order(piece.end)
+        begin, end = place_of(piece.begin), place_of(piece.end)
         whole = [] if manifest.asked.domain else manifest.seals
         self._left = [
             seal
             for seal in whole
-            if seal.partition == partition and begin < order(seal.first) and order(seal.last) <= end
+            if seal.partition == partition and begin < place_of(seal.first) and place_of(seal.last) <= end
         ]
         self._left.reverse()
         self._start()
@@ -45,10 +46,10 @@ class Seals:
 
     def take(self, entry: Entry) -> str:
         """What is wrong with a segment that ended before this entry, in words; empty when nothing is."""
-        place, wrong = order(entry.id), ""
-        while self._left and place > order(self._left[-1].last):
+        place, wrong = place_of(entry.id), ""
+        while self._left and place > place_of(self._left[-1].last):
             wrong = self._end() or wrong
-        if self._left and place >= order(self._left[-1].first):
+        if self._left and place >= place_of(self._left[-1].first):
             self._count += 1
             self._readable = self._readable and entry.version > 0
             self._contents.add([(*place, entry.subject, entry.version, entry.data)])

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pipeline.archive.archive import SealedArchive
-from pipeline.archive.rows import order
 from pipeline.archive.seal import Seal
 from pipeline.archive.segment import Tuple, file_hash, rows_behind
 from pipeline.faults import CorruptError
+from pipeline.places import place_of
 
 if TYPE_CHECKING:
     import duckdb
@@ -23,7 +23,7 @@ async def seals(archive: SealedArchive, partition: int, start: int, end: int) ->
     """Of the segments that hold entries of a stretch (ms, both inside). Raises CorruptError."""
     found = []
     async for seal in archive.chain.segments(partition, start, await archive.chain.head(partition)):
-        if order(seal.first)[0] > end:
+        if place_of(seal.first)[0] > end:
             break
         found.append(seal)
     return found
@@ -34,9 +34,9 @@ async def rows(
 ) -> AsyncIterator[list[Tuple]]:
     """All that is archived behind `after`, none behind `until`, in order. Raises CorruptError for what is not as it was sealed."""
     async for seal in archive.chain.segments(partition, after[0], await archive.chain.head(partition)):
-        if order(seal.first) > until:
+        if place_of(seal.first) > until:
             return
-        if order(seal.last) <= after:
+        if place_of(seal.last) <= after:
             continue
         cursor = await archive.duck.run(_open, archive, seal, after)
         while part := await archive.duck.run(cursor.fetchmany, PART):
@@ -60,4 +60,4 @@ async def whole_from(archive: SealedArchive, partition: int) -> int:
     at = await archive.chain.head(partition)
     if not at.through:
         return 0
-    return at.floor if at.empty else order(at.first)[0]
+    return at.floor if at.empty else place_of(at.first)[0]

@@ -140,6 +140,8 @@ class Subjects:
             self._begins(entry)
             names = tuple([hash(spec.address) for spec in event.recipients])
             self._live[entry.subject] = State(entry.version, names, bytes([_RANK[Stage.RECEIVED]]) * len(names))
+            if not names:
+                return f"{entry.subject} is received for nobody"
             return "" if entry.version == 1 else f"{entry.subject} is received as version {entry.version}"
         if state is None or not state.names:
             self._live[entry.subject] = State(entry.version)

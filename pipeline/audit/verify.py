@@ -15,7 +15,6 @@ from typing import Final
 import msgspec
 
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.rows import order
 from pipeline.audit import chain
 from pipeline.audit.entries import Entry, is_entry
 from pipeline.audit.export import NAMED, subjects_of
@@ -23,6 +22,7 @@ from pipeline.audit.manifest import Manifest
 from pipeline.audit.sealed import Seals, broken
 from pipeline.audit.subjects import Filter, Subjects
 from pipeline.events import decode
+from pipeline.places import place_of
 
 FOLLOWED: Final = 8
 """Chains that are followed at the same time: one forks at each record whose hash is not what it says."""
@@ -150,7 +150,7 @@ class Checker:
         before = self._ends.get(row.partition)
         if not is_entry(row.entry):
             return f"{row.entry!a} is no place in a log"
-        if before is not None and order(row.entry) <= order(before):
+        if before is not None and place_of(row.entry) <= place_of(before):
             return f"entry {row.entry} stands behind entry {before}"
         if row.time != chain.written(row.entry):
             return f"entry {row.entry} was not written down at {row.time!a}"
@@ -166,7 +166,7 @@ class Checker:
 
     def _in_piece(self, row: Row) -> bool:
         piece = self._manifest.piece(row.partition)
-        return order(piece.begin) < order(row.entry) <= order(piece.end)
+        return place_of(piece.begin) < place_of(row.entry) <= place_of(piece.end)
 
     def finish(self, digest: str, octets: int) -> None:
         """Hold the whole against the manifest. `digest`, `octets`: SHA-256 and size of the file."""

@@ -17,11 +17,12 @@ from pipeline.events import Event, Recorded
 from pipeline.history import History
 from pipeline.ids import partition_for
 from pipeline.log import decode_entry
+from pipeline.places import Place, place_of
 from pipeline.store import Client, faults
 from pipeline.terms import ACTOR, ITSELF, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, MovedError, Place, behind, place
+from projections.readers.past.hot import FOREVER, Extent, Hot, MovedError, behind
 
 PAGE: Final = 500
 """Entries that are read together."""
@@ -117,8 +118,8 @@ class Actions:
         end = min(upper[0] + 1, extent.first[0] if extent.first is not None else FOREVER)
         if archive is not None and end > query.start:
             async for recorded in archive.find(extent.partition, sought, query.start, end):
-                if place(recorded.entry) < upper:
-                    yield _Seen((*place(recorded.entry), extent.partition), recorded)
+                if place_of(recorded.entry) < upper:
+                    yield _Seen((*place_of(recorded.entry), extent.partition), recorded)
 
     async def _backwards(self, partition: int, upper: Place, lower: Place) -> AsyncIterator[_Seen]:
         """The entries of a log in Redis before one place and behind another."""
@@ -129,11 +130,11 @@ class Actions:
             for entry, fields in rows:
                 recorded = decode_entry(partition, entry, fields)
                 if isinstance(recorded, Recorded) and hasattr(recorded.event, "by"):
-                    yield _Seen((*place(recorded.entry), partition), recorded)
+                    yield _Seen((*place_of(recorded.entry), partition), recorded)
             if len(rows) < PAGE:
                 return
             last = rows[-1][0].decode()
-            yield _Seen((*place(last), partition), None, PAGE)
+            yield _Seen((*place_of(last), partition), None, PAGE)
             end = "(" + last
 
     async def _indexed(self, extent: Extent, sought: int, upper: Place, lower: Place) -> AsyncIterator[_Seen]:
@@ -147,8 +148,8 @@ class Actions:
             while places:
                 chosen, places = places[-PAGE:], places[:-PAGE]
                 for recorded in reversed(await self._hot.fetch(extent.partition, chosen)):
-                    if place(recorded.entry) < upper:
-                        yield _Seen((*place(recorded.entry), extent.partition), recorded)
+                    if place_of(recorded.entry) < upper:
+                        yield _Seen((*place_of(recorded.entry), extent.partition), recorded)
             highest = hours.start - 1
 
 
@@ -171,7 +172,7 @@ def _wanted(recorded: Recorded, query: Query) -> bool:
     return (
         query.domain in ("", event.domain)
         and (query.kinds is None or type(event) in query.kinds)
-        and query.start <= place(recorded.entry)[0] <= query.end
+        and query.start <= place_of(recorded.entry)[0] <= query.end
     )
 
 

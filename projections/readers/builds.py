@@ -8,6 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.base import History, Projection
 from projections.builds import builds_key
@@ -60,7 +61,7 @@ async def _size(redis: Client, history: History, partitions: int, view: Projecti
         growing=_versions(builds["next"].values()),
         keys=count,
         octets=octets,
-        newest=max((int(one.checkpoint.partition("-")[0]) for one in health), default=0) * 1_000_000,
+        newest=max((place_of(one.checkpoint)[0] for one in health), default=0) * 1_000_000,
         behind=max((one.behind for one in health), default=0),
         damaged=sum(one.damaged for one in health),
         broken=sum(one.broken for one in health),

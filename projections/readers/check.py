@@ -15,12 +15,12 @@ from typing import Any, Final, Protocol
 import msgspec
 
 from pipeline import keys
+from pipeline.places import place_of
 from pipeline.state import Message, Stage
 from pipeline.store import Client, faults
 from projections.base import OURS, START
 from projections.books import LIVE, NAME, QUARANTINED, WAITING, decode_row
 from projections.builds import live_prefixes
-from projections.compare import order
 from projections.readers.common import CHUNK, chunks, text
 
 _PLACES: Final = {
@@ -149,11 +149,11 @@ class Comparison:
         """Wait until the view has seen what is in the log now; False when the time is over."""
         with faults():
             last: Any = await self._redis.xrevrange(keys.log(self._partition), count=1)
-        end = order(last[0][0].decode()) if last else order(START)
+        end = place_of(last[0][0].decode()) if last else place_of(START)
         while True:
             with faults():
                 stored: Any = await self._redis.get(self._prefix + "checkpoint") if self._prefix else None
-            if order(stored.decode() if stored else START) >= end:
+            if place_of(stored.decode() if stored else START) >= end:
                 return True
             if time.monotonic() > deadline:
                 return False

@@ -12,10 +12,10 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
+from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.base import START, DamagedEntry, History
 from projections.builds import builds_key
-from projections.compare import order
 from projections.readers.common import decoded, text
 
 COUNTED: Final = 100
@@ -184,7 +184,7 @@ async def _stored(
 
 async def _behind(history: History, partition: int, checkpoint: str, ends: _Ends, now: int) -> tuple[int, int, bool]:
     """(ns, events, whether these were counted)."""
-    if order(checkpoint) >= order(ends.last):
+    if place_of(checkpoint) >= place_of(ends.last):
         return 0, 0, True
     following = await history.page(partition, checkpoint, COUNTED)
     if not following.entries:
@@ -198,10 +198,10 @@ async def _behind(history: History, partition: int, checkpoint: str, ends: _Ends
 def _done(checkpoint: str, ends: _Ends) -> float:
     """How much of the log is behind an entry, by time."""
     first, last, here = (_appended(entry) for entry in (ends.first, ends.last, checkpoint))
-    if order(checkpoint) >= order(ends.last):
+    if place_of(checkpoint) >= place_of(ends.last):
         return 1.0
     return min(1.0, max(0.0, (here - first) / (last - first))) if last > first else 0.0
 
 
 def _appended(entry: str) -> int:
-    return int(entry.partition("-")[0]) * MS
+    return place_of(entry)[0] * MS

@@ -8,7 +8,8 @@ import pytest
 
 from pipeline import keys
 from pipeline.archive import duck
-from pipeline.archive.seal import DAY_MS, day_of
+from pipeline.archive.seal import day_of
+from pipeline.places import DAY_MS
 from tests.cli.conftest import Shop
 
 TODAY = int(time.time() * 1000) // DAY_MS * DAY_MS
@@ -81,4 +82,4 @@ def test_without_duckdb_it_is_said_what_is_missing(old: Shop, monkeypatch: pytes
     done = old.run("archive")
     assert done.code == 2
     assert "pip install 'gatepost[archive]'" in done.err
-    assert "DuckDB is not installed: the history stays in Redis" in old.run("check").out
+    assert "DuckDB is not installed: events stay in Redis" in old.run("check").out

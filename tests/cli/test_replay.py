@@ -8,7 +8,7 @@ import time
 import msgspec
 import pytest
 
-from cli.replay.past import moment_of
+from cli.replay.moment import moment_of
 from pipeline import keys
 from pipeline.events import Attempt, Delivered
 from pipeline.faults import ConfigurationError

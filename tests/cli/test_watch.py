@@ -22,10 +22,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.waiting.changes import changes
-from cli.waiting.reading import Seen
-from cli.waiting.screen import BARS, Shown, screen, sparkline
-from cli.waiting.watch import asked_for
+from cli.queue.changes import changes
+from cli.queue.reading import Seen
+from cli.queue.screen import BARS, Shown, screen, sparkline
+from cli.queue.watch import asked_for
 from pipeline.directory import Hold
 from pipeline.events import Attempt
 from pipeline.faults import ConfigurationError

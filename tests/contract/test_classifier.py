@@ -7,6 +7,7 @@ import time
 import msgspec
 import pytest
 
+from pipeline.history import History
 from pipeline.ids import partition_for
 from pipeline.log import Log
 from pipeline.scanning.bayes.engine import Classifier
@@ -39,6 +40,7 @@ class Wired:
     def __init__(self, store) -> None:
         self.store = store
         self.log = self.intake_log = Log(store.redis)
+        self.history = History(self.log)
         self.clock = time.time_ns
         self.hostname = "mx.gate.example"
         self.settings = Settings()

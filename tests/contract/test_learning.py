@@ -10,6 +10,7 @@ import pytest
 
 from pipeline import keys
 from pipeline.events import Client, Learned
+from pipeline.history import History
 from pipeline.ids import partition_for
 from pipeline.log import Log
 from pipeline.scanning.bayes.tokens import SIZE, unpacked
@@ -27,6 +28,7 @@ class Wired:
     def __init__(self, store) -> None:
         self.store = store
         self.log = self.intake_log = Log(store.redis)
+        self.history = History(self.log)
         self.clock = time.time_ns
         self.hostname = "mx.gate.example"
         self.settings = Settings(trusted_relays=(ip_network("198.51.100.1"),))

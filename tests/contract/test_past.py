@@ -7,23 +7,22 @@ from pathlib import Path
 
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.archive.trimming import trim
 from pipeline.archive.writing import Writer
 from pipeline.events import Received
 from pipeline.history import History
 from pipeline.ids import partition_for
 from pipeline.log import Log
+from pipeline.places import DAY_MS, HOUR_MS, place_of
 from pipeline.store import open_client
-from projections.compare import order
-from projections.readers.finding import Query
 from projections.readers.past import Past
+from projections.readers.past.finding import Query
 from projections.replay import replay
 from tests.projections.test_past import FACTOR, VIEWS, fold
 from tests.projections.test_search import varied
 from tests.support.examples import AT
 from tests.support.histories import DOMAINS, legal
-from tests.support.past_archive import stretched, write_entries
+from tests.support.memoryarchive import stretched, write_entries
 from tests.support.servers import RedisServer
 
 PARTITIONS = 8
@@ -61,10 +60,10 @@ async def test_nobody_sees_where_redis_ends_and_the_archive_begins(redis_server:
     writer = Writer(redis, archive, partition, 100)
     assert await writer.hold()
     await writer.settle()
-    while await writer.next(order(events[-1].entry)[0] + 2 * DAY_MS) is not None:
+    while await writer.next(place_of(events[-1].entry)[0] + 2 * DAY_MS) is not None:
         pass
     past = Past(redis, History(log, archive), PARTITIONS)
-    first = order(events[0].entry)[0]
+    first = place_of(events[0].entry)[0]
     for hours in (0, 2, 6, 1000):
         await trim(redis, partition, first + hours * HOUR_MS)
         assert await everything(past, ids) == before

@@ -13,8 +13,8 @@ import sys
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import HOUR_MS
 from pipeline.archive.verify import verify
+from pipeline.places import HOUR_MS
 from pipeline.store import Store
 from tests.support import archiver_process
 from tests.support.archives import DAY, Ground, P

@@ -202,9 +202,9 @@ def test_after_a_reload_the_new_processes_are_shown_under_the_same_names(running
     )
 
 
-def test_one_process_alone_answers_for_itself_on_a_port(redis_server: RedisServer, tmp_path: Path):
+def test_one_process_alone_answers_for_itself_on_a_port(own_redis: RedisServer, tmp_path: Path):
     port = free_port()
-    environ = {"GATEPOST_REDIS_URL": redis_server.url, "GATEPOST_DATA": str(tmp_path), "GATEPOST_HOSTNAME": "g.test"}
+    environ = {"GATEPOST_REDIS_URL": own_redis.url, "GATEPOST_DATA": str(tmp_path), "GATEPOST_HOSTNAME": "g.test"}
     words = ["-m", "cli.main", "worker", "projector", "--metrics", f"127.0.0.1:{port}"]
 
     def status(page: str) -> tuple[int, str]:
@@ -222,11 +222,11 @@ def test_one_process_alone_answers_for_itself_on_a_port(redis_server: RedisServe
         process.wait_ready(lambda: status("/readyz")[0] == 200, timeout=30)
         assert 'gatepost_projected_events_total{role="projector"} 0.0' in status("/metrics")[1]
         assert "gatepost_store_up 1.0" in status("/metrics/store")[1]
-        redis_server.kill()
+        own_redis.kill()
         code, body = status("/readyz")
         assert (code, "Redis" in json.loads(body)["reason"]) == (503, True)
         assert status("/healthz")[0] == 200
-        redis_server.start()
+        own_redis.start()
         wait_until(lambda: status("/readyz")[0] == 200, within=20, what="readiness")
         assert process.stop() == 0
     finally:

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import HOUR_MS
 from pipeline.archive.trimming import trim
 from pipeline.events import Recorded, encode
+from pipeline.places import HOUR_MS
 from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from projections import builds
@@ -125,7 +125,8 @@ async def test_as_of_a_moment_a_view_is_what_the_events_until_then_make_of_it(li
         """Nothing moves."""
 
     async with temporary_builds(life.redis, [P], view, AT) as made:
-        assert await fold_until(life.redis, life.ground.history, made, moment, now=AT) == len(past)
+        # Within a segment it is not known how many entries of other kinds were passed over.
+        assert await fold_until(life.redis, life.ground.history, made, moment, now=AT) <= len(past)
         found = [one async for one in differences(life.redis, expected, made[0], still)]
         assert found == []
     assert await position(life.redis, made[0]) == START

@@ -10,16 +10,16 @@ from pipeline.events import Delivered, Received, Recorded
 from pipeline.history import History
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
+from pipeline.places import HOUR_MS
 from projections import builds
 from projections.base import Portion, advance, position
 from projections.outbound import Outbound
-from projections.positions import HOUR_MS
 from projections.readers.past import ATTEMPTS, Past
 from projections.replay import replay
 from projections.trace import Trace
 from tests.support.examples import AT, event, received
 from tests.support.histories import DOMAINS, legal, recorded
-from tests.support.past_archive import MemoryArchive, stretched, trim, write_entries
+from tests.support.memoryarchive import MemoryArchive, stretched, trim, write_entries
 
 PARTITIONS = 8
 VIEWS = (Trace(), Outbound())

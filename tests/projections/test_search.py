@@ -12,17 +12,16 @@ from pipeline.events import Attempt, Client, Delivered, Received, RecipientSpec,
 from pipeline.history import History
 from pipeline.ids import is_id, new_id, partition_for
 from pipeline.log import Log
+from pipeline.places import HOUR_MS, place_of
 from pipeline.state import encode_head
 from pipeline.terms import facts
-from projections.compare import order
-from projections.positions import HOUR_MS
-from projections.readers.finding import Group, Query, groups
 from projections.readers.past import Past
-from projections.readers.story import Story
+from projections.readers.past.finding import Group, Query, groups
+from projections.readers.past.story import Story
 from tests.projections.test_past import FACTOR, PARTITIONS, VIEWS, fold
 from tests.support.examples import AT, CLIENT, SECOND, event, received
 from tests.support.histories import DOMAINS, legal, recorded
-from tests.support.past_archive import MemoryArchive, stretched, trim, write_entries
+from tests.support.memoryarchive import MemoryArchive, stretched, trim, write_entries
 
 HERE = sorted({partition_for(domain, PARTITIONS) for domain in DOMAINS})
 
@@ -118,7 +117,7 @@ async def test_a_search_finds_what_a_reading_of_everything_finds(redis, log, see
     for partition, events in logs.items():
         await write_entries(redis, events)
         first = AT // 1_000_000 // HOUR_MS + hours
-        cut = [one for one in events if order(one.entry)[0] < first * HOUR_MS]
+        cut = [one for one in events if place_of(one.entry)[0] < first * HOUR_MS]
         indexed = max(len(cut), rng.choice([0, len(events) // 2, len(events)]))
         if indexed:
             await fold(redis, events[:indexed])
@@ -140,7 +139,7 @@ async def test_a_search_finds_what_a_reading_of_everything_finds(redis, log, see
 
 
 def newest(group: Group, own: list[Recorded]) -> tuple[int, int]:
-    return max(order(one.entry) for one in own if group.of(one.event))
+    return max(place_of(one.entry) for one in own if group.of(one.event))
 
 
 async def test_the_newest_comes_first_over_all_partitions_and_the_archive(redis, log):
@@ -150,7 +149,7 @@ async def test_the_newest_comes_first_over_all_partitions_and_the_archive(redis,
         await write_entries(redis, events)
         await fold(redis, events[: len(events) * (number + 1) // len(logs)])
         hour = AT // 1_000_000 // HOUR_MS + 2 - number % 2
-        cut = [one for one in events if order(one.entry)[0] < hour * HOUR_MS]
+        cut = [one for one in events if place_of(one.entry)[0] < hour * HOUR_MS]
         archived += cut
         await trim(redis, partition, hour, VIEWS)
     past = Past(redis, History(log, MemoryArchive(archived)), PARTITIONS)
@@ -160,7 +159,7 @@ async def test_the_newest_comes_first_over_all_partitions_and_the_archive(redis,
         places = [newest(group, own[one]) for one in await paged(past, query, 4)]
         assert len(places) > 3
         assert places == sorted(places, reverse=True)
-    arrivals = [order(own[one][0].entry) for one in await paged(past, Query(), 7)]
+    arrivals = [place_of(own[one][0].entry) for one in await paged(past, Query(), 7)]
     assert arrivals == sorted(arrivals, reverse=True)
     assert len(arrivals) == len(own)
 
@@ -214,8 +213,8 @@ async def test_a_page_begins_only_where_another_ended(redis, log):
 
 
 async def test_the_work_for_a_page_is_bounded_and_the_next_one_goes_on(redis, log, monkeypatch):
-    monkeypatch.setattr("projections.readers.search.BUDGET", 1)
-    monkeypatch.setattr("projections.readers.search.Search.page.__defaults__", (20,))
+    monkeypatch.setattr("projections.readers.past.search.BUDGET", 1)
+    monkeypatch.setattr("projections.readers.past.search.Search.page.__defaults__", (20,))
     logs = world(3)
     for events in logs.values():
         await write_entries(redis, events)

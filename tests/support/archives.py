@@ -8,13 +8,13 @@ from pathlib import Path
 from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
-from pipeline.archive.rows import order
-from pipeline.archive.seal import DAY_MS, HOUR_MS, Seal
+from pipeline.archive.seal import Seal
 from pipeline.archive.trimming import trim
 from pipeline.archive.writing import Writer
 from pipeline.events import Recorded, encode
 from pipeline.history import History
 from pipeline.log import Damaged, Log
+from pipeline.places import DAY_MS, HOUR_MS, place_of
 from pipeline.store import Client
 from tests.support.histories import legal
 
@@ -77,7 +77,7 @@ class Ground:
         found: list[Recorded | Damaged] = []
         history = History(self.log, self.fresh())
         while entries := await history.read(P, found[-1].entry if found else "0", count, **more):
-            assert [order(one.entry) for one in entries] == sorted(order(one.entry) for one in entries)
+            assert [place_of(one.entry) for one in entries] == sorted(place_of(one.entry) for one in entries)
             found += entries
         return found
 

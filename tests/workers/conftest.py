@@ -100,12 +100,12 @@ class Parts(Wiring):
 
 @pytest.fixture
 async def parts(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Callable[..., Awaitable[Parts]]]:
-    """Makes parts, with other settings than the defaults where the test says so."""
+    """Makes parts, with other settings than the defaults where the test says so; `redis`: on another server than the shared one."""
     made: list[Parts] = []
 
-    async def make(**settings: object) -> Parts:
+    async def make(redis: RedisServer = redis_server, **settings: object) -> Parts:
         values = {"allow_networks": "127.0.0.0/8", "hostname": "gateway.test", "data": tmp_path, **settings}
-        built = Parts(load(None, {}, values), await Store.connect(redis_server.url, 8))
+        built = Parts(load(None, {}, values), await Store.connect(redis.url, 8))
         made.append(built)
         return built
 

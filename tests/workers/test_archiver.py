@@ -8,10 +8,10 @@ import time
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
-from pipeline.archive.trimming import Space, wanted
+from pipeline.archive.trimming import Space, space, wanted
 from pipeline.archive.writing import due
 from pipeline.events import Recorded, encode
+from pipeline.places import DAY_MS, HOUR_MS
 from projections.books import Books
 from projections.queue import Queue
 from projections.readers import read_books
@@ -133,3 +133,13 @@ async def test_one_partition_that_cannot_go_on_does_not_hold_up_the_others(parts
     assert done.sealed == 1
     (fault,) = done.faults
     assert fault.startswith("partition 1: ")
+
+
+async def test_a_redis_that_does_not_tell_its_memory_sets_no_bound(parts, redis_server):
+    made = await parts()
+    assert (await space(made.store.redis, range(8), 5)).allowed == 5
+    await made.store.redis.execute_command("ACL", "SETUSER", "default", "-memory", "-info")
+    try:
+        assert await space(made.store.redis, range(8), 5) == Space(0, 0)
+    finally:
+        await made.store.redis.execute_command("ACL", "SETUSER", "default", "+memory", "+info")

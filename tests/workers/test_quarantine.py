@@ -41,10 +41,10 @@ from tests.support.examples import CLIENT, DOMAIN
 from tests.workers.conftest import PARTITION, Parts
 from workers.janitor import Janitor
 from workers.learning import Learning
+from workers.misjudged import Reporting
 from workers.projector import Projector
 from workers.quarantine import Quarantine
 from workers.releasing import Done, Following, Release
-from workers.reporting import Reporting
 from workers.scanner import Scanner
 
 ANNA, BEN = f"anna@{DOMAIN}", f"ben@{DOMAIN}"

@@ -16,7 +16,7 @@ from pipeline.outcome import Outcome
 from pipeline.retry import next_try
 from pipeline.state import Message
 from pipeline.steps import Effect, message_step
-from workers.reports import promise, within_limits
+from workers.bounces import promise, within_limits
 from workers.wiring import Wiring
 
 

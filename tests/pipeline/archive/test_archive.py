@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
-from pipeline.events import Delivered, Dropped, Recorded
+from pipeline.events import Delivered, Dropped, Received, Recorded
 from pipeline.log import Damaged
+from pipeline.places import DAY_MS, HOUR_MS
 from tests.support.archives import DAY, P
 
 
@@ -37,6 +37,21 @@ async def test_what_cannot_be_read_is_archived_as_it_is(ground):
     assert await ground.archive.read(P, "0", 1000) == before
     assert all(isinstance(entry, Damaged) for entry in before)
     assert await ground.archive.read(P, "0", 1000, kinds={Delivered}) == []
+
+
+async def test_pages_count_what_is_passed_over_as_well(ground):
+    for day in range(3):
+        await ground.append(*range(DAY + day * DAY_MS, DAY + day * DAY_MS + 39))
+        await ground.seal(DAY + (day + 1) * DAY_MS)
+    wanted = [one for one in await ground.whole() if isinstance(one, Recorded) and type(one.event) is Received]
+    counted, found, after = 0, [], "0"
+    while (page := await ground.archive.page(P, after, 3, None, {Received})).count:
+        counted += page.count
+        found += page.entries
+        after = page.reached
+    assert found == wanted
+    assert wanted
+    assert 2 * 39 < counted <= 3 * 39  # what comes behind the last one that is wanted is not told of
 
 
 async def test_an_empty_archive_has_nothing(ground):

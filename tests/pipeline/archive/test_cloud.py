@@ -10,9 +10,9 @@ from pipeline.archive.cache import Cache
 from pipeline.archive.cloud import CloudObjects
 from pipeline.archive.dropping import drop
 from pipeline.archive.objects import SMALL
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.verify import verify
 from pipeline.faults import ConfigurationError, CorruptError, StoreAwayError
+from pipeline.places import DAY_MS
 from pipeline.store import open_client
 from pipeline.terms import SUBJECT, term
 from tests.support.archives import DAY, Ground, P

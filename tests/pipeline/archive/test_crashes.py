@@ -8,10 +8,10 @@ import pytest
 
 from pipeline import keys
 from pipeline.archive.objects import LocalObjects
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer
 from pipeline.faults import CorruptError, LeaseLostError, StoreAwayError
+from pipeline.places import DAY_MS
 from tests.support.archives import DAY, Ground, P
 
 

@@ -9,10 +9,10 @@ import pytest
 from pipeline.archive import dropping
 from pipeline.archive.chain import Head
 from pipeline.archive.dropping import drop, first_kept
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.verify import verify
 from pipeline.events import Dropped
 from pipeline.faults import CorruptError, RefusedError
+from pipeline.places import DAY_MS
 from tests.support.archives import DAY, P
 
 

@@ -10,11 +10,10 @@ from hypothesis import strategies as st
 
 from pipeline import keys
 from pipeline.archive.archive import ATTEMPTS
-from pipeline.archive.rows import order
-from pipeline.archive.seal import DAY_MS
 from pipeline.archive.segment import indexed, parts_of
 from pipeline.events import Recorded, encode
 from pipeline.kinds import tag_of
+from pipeline.places import DAY_MS, place_of
 from pipeline.terms import SUBJECT, term, terms
 from tests.support.archives import DAY, P
 from tests.support.histories import DOMAINS, impossible, legal
@@ -52,7 +51,7 @@ async def test_a_time_range_holds_from_its_start_to_before_its_end(filled):
         for number in terms(events[0].subject, events[0].event)[:3]:
             expected = [
                 one for one in events
-                if number in terms(one.subject, one.event) and start <= order(one.entry)[0] < end
+                if number in terms(one.subject, one.event) and start <= place_of(one.entry)[0] < end
             ]  # fmt: skip
             assert [one async for one in ground.archive.find(P, number, start, end)] == expected[::-1]
 
@@ -63,8 +62,8 @@ async def test_attempts_of_a_domain_are_found_in_order(filled, domain):
     tried = [one for one in events if one.event.domain == domain and tag_of(type(one.event)) in ATTEMPTS]
     assert [one async for one in ground.archive.attempts(P, domain, "0", 1 << 60)] == tried
     for after, end in [(100, 500), (400, 401), (999, 1000)]:
-        place, until = events[min(after, len(events) - 1)].entry, order(events[min(end, len(events) - 1)].entry)[0]
-        expected = [one for one in tried if order(one.entry) > order(place) and order(one.entry)[0] < until]
+        place, until = events[min(after, len(events) - 1)].entry, place_of(events[min(end, len(events) - 1)].entry)[0]
+        expected = [one for one in tried if place_of(one.entry) > place_of(place) and place_of(one.entry)[0] < until]
         assert [one async for one in ground.archive.attempts(P, domain, place, until)] == expected
 
 

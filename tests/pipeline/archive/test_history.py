@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from pipeline import keys
 from pipeline.archive.model import DIRECTORY
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.archive.writing import Writer
 from pipeline.events import ALL_EVENTS, Recorded, encode
 from pipeline.faults import ConfigurationError
 from pipeline.history import History
+from pipeline.places import DAY_MS, HOUR_MS
 from pipeline.store import open_client
 from tests.support.archives import DAY, Ground, P
 from tests.support.histories import legal

@@ -8,9 +8,10 @@ import msgspec
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, Seal, sealed, written
+from pipeline.archive.seal import Seal, sealed, written
 from pipeline.archive.verify import Progress, verify
 from pipeline.faults import CorruptError
+from pipeline.places import DAY_MS
 from tests.support.archives import DAY, P
 
 

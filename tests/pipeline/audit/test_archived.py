@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from pipeline import keys
-from pipeline.archive.seal import DAY_MS, HOUR_MS
 from pipeline.audit import live
 from pipeline.audit.entries import Entries
 from pipeline.audit.manifest import parsed
 from pipeline.faults import ConfigurationError, CorruptError
+from pipeline.places import DAY_MS, HOUR_MS
 from pipeline.store import open_client
 from tests.support.archives import DAY, Ground, P
 from tests.support.exports import asked, checked, made, resealed

@@ -35,8 +35,8 @@ async def test_before_redis_was_reached_a_process_is_alive_and_not_ready(place, 
     assert not place.exists()
 
 
-async def test_with_redis_and_directory_it_is_ready_until_it_is_told_to_stop(place, at, parts, redis_server):
-    wiring = await parts()
+async def test_with_redis_and_directory_it_is_ready_until_it_is_told_to_stop(place, at, parts, own_redis):
+    wiring = await parts(own_redis)
     await wiring.directory.refresh()
     notify("READY=1")
     stop = asyncio.Event()
@@ -44,13 +44,13 @@ async def test_with_redis_and_directory_it_is_ready_until_it_is_told_to_stop(pla
         monitor.attach(wiring, stop)
         assert (await asyncio.to_thread(look, place, "/readyz")).status == 200
         assert (await asyncio.to_thread(look, place, "/metrics")).numbers().sum("gatepost_ready") == 1
-        redis_server.kill()
+        own_redis.kill()
         away = await asyncio.to_thread(look, place, "/readyz")
         assert (away.status, away.json["reason"]) == (503, "Redis cannot be used: StoreAway")
         assert (await asyncio.to_thread(look, place, "/healthz")).status == 200
         store = await asyncio.to_thread(look, place, "/metrics/store")
         assert store.numbers().sum("gatepost_store_up") == 0
-        redis_server.start()
+        own_redis.start()
         assert (await asyncio.to_thread(look, place, "/readyz")).status == 200
         stop.set()
         assert (await asyncio.to_thread(look, place, "/readyz")).json["reason"] == "stopping"

@@ -89,14 +89,14 @@ async def test_an_answer_is_given_again_for_some_seconds_and_then_read_anew(part
     assert DOMAIN not in str(found["gatepost_books_recipients"])
 
 
-async def test_without_redis_it_says_that_and_nothing_else(parts, redis_server):
-    wiring = await parts()
+async def test_without_redis_it_says_that_and_nothing_else(parts, own_redis):
+    wiring = await parts(own_redis)
     view = StoreView(wiring)
-    redis_server.kill()
+    own_redis.kill()
     found = values(await view.read())
     assert found["gatepost_store_up"] == {"": 0}
     assert set(found) == {"gatepost_store_up", "gatepost_disk_free_bytes"}
-    redis_server.start()
+    own_redis.start()
 
 
 async def test_a_store_that_takes_long_to_read_is_shown_the_next_time(parts, monkeypatch):

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from cli.queue.changes import Change, changes
+from cli.queue.keyboard import Asked, listening
+from cli.queue.reading import Seen, read
 from cli.render import age, clean, count, local, rfc3339, size
 from cli.session import SIGNALLED, session
-from cli.waiting.changes import Change, changes
-from cli.waiting.keyboard import Asked, listening
-from cli.waiting.reading import Seen, read
 from pipeline.faults import ConfigurationError, StoreError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ def _drawn(watching: Watching, console: Console, seconds: float) -> Any:
     from rich.console import Group
     from rich.text import Text
 
-    from cli.waiting.screen import Shown, screen
+    from cli.queue.screen import Shown, screen
 
     width, height = console.size
     lines: list[Text] = []

@@ -13,12 +13,13 @@ from pipeline.events import Deferred, Delivered, Event, Failed, Recorded, RouteD
 from pipeline.history import History
 from pipeline.ids import is_id, partition_for, partition_of
 from pipeline.log import SKEW_MS
+from pipeline.places import Place, place_of
 from pipeline.store import Client
-from projections.readers.finding import Found, Page, Query
-from projections.readers.hot import BEGINNING, Hot, MovedError, Place, place
-from projections.readers.search import Search
-from projections.readers.story import Stories, Story
-from projections.readers.tries import Tries
+from projections.readers.past.attempts import Attempts
+from projections.readers.past.finding import Found, Page, Query
+from projections.readers.past.hot import BEGINNING, Hot, MovedError
+from projections.readers.past.search import Search
+from projections.readers.past.story import Stories, Story
 
 ATTEMPTS: Final[frozenset[type[Event]]] = frozenset({Deferred, Delivered, Failed, Undeliverable, RouteDeferred})
 TRIES: Final = 20
@@ -36,7 +37,7 @@ class Past:
         self._partitions = partitions
         self._hot = Hot(redis)
         self._stories = Stories(self._hot, history)
-        self._tries = Tries(self._hot, history)
+        self._attempts = Attempts(self._hot, history)
 
     async def message(self, message_id: str, version: int | None = None) -> AsyncIterator[Recorded]:
         """All that was written down of a message, or of mail that was refused, and of its route while it waited, in order.
@@ -49,7 +50,7 @@ class Past:
         while True:
             try:
                 async for recorded in self._stories.read(story, told):
-                    told = place(recorded.entry)
+                    told = place_of(recorded.entry)
                     if story.takes(recorded):
                         yield recorded
                     if story.over:
@@ -78,8 +79,8 @@ class Past:
         until = -(-end // _NS) + SKEW_MS
         while True:
             try:
-                async for recorded in self._tries.read(partition, domain, told, until, kinds):
-                    told = place(recorded.entry)
+                async for recorded in self._attempts.read(partition, domain, told, until, kinds):
+                    told = place_of(recorded.entry)
                     event = recorded.event
                     if event.domain == domain and type(event) in kinds and start <= event.at < end:
                         yield recorded

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cli.period import Period
     from cli.session import Session
-    from projections.readers.finding import Query
+    from projections.readers.past.finding import Query
 
 
 async def asked(opened: Session, what: str, given: dict[str, str], period: Period) -> list[Query]:
     """One query, or where the form of a word leaves open what it is one for each. Raises ConfigurationError, NotFoundError."""
     from pipeline.faults import ConfigurationError, NotFoundError
-    from projections.readers.finding import Query
+    from projections.readers.past.finding import Query
 
     first, last = period.bounds(opened.now())
     fields = {name: value.strip() for name, value in given.items()}

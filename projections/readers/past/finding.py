@@ -8,6 +8,7 @@ from typing import Final, NamedTuple, TypeAlias
 import msgspec
 
 from pipeline.events import AnyEvent, Recorded, Refused
+from pipeline.places import HOUR_MS
 from pipeline.state import Message
 from pipeline.terms import (
     CLIENT,
@@ -24,8 +25,7 @@ from pipeline.terms import (
     term,
     words,
 )
-from projections.positions import HOUR_MS
-from projections.readers.hot import FOREVER
+from projections.readers.past.hot import FOREVER
 
 LATE_MS: Final = 31 * 24 * HOUR_MS
 """How long after its arrival something that a message is found by may be written down: it waits to be scanned, is tried, goes to

@@ -14,13 +14,11 @@ from pipeline import keys
 from pipeline.events import Event, Recorded
 from pipeline.faults import StoreAwayError
 from pipeline.log import XRANGE, page_of
+from pipeline.places import Place, place_of, written
 from pipeline.store import Client, faults
 from projections import outbound, trace
 from projections.builds import live_prefixes
-from projections.positions import LAST, split
-
-Place: TypeAlias = tuple[int, int]
-"""(milliseconds, number) of an entry."""
+from projections.positions import LAST
 
 Row: TypeAlias = tuple[bytes, Sequence[bytes]]
 """An entry as Redis gives it: its id, and its fields and their values in turn."""
@@ -52,14 +50,6 @@ class Extent(NamedTuple):
     """The last entry that is in the view."""
 
 
-def place(entry: str) -> Place:
-    return split(entry)
-
-
-def written(where: Place) -> str:
-    return f"{where[0]}-{where[1]}"
-
-
 def behind_of(where: Place) -> Place:
     """The place right before one."""
     return where[0], where[1] - 1
@@ -88,7 +78,7 @@ class Hot:
         for number, partition in enumerate(partitions):
             rows, floor, checkpoint = answers[3 * number : 3 * number + 3]
             prefix = prefixes.get(partition, "") if checkpoint else ""
-            reached = place(checkpoint.decode()) if checkpoint else BEGINNING
+            reached = place_of(checkpoint.decode()) if checkpoint else BEGINNING
             found.append(Extent(partition, _place_of(rows, floor), prefix, reached))
         return found
 
@@ -170,7 +160,7 @@ class Hot:
             rows: Any = await self._redis.execute_command(
                 XRANGE, keys.log(partition), written(first), written(last), "COUNT", count
             )
-        reached = place(rows[-1][0].decode()) if len(rows) == count else None
+        reached = place_of(rows[-1][0].decode()) if len(rows) == count else None
         here = _wanted(rows, set(places))
         if len(here) < len(places if reached is None else [one for one in places if one <= reached]):
             await self._explain(partition, first)
@@ -191,7 +181,7 @@ class Hot:
             rows: Any = await self._redis.execute_command(
                 XRANGE, keys.log(partition), behind(after), "+", "COUNT", count
             )
-        return rows, place(rows[-1][0].decode()) if len(rows) == count else None
+        return rows, place_of(rows[-1][0].decode()) if len(rows) == count else None
 
 
 def subject_of(row: Row) -> bytes:
@@ -208,7 +198,7 @@ def _wanted(rows: Iterable[Row], places: Container[Place]) -> list[Row]:
     """Of rows that were read in ranges those that are meant."""
     wanted = []
     for row in rows:
-        ms, number = place(row[0].decode())
+        ms, number = place_of(row[0].decode())
         if (ms, min(number, LAST)) in places:
             wanted.append(row)
     return wanted
@@ -233,4 +223,4 @@ def _first(pipe: Any, partition: int) -> None:
 
 def _place_of(rows: Any, floor: bytes | None) -> Place | None:
     """Where the log begins. It is trimmed in pieces: the floor is raised, and the index cut, before the first is gone."""
-    return max(place(rows[0][0].decode()), (int(floor or 0), 0)) if rows else None
+    return max(place_of(rows[0][0].decode()), (int(floor or 0), 0)) if rows else None

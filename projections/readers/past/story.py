@@ -10,11 +10,12 @@ from pipeline.events import MessageEvent, Recorded, Refused
 from pipeline.history import History
 from pipeline.ids import born, partition_of
 from pipeline.log import SKEW_MS, page_of
+from pipeline.places import Place, place_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, Place, behind_of, place, subject_of
+from projections.readers.past.hot import FOREVER, Extent, Hot, behind_of, subject_of
 
 WINDOW: Final = 2
 """Hours looked at in the first round trip, twice as many in each that follows: most mail is gone within the first of them."""
@@ -63,7 +64,7 @@ class Story:
         for recorded in own:
             trial.takes(recorded)
             if trial.over:
-                return trial.route, place(recorded.entry)
+                return trial.route, place_of(recorded.entry)
         return trial.route, None
 
 
@@ -84,7 +85,7 @@ class Stories:
         if extent.prefix:
             for hours in windows(hour_of(start[0]), hour_of(extent.reached[0])):
                 for recorded in await self._window(story, extent, hours):
-                    if place(recorded.entry) > start:
+                    if place_of(recorded.entry) > start:
                         yield recorded
         async for recorded in self._tail(story, extent.partition, max(extent.reached, start)):
             yield recorded
@@ -97,13 +98,13 @@ class Stories:
 
         async def of(subject: str, until: int) -> list[Recorded]:
             found = archive.find(extent.partition, term(SUBJECT, subject), start[0], until)
-            return [one async for one in found if one.subject == subject and place(one.entry) > start]
+            return [one async for one in found if one.subject == subject and place_of(one.entry) > start]
 
         own = in_order(await of(story.message_id, end))
         route, last = story.after(own)
         routes = await of(route, end if last is None else last[0] + 1) if route is not None else []
         for recorded in in_order([*own, *routes]):
-            if extent.first is None or place(recorded.entry) < extent.first:
+            if extent.first is None or place_of(recorded.entry) < extent.first:
                 yield recorded
 
     async def _window(self, story: Story, extent: Extent, hours: Sequence[int]) -> list[Recorded]:
@@ -141,4 +142,4 @@ def windows(first: int, last: int) -> Iterator[range]:
 
 
 def in_order(entries: Iterable[Recorded]) -> list[Recorded]:
-    return sorted(entries, key=lambda one: place(one.entry))
+    return sorted(entries, key=lambda one: place_of(one.entry))

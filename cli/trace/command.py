@@ -1,4 +1,4 @@
-"""`gatepost trace`: what happened to a message, found by its id or by anything else that is known of it."""
+"""The command: one message in full, or those that are what is looked for."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from cli.session import Session
-    from projections.readers.finding import Found, Query
+    from projections.readers.past.finding import Found, Query
 
 MOST = 20
 STYLES = {"delivered": "green", "failed": "red", "refused": "red", "discarded": "dim"}
@@ -59,9 +59,9 @@ async def trace(
       gatepost trace --sender @partner.example --recipient anna@example.com --subject "invoice november"
       gatepost trace --client 192.0.2.7 --from 2026-11-20 --to 2026-11-21 --json
     """
-    from cli.asked import asked
     from cli.diagnoses import diagnoses
     from cli.session import session
+    from cli.trace.asked import asked
     from pipeline.ids import is_id
 
     at_least_one(limit)

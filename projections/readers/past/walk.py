@@ -11,10 +11,11 @@ import msgspec
 
 from pipeline.events import Event, Received, Recorded, Refused
 from pipeline.history import History
+from pipeline.places import HOUR_MS, Place, place_of
 from projections import trace
-from projections.positions import HOUR_MS, hour_of
-from projections.readers.finding import Group, Key
-from projections.readers.hot import BEGINNING, Extent, Hot, Place, behind_of, place, recorded_of
+from projections.positions import hour_of
+from projections.readers.past.finding import Group, Key
+from projections.readers.past.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
 
 KEYS: Final = 512
 """Of the view, read in one round trip."""
@@ -64,7 +65,7 @@ class Walk:
         self._hot = hot
         self._history = history
         self._extents = extents
-        self._tails = sorted(tails, key=lambda one: place(one.entry), reverse=True)
+        self._tails = sorted(tails, key=lambda one: place_of(one.entry), reverse=True)
         self._bounds = bounds
 
     async def along(self, group: Group) -> AsyncIterator[list[Candidate]]:
@@ -188,14 +189,14 @@ class Walk:
         lower = max((self._bounds.lower, -1), behind_of(extent.first or BEGINNING))
         while before is not None:
             rows = await self._hot.newest(extent.partition, before, lower, PAGE)
-            before = place(rows[-1][0].decode()) if len(rows) == PAGE else None
+            before = place_of(rows[-1][0].decode()) if len(rows) == PAGE else None
             for recorded in recorded_of(extent.partition, rows, ARRIVALS):
                 yield candidate(recorded)
         if self._history.archive is None:
             return
         first = await self._history.archive.first(extent.partition)
-        end = min(self._before(extent), place(await self._history.archive.last(extent.partition))[0] + 1)
-        lowest = max(self._bounds.lower, place(first)[0]) if first else end
+        end = min(self._before(extent), place_of(await self._history.archive.last(extent.partition))[0] + 1)
+        lowest = max(self._bounds.lower, place_of(first)[0]) if first else end
         while end > lowest:
             start = max(lowest, (end - 1) // HOUR_MS * HOUR_MS)
             for recorded in reversed(await self._hour(extent.partition, start, end)):
@@ -214,7 +215,7 @@ class Walk:
 
 
 def candidate(recorded: Recorded) -> Candidate:
-    return Candidate((*place(recorded.entry), recorded.partition), recorded)
+    return Candidate((*place_of(recorded.entry), recorded.partition), recorded)
 
 
 def _key(one: Candidate) -> Key:

@@ -1,4 +1,8 @@
-"""An archive in memory, and a log that is trimmed behind it as the real one is."""
+"""An archive in memory, and a log that is trimmed behind it as the real one is.
+
+For properties that are tried on hundreds of logs, each cut at several hours: `tests/support/archives.py` has the real archive, which
+seals files for each of these, and `tests/contract/test_past.py` asks the same questions of it.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,11 @@ import msgspec
 from pipeline import keys
 from pipeline.events import Event, Recorded, encode
 from pipeline.log import Damaged
+from pipeline.places import HOUR_MS, place_of
 from pipeline.terms import terms
 from projections import builds
 from projections.base import Projection
-from projections.compare import order
-from projections.positions import HOUR_MS, hour_of_key
+from projections.positions import hour_of_key
 from projections.readers.past import ATTEMPTS
 
 
@@ -45,21 +49,26 @@ class MemoryArchive:
         found: list[Recorded | Damaged] = [
             one
             for one in self._of(partition)
-            if order(one.entry) > order(after)
-            and (until is None or order(one.entry) <= order(until))
+            if place_of(one.entry) > place_of(after)
+            and (until is None or place_of(one.entry) <= place_of(until))
             and (kinds is None or type(one.event) in kinds)
         ]
         return found[:count]
 
     async def find(self, partition: int, term: int, start: int, end: int) -> AsyncIterator[Recorded]:
         for one in reversed(self._of(partition)):
-            if start <= order(one.entry)[0] < end and term in terms(one.subject, one.event):
+            if start <= place_of(one.entry)[0] < end and term in terms(one.subject, one.event):
                 yield one
 
     async def attempts(self, partition: int, domain: str, after: str, end: int) -> AsyncIterator[Recorded]:
         for one in self._of(partition):
-            where = order(one.entry)
-            if type(one.event) in ATTEMPTS and one.event.domain == domain and order(after) < where and where[0] < end:
+            where = place_of(one.entry)
+            if (
+                type(one.event) in ATTEMPTS
+                and one.event.domain == domain
+                and place_of(after) < where
+                and where[0] < end
+            ):
                 yield one
 
 

@@ -62,7 +62,7 @@ def shuffled(found: Sequence[One]) -> list[One]:
     return random.sample(found, len(found))
 
 
-class Mailing:
+class ReportMail:
     def __init__(self, wiring: Wiring, *, order: Callable[[Sequence[One]], Sequence[One]] = shuffled) -> None:
         self._wiring = wiring
         self._order = order

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from cli.options import Common
-    from cli.replay.command import Asked
+    from cli.replay.asked import Asked
 
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 INSTEAD: Final = {
@@ -52,10 +52,10 @@ def _zone(name: str) -> dt.tzinfo:
         raise ConfigurationError(f"no time zone {name!a}", remedy="Name one such as Europe/Berlin or UTC.") from None
 
 
-async def show_past(view: str, at: str, zone: str, asked: Asked, common: Common) -> int:
+async def show_moment(view: str, at: str, zone: str, asked: Asked, common: Common) -> int:
     """Raises ConfigurationError."""
     from cli.render import Screen, count, document, local, rfc3339
-    from cli.replay.command import chosen
+    from cli.replay.asked import chosen
     from cli.replay.comparing import partitions_of, work
     from cli.replay.showing import SHOWN
     from cli.session import session

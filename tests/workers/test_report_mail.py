@@ -29,7 +29,7 @@ from tests.support.examples import ANNA, DOMAIN
 from tests.workers.conftest import PARTITION, Parts
 from workers.consume import Entry
 from workers.janitor import Janitor
-from workers.mailing import Mailing
+from workers.report_mail import ReportMail
 
 HOUR = 3600
 DAY = 24 * HOUR
@@ -89,17 +89,17 @@ async def test_a_report_is_sent_when_its_hour_has_come_and_once(make):
     now = local(time.time_ns(), zone_of("Europe/Berlin"))
     (wiring,) = await make(now.isoformat(), msgspec.structs.replace(WEEKLY, at=0))
     await delivered(wiring, 2)
-    mailing = Mailing(wiring)
-    assert await mailing.send_due() == 0
+    report_mail = ReportMail(wiring)
+    assert await report_mail.send_due() == 0
     monday = now.date() + dt.timedelta(days=7 - now.weekday())
     week = (monday - dt.timedelta(days=7)).isoformat(), (monday - dt.timedelta(days=1)).isoformat()
     hour = moment(dt.datetime.combine(monday, dt.time()), now.tzinfo)
     wiring.move_to(hour - 60 * 10**9)
-    assert await mailing.send_due() == 0
+    assert await report_mail.send_due() == 0
     wiring.move_to(hour + LATE)
-    assert await mailing.send_due() == 1
-    assert await mailing.send_due() == 0
-    assert await Mailing(wiring).send_due() == 0
+    assert await report_mail.send_due() == 1
+    assert await report_mail.send_due() == 0
+    assert await ReportMail(wiring).send_due() == 0
     (mail,) = await mails(wiring)
     assert (mail["To"], mail["Auto-Submitted"]) == (BOSS, "auto-generated")
     assert mail["Subject"] == f"Outbound mail of {DOMAIN}, {week[0]} to {week[1]}"
@@ -116,7 +116,7 @@ async def test_a_report_is_sent_when_its_hour_has_come_and_once(make):
 async def test_it_becomes_a_message_that_no_scanner_judges_and_nobody_is_told_of(make):
     (wiring,) = await make("2026-11-18T12:00+01:00", DAILY)
     wiring.move("2026-11-19T08:00+01:00")
-    await Mailing(wiring).send_due()
+    await ReportMail(wiring).send_due()
     janitor = Janitor(wiring)
     rows = await wiring.store.redis.xrange(keys.outbox(PARTITION))
     for _ in range(2):
@@ -132,7 +132,7 @@ async def test_it_becomes_a_message_that_no_scanner_judges_and_nobody_is_told_of
 async def test_of_any_number_of_watchers_one_sends_it(make):
     found = await make("2026-11-18T12:00+01:00", WEEKLY, DAILY, others=3)
     found[0].move("2026-11-23T08:00+01:00")
-    sent = await asyncio.gather(*(Mailing(one, order=list).send_due() for one in found))
+    sent = await asyncio.gather(*(ReportMail(one, order=list).send_due() for one in found))
     assert sum(sent) == 2
     assert len(await mails(found[0])) == 2
 
@@ -146,9 +146,9 @@ async def test_a_watcher_that_dies_before_its_step_has_sent_nothing_and_another_
 
     monkeypatch.setattr(first.log, "commit", dies)
     with pytest.raises(asyncio.CancelledError):
-        await Mailing(first).send_due()
+        await ReportMail(first).send_due()
     assert await mails(second) == []
-    assert await Mailing(second).send_due() == 1
+    assert await ReportMail(second).send_due() == 1
     assert len(await mails(second)) == 1
 
 
@@ -158,13 +158,13 @@ async def test_wherever_watchers_die_each_report_is_sent_once(make, seed):
     found = await make("2026-11-18T12:00+01:00", DAILY, WEEKLY, others=2)
     for day in ("2026-11-22", "2026-11-23", "2026-11-24"):
         found[0].move(f"{day}T08:00+01:00")
-        tasks = [asyncio.create_task(Mailing(one).send_due()) for one in found]
+        tasks = [asyncio.create_task(ReportMail(one).send_due()) for one in found]
         for task in tasks:
             for _ in range(rng.randrange(200)):
                 await asyncio.sleep(0)
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await Mailing(found[0]).send_due()
+        await ReportMail(found[0]).send_due()
     sent = [row.event for row in await found[0].events() if isinstance(row.event, ReportSent)]
     assert sorted((event.schedule, event.end) for event in sent) == sorted(
         [("daily", at(f"2026-11-{day}T00:00+01:00")) for day in (22, 23, 24)]
@@ -177,19 +177,19 @@ async def test_wherever_watchers_die_each_report_is_sent_once(make, seed):
 async def test_after_days_without_a_watcher_only_the_newest_is_sent(make):
     (wiring,) = await make("2026-11-01T12:00+01:00", DAILY)
     wiring.move("2026-11-20T12:00+01:00")
-    assert await Mailing(wiring).send_due() == 1
+    assert await ReportMail(wiring).send_due() == 1
     (mail,) = await mails(wiring)
     assert mail["Subject"].endswith("2026-11-19")
     wiring.move("2026-11-21T07:01+01:00")
-    assert await Mailing(wiring).send_due() == 1
+    assert await ReportMail(wiring).send_due() == 1
 
 
 async def test_what_is_sent_by_hand_does_not_stand_for_what_is_due(make):
     (wiring,) = await make("2026-11-18T12:00+01:00", DAILY)
-    mailing = Mailing(wiring)
-    by_hand = [await mailing.send_now(DOMAIN, DAILY, by="cli:anna") for _ in range(2)]
+    report_mail = ReportMail(wiring)
+    by_hand = [await report_mail.send_now(DOMAIN, DAILY, by="cli:anna") for _ in range(2)]
     wiring.move("2026-11-19T08:00+01:00")
-    assert await mailing.send_due() == 1
+    assert await report_mail.send_due() == 1
     events = [row.event for row in await wiring.events() if isinstance(row.event, ReportSent)]
     assert [event.by for event in events] == ["cli:anna", "cli:anna", ""]
     assert len({*by_hand, events[-1].message}) == 3
@@ -201,7 +201,7 @@ async def test_a_report_speaks_the_language_of_its_domain_and_text_alone_where_t
     (wiring,) = await make("2026-11-18T12:00+01:00", plain, language="de")
     wiring.move("2026-11-19T08:00+01:00")
     await delivered(wiring)
-    await Mailing(wiring).send_due()
+    await ReportMail(wiring).send_due()
     (mail,) = await mails(wiring)
     assert mail.get_content_type() == "text/plain"
     assert mail["Subject"] == f"Ausgehende Mail von {DOMAIN}, 2026-11-18"
@@ -213,16 +213,16 @@ async def test_trouble_with_one_report_does_not_keep_the_others(make, monkeypatc
     broken = msgspec.structs.replace(DAILY, name="broken")
     (wiring,) = await make("2026-11-18T12:00+01:00", broken, DAILY)
     wiring.move("2026-11-19T08:00+01:00")
-    mailing = Mailing(wiring, order=list)
-    real = mailing._letter
+    report_mail = ReportMail(wiring, order=list)
+    real = report_mail._letter
 
     async def letter(name, schedule, due):
         if schedule.name == "broken":
             raise RuntimeError("x")
         return await real(name, schedule, due)
 
-    monkeypatch.setattr(mailing, "_letter", letter)
-    assert await mailing.send_due() == 1
+    monkeypatch.setattr(report_mail, "_letter", letter)
+    assert await report_mail.send_due() == 1
 
 
 @pytest.mark.parametrize(

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 from rich.text import Text
 
+from cli.queue.changes import Change, first_line
+from cli.queue.reading import Seen
+from cli.queue.words import ages, domain_state, gone_in, next_attempt, per_minute, server_state
 from cli.render import QUIET, STRONG, age, clean, count, local, relative, size
-from cli.waiting.changes import Change, first_line
-from cli.waiting.reading import Seen
-from cli.waiting.words import ages, domain_state, gone_in, next_attempt, per_minute, server_state
 
 if TYPE_CHECKING:
     from projections.readers import DomainQueue, ServerQueue

@@ -1,4 +1,4 @@
-"""`gatepost queue`: what waits, for whom, why, and until when."""
+"""The commands: what waits, destinations, single messages, trying again; holding and ending are in `cli/steering`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ async def show(
 ) -> int:
     """As the help of `app` says."""
     if watch:
-        from cli.waiting.watch import watch_queue
+        from cli.queue.watch import watch_queue
 
         return await watch_queue(common, [word for word in (domain, seconds) if word is not None])
     if seconds is not None:
@@ -57,10 +57,10 @@ async def show(
 
         raise ConfigurationError(f"unexpected: {seconds!a}", remedy="See `gatepost queue --help`.")
     from cli.forms import destination_form, hold_form, queue_total_form, queued_domain_form, waiting_form
+    from cli.queue import showing
+    from cli.queue.reading import held_servers, read
     from cli.render import Screen, document, rfc3339
     from cli.session import session
-    from cli.waiting import showing
-    from cli.waiting.reading import held_servers, read
     from pipeline.rescan import Rescans
 
     async with session(common, views=True) as opened:
@@ -104,10 +104,10 @@ async def destinations(*, common: Common = DEFAULT) -> int:
       gatepost queue destinations --json
     """
     from cli.forms import destination_form
+    from cli.queue import showing
+    from cli.queue.reading import read
     from cli.render import Screen, document, rfc3339
     from cli.session import session
-    from cli.waiting import showing
-    from cli.waiting.reading import read
 
     async with session(common, views=True) as opened:
         seen = await read(opened)
@@ -129,7 +129,7 @@ async def destinations(*, common: Common = DEFAULT) -> int:
 
 
 async def _report(opened: Session, domain: str | None) -> QueueReport:
-    from cli.waiting.reading import read_report
+    from cli.queue.reading import read_report
 
     return await read_report(opened, domain)
 
@@ -151,9 +151,9 @@ async def list_(
       gatepost queue list --json
     """
     from cli.forms import waiting_form
+    from cli.queue import showing
     from cli.render import Screen, count, document, relative, rfc3339
     from cli.session import session
-    from cli.waiting import showing
     from cli.words import path, people
 
     async with session(common, views=True) as opened:
@@ -252,9 +252,9 @@ async def retry(
       gatepost queue retry --server mail.example.com:25
       gatepost queue retry --all
     """
+    from cli.queue import showing
     from cli.render import Screen, clean, count, document
     from cli.session import actor, session
-    from cli.waiting import showing
     from pipeline.faults import ConfigurationError
     from workers.steering import retry_domain
 

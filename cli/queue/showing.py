@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from cli.queue.words import ages, domain_state, gone_in, kept, next_attempt, per_minute, server_state
 from cli.render import age, clean, count, relative, size
-from cli.waiting.words import ages, domain_state, gone_in, kept, next_attempt, per_minute, server_state
 from cli.words import place
 
 if TYPE_CHECKING:
+    from cli.queue.reading import Seen
     from cli.render import Screen
     from cli.session import Session
-    from cli.waiting.reading import Seen
     from pipeline.directory import Hold
     from pipeline.rescan import Waiting
     from projections.readers import DomainQueue, ServerQueue

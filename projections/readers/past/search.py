@@ -12,12 +12,13 @@ from pipeline.events import Recorded
 from pipeline.history import History
 from pipeline.ids import is_id, partition_for
 from pipeline.log import SKEW_MS
+from pipeline.places import place_of
 from pipeline.store import Client
 from projections import trace
-from projections.readers.finding import Found, Group, Key, Page, Query, cursor, found_of, groups, matches, parsed
-from projections.readers.hot import BEGINNING, Extent, Hot, behind_of, place, recorded_of
-from projections.readers.own import Own, Owns
-from projections.readers.walk import ARRIVALS, Bounds, Candidate, Walk, candidate
+from projections.readers.past.finding import Found, Group, Key, Page, Query, cursor, found_of, groups, matches, parsed
+from projections.readers.past.hot import BEGINNING, Extent, Hot, behind_of, recorded_of
+from projections.readers.past.own import Own, Owns
+from projections.readers.past.walk import ARRIVALS, Bounds, Candidate, Walk, candidate
 
 TAIL: Final = 5000
 """Entries of each partition that the view does not know yet and that are looked at: ten times what it is behind under load."""
@@ -148,6 +149,6 @@ def _page(found: Sequence[Found], following: str, examined: int, complete: bool)
 
 def _by_subject(tails: Iterable[Recorded]) -> dict[str, list[Recorded]]:
     found: dict[str, list[Recorded]] = {}
-    for one in sorted(tails, key=lambda one: place(one.entry)):
+    for one in sorted(tails, key=lambda one: place_of(one.entry)):
         found.setdefault(one.subject, []).append(one)
     return found

@@ -14,13 +14,14 @@ from pipeline.events import Recorded, Scanned
 from pipeline.history import History
 from pipeline.ids import born, partition_of
 from pipeline.log import SKEW_MS
+from pipeline.places import Place, place_of
 from pipeline.state import Message, Stage, decode_head
 from pipeline.store import Client, faults
 from pipeline.terms import SUBJECT, term
 from projections import trace
 from projections.positions import hour_of
-from projections.readers.hot import FOREVER, Extent, Hot, Place, place
-from projections.readers.story import WIDEST, WINDOW, Story
+from projections.readers.past.hot import FOREVER, Extent, Hot
+from projections.readers.past.story import WIDEST, WINDOW, Story
 
 AT_ONCE: Final = 8
 """Messages looked up in the archive side by side."""
@@ -38,7 +39,7 @@ class Own(msgspec.Struct):
 
     def take(self, entries: Iterable[Recorded]) -> None:
         for one in entries:
-            if not self.story.over and (not self.events or place(one.entry) > place(self.events[-1].entry)):
+            if not self.story.over and (not self.events or place_of(one.entry) > place_of(self.events[-1].entry)):
                 self.story.takes(one)
                 self.events.append(one)
 
@@ -91,7 +92,7 @@ class Owns:
         async with limit:
             found = archive.find(extent.partition, term(SUBJECT, message_id), start, end)
             entries = [one async for one in found if one.subject == message_id]
-        own.take(sorted(entries, key=lambda one: place(one.entry)))
+        own.take(sorted(entries, key=lambda one: place_of(one.entry)))
 
     async def _window(self, pending: Sequence[Own], skip: int, size: int) -> list[Own]:
         """Read on in some hours of each; those that go on behind them."""

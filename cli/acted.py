@@ -14,7 +14,7 @@ PATIENCE: Final = 5.0
 async def acted(opened: Session, action: str, what: str = "", *, domain: str = "", note: str = "") -> None:
     """Raises StoreError."""
     from cli.session import actor
-    from pipeline.audit.recording import home, recorded_step
+    from pipeline.acted import home, recorded_step
     from pipeline.events import Acted
 
     wiring = opened.wiring

@@ -9,9 +9,10 @@ from typing import Final
 from pipeline.events import Event, Recorded
 from pipeline.history import History
 from pipeline.log import page_of
+from pipeline.places import Place, place_of, written
 from projections import outbound
 from projections.positions import LAST, hour_of
-from projections.readers.hot import FETCHED, Extent, Hot, Place, behind_of, place, written
+from projections.readers.past.hot import FETCHED, Extent, Hot, behind_of
 
 DENSE: Final = 4
 """Entries read for each that is wanted, up to which reading all of a stretch costs less than asking for each."""
@@ -20,7 +21,7 @@ PAUSES: Final = 16
 TAIL: Final = 1000
 
 
-class Tries:
+class Attempts:
     def __init__(self, hot: Hot, history: History) -> None:
         self._hot = hot
         self._history = history
@@ -46,7 +47,7 @@ class Tries:
         while following is not None and following[0] < until:
             rows, following = await self._hot.tail(partition, following, TAIL)
             for entry in page_of(partition, rows, "0", kinds).entries:
-                if isinstance(entry, Recorded) and place(entry.entry)[0] < until:
+                if isinstance(entry, Recorded) and place_of(entry.entry)[0] < until:
                     yield entry
 
     async def _archived(self, extent: Extent, domain: str, told: Place, until: int) -> AsyncIterator[Recorded]:
@@ -58,7 +59,7 @@ class Tries:
         async for recorded in archive.attempts(
             extent.partition, domain, after, until if first is None else min(until, first[0])
         ):
-            where = place(recorded.entry)
+            where = place_of(recorded.entry)
             if where > told and (first is None or where < first):
                 yield recorded
 
