@@ -11,7 +11,7 @@ import datetime as dt
 import json
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Final, TextIO, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TextIO, TypeAlias
 
 from pipeline.amounts import age as age  # noqa: PLC0414 - how things look is asked for here
 from pipeline.amounts import size as size  # noqa: PLC0414
@@ -108,6 +108,11 @@ def complain(*lines: str, end: str = "\n") -> None:
     sys.stderr.flush()
 
 
+def _seen_enough() -> NoReturn:
+    """The library would end with 1 here; who read us (head, less) has seen enough, and `cli.main` knows what that means."""
+    raise BrokenPipeError
+
+
 class Screen:
     """What a command says on standard output."""
 
@@ -123,6 +128,7 @@ class Screen:
             self._made = Console(
                 file=sys.stdout, width=width, highlight=False, markup=False, emoji=False, soft_wrap=True
             )
+            self._made.on_broken_pipe = _seen_enough  # type: ignore[method-assign]
         return self._made
 
     def say(self, *parts: Cell | tuple[str, str], end: str = "\n") -> None:

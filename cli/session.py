@@ -62,8 +62,10 @@ async def session(common: Common, *, create: bool = False, views: bool = False) 
     settings = common.settings()
     wiring = await _running(settings)
     if wiring is not None:
-        async with _closing(wiring):
-            yield Session(wiring, offline=False)
+        # What a command leaves half made must not stay when it is told to end, or its terminal goes. Ctrl-C is asyncio's.
+        with _terminated(signal.SIGTERM, signal.SIGHUP):
+            async with _closing(wiring):
+                yield Session(wiring, offline=False)
         return
     if not create and not (settings.data / "redis").is_dir():
         raise NotFoundError(
@@ -100,12 +102,13 @@ async def _own_store(settings: Settings) -> AsyncIterator[Session]:
     directory = DataDirectory(settings)
     wiring = await _ours_or_running(directory, settings)
     if wiring is not None:
-        async with _closing(wiring):
-            yield Session(wiring, offline=False)
+        with _terminated(signal.SIGTERM, signal.SIGHUP):
+            async with _closing(wiring):
+                yield Session(wiring, offline=False)
         return
     server = PrivateRedis(settings)
     try:
-        with _terminated():
+        with _terminated(signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
             await server.start()
             wiring = await Wiring.connect(msgspec.structs.replace(settings, redis_url=server.url))
             async with _closing(wiring):
@@ -147,8 +150,8 @@ async def _ours_or_running(directory: DataDirectory, settings: Settings) -> Wiri
 
 
 @contextlib.contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the command in order, so that the server it runs is stopped with it."""
+def _terminated(*numbers: signal.Signals) -> Iterator[None]:
+    """These signals end the command in order, so that the server it runs is stopped with it, and what it makes is taken away."""
     loop = asyncio.get_running_loop()
     task = asyncio.current_task()
     assert task is not None
@@ -161,7 +164,6 @@ def _terminated() -> Iterator[None]:
         # A cancellation that meets the Redis client while it connects is swallowed there.
         again[:] = [loop.call_later(AGAIN, stop, number)]
 
-    numbers = (signal.SIGTERM, signal.SIGINT)
     for number in numbers:
         loop.add_signal_handler(number, stop, number)
     try:

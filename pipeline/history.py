@@ -35,8 +35,9 @@ class History:
         """
         while True:
             page = await self.page(partition, after, count, until, kinds)
-            if page.entries or not page.count:
-                return page.entries if kinds is None else _known(page.entries)
+            entries = page.entries if kinds is None else _known(page.entries)
+            if entries or not page.count:
+                return entries
             after = page.reached
 
     async def page(

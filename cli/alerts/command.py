@@ -152,7 +152,8 @@ async def try_(*, common: Common = DEFAULT) -> int:
 
     async with session(common) as opened:
         results = await tried(opened.wiring)
-        await acted(opened, "alerts_tested", ", ".join(str(tried_form(one)["way"]) for one in results))
+        if results:
+            await acted(opened, "alerts_tested", ", ".join(str(tried_form(one)["way"]) for one in results))
         offline = opened.offline
     if common.json:
         document({"ways": [tried_form(one) for one in results], "running": not offline})

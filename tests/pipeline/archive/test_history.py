@@ -82,3 +82,12 @@ async def test_the_directorys_history_is_archived_and_stays_in_redis(ground):
     assert (seal.partition, seal.stem.startswith("2024-10-04/directory/")) == (DIRECTORY, True)
     assert await ground.archive.read(DIRECTORY, "0", 100) == await ground.history.read(DIRECTORY, "0", 100)
     assert await ground.redis.exists(keys.DIRECTORY_LOG)
+
+
+async def test_entries_that_cannot_be_read_are_not_the_end_for_who_wants_events_of_a_kind(ground: Ground):
+    for number in range(5):
+        await ground.put(DAY + number, {"x": "?"})
+    entries = await ground.append(DAY + 5)
+    kind = type((await ground.whole())[-1].event)
+    assert [one.entry for one in await ground.history.read(P, "0", 2, kinds={kind})] == entries
+    assert await ground.history.read(P, entries[-1], 2, kinds={kind}) == []
