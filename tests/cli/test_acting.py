@@ -227,7 +227,8 @@ def test_of_every_command_it_is_known_whether_it_leaves_an_event():
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_who_did_it_is_in_the_log(shop: Shop, tmp_path: Path, me: str, name: str):
+def test_who_did_it_is_in_the_log(shop: Shop, tmp_path: Path, me: str, name: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("GATEPOST_ALERT_MAIL", "ops@elsewhere.test")
     before, words, kind = COMMANDS[name]
     shop.add("anna", "ben")
     made = before(shop)
