@@ -208,7 +208,7 @@ def _verdict(common: Common, file: Path, manifest: Manifest | None, problems: Pr
     screen.say((clean(str(file)), "bold"), "  ", ("whole and unchanged", "green"), f", {number}")
     what = clean(manifest.asked.domain) or "all domains"
     start = "the beginning" if manifest.asked.start.startswith("1970-01-01T00:00:00") else manifest.asked.start
-    end = manifest.made.at if manifest.asked.end > manifest.made.at else manifest.asked.end
+    end = min(manifest.asked.end, manifest.made.at)
     screen.say(f"  {what}, {start} to {end}, by {clean(manifest.made.by)}")
     unsigned = ("not signed: who can write both files can forge both", "dim")
     screen.say("  ", f"signed with {clean(signed)}" if signed else unsigned)
