@@ -111,8 +111,9 @@ def _setup(name: str, deadline: str) -> Iterator[Setup]:
     with _engine(name) as engine, customer() as server, gateway(**{**settings, name: engine.address}) as running:
         one = Setup(name, engine, running, server)
         for rule in RULES:
-            running.add(server.route, f"anna@{rule}.test", domain=f"{rule}.test")
-            running.cli("domain", "set", f"{rule}.test", "--engines-missing", rule)
+            # The rule comes with the domain: workers look at once for a domain that they do not know, and within a second for what changes.
+            running.cli("domain", "add", f"{rule}.test", "--route", server.route, "--engines-missing", rule)
+            running.cli("address", "add", f"anna@{rule}.test")
         wait_until(lambda: one.state() == "ok", within=30, what=f"{name} to be seen")
         yield one
 
