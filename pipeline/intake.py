@@ -69,7 +69,7 @@ class Intake:
         results = await asyncio.gather(*commits, return_exceptions=True)
         for message_id, result in zip(ids.values(), results, strict=True):
             if isinstance(result, StoreFullError):
-                self._bodies.cold.drop(message_id)
+                await self._bodies.cold.drop_many([message_id])
         for result in results:
             if isinstance(result, BaseException):
                 raise result

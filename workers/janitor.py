@@ -200,14 +200,14 @@ class Janitor:
         """Files without a message, drafts without a session, consumers without a process; how many files went."""
         swept = 0
         before = time.time() - ORPHAN_AGE
-        for path in self._wiring.bodies.cold.drafts.iterdir():
+        for path in self._wiring.bodies.drafts.iterdir():
             if path.stat().st_mtime < before:
                 path.unlink(missing_ok=True)
                 swept += 1
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):
-            names = await asyncio.to_thread(self._wiring.bodies.cold.older, partition, before)
+            names = await self._wiring.bodies.cold.older(partition, before)
             for start in range(0, len(names), BATCH):
                 chunk = names[start : start + BATCH]
                 with faults():
@@ -215,10 +215,13 @@ class Janitor:
                     for name in chunk:
                         pipe.exists(keys.head(partition, name))
                     alive = await pipe.execute()
-                for name, there in zip(chunk, alive, strict=True):
-                    if not there and name.encode() not in promised:
-                        self._wiring.bodies.cold.drop(name)
-                        swept += 1
+                nobodys = [
+                    name
+                    for name, there in zip(chunk, alive, strict=True)
+                    if not there and name.encode() not in promised
+                ]
+                await self._wiring.bodies.cold.drop_many(nobodys)
+                swept += len(nobodys)
             await self._forget_consumers(partition)
         return swept
 

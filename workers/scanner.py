@@ -98,7 +98,7 @@ class Scanner:
             return None
         if (step := self._awaiting.still(message, entry)) is not None:
             return step
-        content = hot if hot is not None else self._wiring.bodies.cold.get(message.id)
+        content = await self._wiring.bodies.of(message.id, hot)
         return await self._judge(message, content, entry)
 
     async def _judge(self, message: Message, content: Buffer, entry: Entry) -> Step:

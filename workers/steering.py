@@ -176,7 +176,7 @@ async def hand_over(wiring: Wiring, message: Message, event: Redirected, receive
         await commit_decided(wiring, message, (event,), event.at, effects)
     except ConflictError:
         if hot is None and not await _made(wiring, partition, new):
-            wiring.bodies.cold.drop(new)
+            await wiring.bodies.cold.drop_many([new])
         raise
     return new
 
@@ -193,7 +193,7 @@ async def _made(wiring: Wiring, partition: int, new: str) -> bool:
 async def _share(wiring: Wiring, message: Message, new: str) -> None:
     """Raises CorruptError when there is no body, ConflictError when that is because the message has left."""
     try:
-        await asyncio.to_thread(wiring.bodies.cold.share, message.id, new)
+        await wiring.bodies.cold.share(message.id, new)
     except CorruptError as error:
         (there,) = await wiring.schedule.heads(partition_of(message.id), [message.id])
         if there is None or there.version != message.version:

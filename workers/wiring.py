@@ -18,7 +18,7 @@ from pipeline.allowance import Allowance
 from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
-from pipeline.bodies import Bodies, ColdStore
+from pipeline.bodies import Bodies, LocalCold
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
@@ -86,6 +86,20 @@ def objects(settings: Settings) -> Objects:
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
 
 
+def _bodies(settings: Settings, store: Store) -> Bodies:
+    """Raises ConfigurationError."""
+    root = settings.data / "bodies"
+    drafts = root / "drafts"
+    try:
+        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise ConfigurationError(
+            f"cannot write to {root}: {error.strerror}",
+            remedy="Choose another --data, or give this user the right to write there.",
+        ) from None
+    return Bodies(store.redis, LocalCold(root, drafts), drafts)
+
+
 class Wiring:
     """What one process works with. `clock` gives ns since 1970."""
 
@@ -100,7 +114,7 @@ class Wiring:
         self.archive = SealedArchive(store.redis, objects(settings)) if duck.installed() else None
         self.history = History(self.log, self.archive)
         self.past = Past(store.redis, self.history, store.partitions)
-        self.bodies = Bodies(store.redis, ColdStore(settings.data / "bodies"))
+        self.bodies = _bodies(settings, store)
         self.directory = Directory(store, self.log, clock=self.clock)
         self.policies = Policies(store, self.directory, settings)
         self.forwarding = Forwarding(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
-from pipeline.bodies import Bodies, ColdStore
+from pipeline.bodies import Bodies, LocalCold
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
 
@@ -14,7 +14,9 @@ NOW = 1_795_428_000_000_000_000
 
 @pytest.fixture
 def bodies(store, tmp_path) -> Bodies:
-    return Bodies(store.redis, ColdStore(tmp_path / "bodies"))
+    root, drafts = tmp_path / "bodies", tmp_path / "drafts"
+    drafts.mkdir()
+    return Bodies(store.redis, LocalCold(root, drafts), drafts)
 
 
 def ids(count: int) -> list[str]:
@@ -31,10 +33,11 @@ async def test_a_body_is_found_wherever_it_is(bodies, store):
         await hot(bodies, store, message_id)
     assert await bodies.cool([moves]) == 1
     assert not await store.redis.exists(keys.body(3, moves))
-    for find in (bodies.get, bodies.get_moved):
+    for find in (bodies.get, lambda message_id: bodies.of(message_id, None)):
         assert [await find(message_id) for message_id in (stays, moves)] == [stays.encode(), moves.encode()]
         with pytest.raises(CorruptError):
             await find(gone)
+    assert await bodies.of(gone, b"what Redis had") == b"what Redis had"
 
 
 async def test_what_is_dropped_is_gone_when_all_is_closed(bodies, store):

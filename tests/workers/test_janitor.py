@@ -211,7 +211,7 @@ async def test_files_that_no_message_speaks_of_are_swept_and_only_old_ones(parts
     await wiring.store.redis.delete(keys.head(PARTITION, gone), keys.head(PARTITION, fresh))
     cold = wiring.bodies.cold
     old = wiring.clock() / 1e9 - ORPHAN_AGE - 60
-    draft = cold.drafts / "draft-1"
+    draft = wiring.bodies.drafts / "draft-1"
     draft.write_bytes(b"x")
     for path in (cold.path(kept), cold.path(gone), draft):
         os.utime(path, (old, old))

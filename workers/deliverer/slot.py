@@ -207,7 +207,7 @@ class Slot:
             await self._forget(work.id)
             return
         try:
-            content = work.hot if work.hot is not None else await self._wiring.bodies.get_moved(work.id)
+            content = await self._wiring.bodies.of(work.id, work.hot)
         except CorruptError as error:
             await self._set_aside(work.id, error)
             return

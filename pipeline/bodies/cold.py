@@ -1,0 +1,151 @@
+"""Bodies that have to wait, or are large: where a crash and a full Redis do not reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import mmap
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, TypeAlias
+
+from pipeline.bodies.draft import HOT_LIMIT, Draft, disk
+from pipeline.faults import CorruptError
+from pipeline.ids import is_id, partition_of
+
+Buffer: TypeAlias = bytes | mmap.mmap
+"""A message as it was received, CRLF line ends, nothing added."""
+
+
+class Cold(Protocol):
+    """Where bodies lie by the ids of their messages. What was written is durable when a method returns, and each call may be made again.
+
+    All raise StoreFullError when there is no space, and StoreAwayError when the place cannot be reached.
+    """
+
+    async def keep(self, draft: Draft, message_ids: Sequence[str]) -> None:
+        """Take a draft over that has a file, under the names of messages."""
+
+    async def put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
+        """Bodies that leave Redis."""
+
+    async def share(self, message_id: str, other_id: str) -> None:
+        """Give a body a second name, for another message. Raises CorruptError when there is none."""
+
+    async def get(self, message_id: str) -> Buffer:
+        """Raises CorruptError when there is none."""
+
+    async def drop_many(self, message_ids: Sequence[str]) -> None:
+        """Harmless for those that are not there. What the place would not let go is swept up later."""
+
+    async def older(self, partition: int, than: float) -> list[str]:
+        """Ids of a partition's bodies that were written before `than` (seconds since 1970)."""
+
+
+def sync_directory(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+class LocalCold:
+    """Bodies as files: `<root>/<partition>/<two characters of the id>/<id>`, durable before a name is visible."""
+
+    def __init__(self, root: Path, drafts: Path) -> None:
+        self.root = root
+        self._drafts = drafts
+
+    def path(self, message_id: str) -> Path:
+        if not is_id(message_id):
+            raise CorruptError(f"not a message id: {message_id[:40]!r}")
+        # The random part spreads the files; the first characters are the time and hardly change.
+        return self.root / str(partition_of(message_id)) / message_id[9:11] / message_id
+
+    def _place(self, source: str, message_id: str) -> Path:
+        target = self.path(message_id)
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with contextlib.suppress(FileExistsError):
+            os.link(source, target)
+        return target.parent
+
+    async def keep(self, draft: Draft, message_ids: Sequence[str]) -> None:
+        await asyncio.to_thread(self._keep, draft, message_ids)
+
+    def _keep(self, draft: Draft, message_ids: Sequence[str]) -> None:
+        source = draft.sync()
+        with disk():
+            for directory in {self._place(source, message_id) for message_id in message_ids}:
+                sync_directory(directory)
+                sync_directory(directory.parent)
+            Path(source).unlink()
+
+    async def share(self, message_id: str, other_id: str) -> None:
+        await asyncio.to_thread(self._share, message_id, other_id)
+
+    def _share(self, message_id: str, other_id: str) -> None:
+        with disk():
+            try:
+                os.utime(self.path(message_id))  # as young as its new name, or it would look like nobody's
+                directory = self._place(str(self.path(message_id)), other_id)
+            except FileNotFoundError:
+                raise CorruptError(f"the body of {message_id} is gone", remedy="See `gatepost parked`.") from None
+            sync_directory(directory)
+            sync_directory(directory.parent)
+
+    async def put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
+        await asyncio.to_thread(self._put_many, bodies)
+
+    def _put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
+        """All written, then all forced to disk, so that the disk can work on them together."""
+        with disk():
+            names = []
+            for message_id, body in bodies:
+                handle, name = tempfile.mkstemp(dir=self._drafts, prefix="cool-")
+                with os.fdopen(handle, "wb") as file:
+                    file.write(body)
+                names.append((name, message_id))
+            for name, _ in names:
+                handle = os.open(name, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
+            directories = {self._place(name, message_id) for name, message_id in names}
+            for directory in directories:
+                sync_directory(directory)
+                sync_directory(directory.parent)
+            for name, _ in names:
+                Path(name).unlink()
+
+    async def get(self, message_id: str) -> Buffer:
+        try:
+            with self.path(message_id).open("rb") as file:
+                if os.fstat(file.fileno()).st_size <= HOT_LIMIT:
+                    return file.read()
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        except FileNotFoundError:
+            raise CorruptError(f"the body of {message_id} is gone", remedy="See `gatepost parked`.") from None
+
+    async def drop_many(self, message_ids: Sequence[str]) -> None:
+        await asyncio.to_thread(self._drop_many, message_ids)
+
+    def _drop_many(self, message_ids: Sequence[str]) -> None:
+        for message_id in message_ids:
+            with contextlib.suppress(OSError):
+                self.path(message_id).unlink()
+
+    async def older(self, partition: int, than: float) -> list[str]:
+        return await asyncio.to_thread(self._older, partition, than)
+
+    def _older(self, partition: int, than: float) -> list[str]:
+        found = []
+        for directory in (self.root / str(partition)).glob("??"):
+            for path in directory.iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if is_id(path.name) and path.stat().st_mtime < than:
+                        found.append(path.name)
+        return found
