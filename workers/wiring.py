@@ -101,9 +101,10 @@ def _bodies(settings: Settings, store: Store) -> Bodies:
 
 
 class Wiring:
-    """What one process works with. `clock` gives ns since 1970."""
+    """What one process works with. `clock` gives ns since 1970, `steady` ns since some moment, however the clock is stepped."""
 
     clock = staticmethod(time.time_ns)
+    steady = staticmethod(time.monotonic_ns)
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
