@@ -31,7 +31,14 @@ from pipeline.consequences import (
     unwanted,
     weigh,
 )
-from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
+from pipeline.faults import (
+    ConflictError,
+    CorruptError,
+    LeaseLostError,
+    StoreAwayError,
+    StoreError,
+    StoreFullError,
+)
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.schedule import Claim, Work, new_token
@@ -48,6 +55,8 @@ log = structlog.get_logger()
 
 BUSY_NS: Final = 500_000_000
 """Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
+AWAY_NS: Final = 10_000_000_000
+"""Time until a message is looked at again whose body cannot be reached, where nothing is known of its server."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 SOURCES: Final = 16
@@ -211,6 +220,13 @@ class Slot:
             content = await self._wiring.bodies.of(work.id, work.hot)
         except CorruptError as error:
             await self._set_aside(work.id, error)
+            return
+        except (StoreAwayError, StoreFullError) as fault:
+            # Nobody's fault but ours, so no try. It comes again when its lease is over; until then those behind it have their turn.
+            if not self._destination.open or self._destination.probing:
+                raise ServerBusy(
+                    AWAY_NS
+                ) from fault  # the one message that may see whether the server is there is another
             return
         left: Message | None = message
         for some in transactions(recipients):
