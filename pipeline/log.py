@@ -28,6 +28,7 @@ from pipeline.places import place_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
+from pipeline.topology.spread import is_spread
 
 MAX_STEPS: Final = 128
 """Steps in one call: about 10 ms of the server's time, so nobody else waits longer than that."""
@@ -316,6 +317,8 @@ async def read_pages(
     """Of each partition whose log goes on behind an entry, up to `count` of what follows."""
     logs = [keys.log(partition) for partition in after]
     with faults():
+        if is_spread(redis):
+            return await _read_each(redis, after, count, kinds)
         answer: Any = await redis.execute_command(XREAD, "COUNT", count, "STREAMS", *logs, *after.values())
     # Of two versions of the protocol, one answers with pairs and the other with a map.
     rows = dict(answer or ())
@@ -323,6 +326,21 @@ async def read_pages(
     return {
         partition: page_of(partition, entries, after[partition], kinds)
         for partition, entries in found.items()
+        if entries
+    }
+
+
+async def _read_each(
+    redis: Client, after: Mapping[int, str], count: int, kinds: Container[type[Event]] | None
+) -> dict[int, Page]:
+    """The same in a Cluster, where one read is of one slot."""
+    pipe = redis.pipeline(transaction=False)
+    for partition, entry in after.items():
+        pipe.execute_command(XRANGE, keys.log(partition), "(" + entry if entry != "0" else "-", "+", "COUNT", count)
+    rows: Any = await pipe.execute()
+    return {
+        partition: page_of(partition, entries, after[partition], kinds)
+        for partition, entries in zip(after, rows, strict=True)
         if entries
     }
 
