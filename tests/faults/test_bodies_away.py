@@ -13,6 +13,8 @@ from pipeline.bodies.cloud import CloudCold
 from pipeline.faults import CorruptError, StoreAwayError, UnsafeStoreError
 from pipeline.ids import new_id
 from pipeline.route import Resolver
+from pipeline.steering import BOUNCE
+from tests.support.examples import DOMAIN
 from tests.support.listening import Listening
 from tests.support.objectstore import s3_server
 from tests.support.peer import Peer
@@ -22,9 +24,12 @@ from tests.workers.conftest import PARTITION, parts, running  # noqa: F401 - a f
 from tests.workers.test_engines import NoNames
 from tests.workers.test_scanner import entries
 from workers import janitor
+from workers.delays import Delays
 from workers.deliverer.role import Deliverer
 from workers.janitor import Janitor
 from workers.scanner import Scanner
+from workers.steering import Steering
+from workers.steward import Steward
 
 SMALL = b"Subject: small\r\n\r\nhello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"large\r\n" * 60_000
@@ -186,7 +191,6 @@ async def test_the_deliverer_sends_what_it_has_and_the_rest_as_soon_as_it_can_wi
             with server.paused():
                 await eventually(lambda: delivered(*small))
                 assert not await delivered(large[0])
-                wiring.forward(3)  # the lease of what was claimed and could not be sent
             await eventually(lambda: delivered(*large), within=20)
     assert len(peer.transactions) == 6
     assert set(await wiring.kinds()) == {"Received", "Scanned", "Queued", "Delivered"}
@@ -208,6 +212,33 @@ async def test_the_janitor_waits_with_cooling_and_with_ending_what_it_cannot_rea
     wiring.forward(120)
     await recovered(wiring.bodies.cold.reach)
     assert await Janitor(wiring).expire() == 1
+
+
+async def test_senders_of_what_can_be_read_are_told_of_a_delay_meanwhile(wiring, server):
+    messages = [
+        await wiring.queued(content, sender=f"{number}@senders.test", notify="DELAY")
+        for number, content in enumerate((LARGE, SMALL))
+    ]
+    wiring.forward(DAY)
+    with server.paused():
+        assert await Delays(wiring).warn() == 1
+    assert [(await wiring.kinds(one))[3:] for one in messages] == [[], ["Warned"]]
+    await recovered(wiring.bodies.cold.reach)
+    wiring.forward(61)
+    assert await Delays(wiring).warn() == 1
+
+
+async def test_holds_of_what_can_be_read_end_meanwhile(wiring, server):
+    messages = [await wiring.queued(content, sender=f"anna@{DOMAIN}") for content in (LARGE, SMALL)]
+    for one in messages:
+        await Steering(wiring, by="cli:op").plan(one, then=BOUNCE, reason="why", until=wiring.clock(), action="a")
+    wiring.forward(DAY)
+    with server.paused():
+        assert await Steward(wiring).end_holds() == 1
+    await recovered(wiring.bodies.cold.reach)
+    wiring.forward(120)
+    assert await Steward(wiring).end_holds() == 1
+    assert [(await wiring.kinds(one))[-1] for one in messages] == ["Failed", "Failed"]
 
 
 async def test_what_could_not_be_dropped_is_dropped_with_the_next_or_at_the_end(wiring, server):

@@ -53,6 +53,10 @@ class S3Server:
         finally:
             os.kill(self.process.pid, signal.SIGCONT)
 
+    def use(self) -> None:
+        """It is the store of this process, and of those that it starts."""
+        os.environ.update(self.environment)
+
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
         with contextlib.closing(connection):
