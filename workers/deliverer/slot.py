@@ -146,6 +146,7 @@ class Slot:
             now=now,
             retry_at=retry_at,
             more=more,
+            was_open=self._destination.open,
             limit=self._office.connections.slots(self.domain),
         )
         self._destination.claimed(is_open=claim.open, good=claim.good)
@@ -384,6 +385,8 @@ class Slot:
     async def _give_back(self, *, delay: int = 0, untried: bool = False) -> None:
         now = self._wiring.clock()
         held = [work.id for work in self.held]
+        # The claim of an open domain wrote no next attempt: if there is one, it is another slot's, which backed the domain off.
+        untried = untried and not self._destination.open
         await self._wiring.schedule.release(
             self.partition, self.domain, self.token, held, now, at=now + delay, untried=untried
         )
