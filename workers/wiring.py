@@ -89,15 +89,18 @@ def objects(settings: Settings) -> Objects:
 def _bodies(settings: Settings, store: Store) -> Bodies:
     """Raises ConfigurationError."""
     root = settings.data / "bodies"
-    drafts = root / "drafts"
+    drafts, segments = root / "drafts", settings.data / "segments"
     try:
-        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (drafts, segments):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to {root}: {error.strerror}",
             remedy="Choose another --data, or give this user the right to write there.",
         ) from None
-    return Bodies(store.redis, LocalCold(root, drafts), drafts)
+    # A pointer means something only on the machine where it was made, which with the embedded Redis is the only one.
+    appending = settings.hot_bodies == "files" or (settings.hot_bodies == "auto" and not settings.redis_url)
+    return Bodies(store.redis, LocalCold(root, drafts), drafts, segments=segments, appending=appending)
 
 
 class Wiring:
