@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,8 +12,10 @@ from hypothesis import settings
 from tests.support import servers
 from tests.support.servers import RedisServer, SmtpSink
 
-# Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again.
-settings.register_profile("gatepost", deadline=None, print_blob=True)
+# Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again. Each run
+# tries other examples, so many runs of few find what one run of many does: GATEPOST_TEST_EXAMPLES=1000 is a long one.
+EXAMPLES = int(os.environ.get("GATEPOST_TEST_EXAMPLES", "50"))
+settings.register_profile("gatepost", deadline=None, print_blob=True, max_examples=EXAMPLES)
 settings.load_profile("gatepost")
 
 
