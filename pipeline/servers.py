@@ -27,7 +27,7 @@ MAX_NUMBER: Final = 65535
 
 # A host may be called mx: only what is followed by something else than a port is a name whose MX is meant.
 _LINE: Final = re.compile(
-    r"(?:(?P<priority>[0-9]{1,5})(?:/(?P<weight>[0-9]{1,5}))?[ \t]++)?+(?P<mx>[mM][xX]:(?![0-9]*+\Z))?(?P<place>[^ \t]++)"
+    r"(?:(?P<priority>[0-9]{1,5})(?:/(?P<weight>[0-9]{1,5}))?[ \t]++)?(?P<mx>[mM][xX]:(?![0-9]*+\Z))?(?P<place>[^ \t]++)"
 )
 _PORT: Final = re.compile(r":[0-9]{1,5}\Z")
 

@@ -33,7 +33,7 @@ RESULTS: Final = b"arc-authentication-results"
 MESSAGE: Final = b"arc-message-signature"
 SEAL: Final = b"arc-seal"
 
-_CFWS: Final = rb"(?:[ \t\r\n]++|\([^()\\]*+\))*+"
+_CFWS: Final = rb"(?:[ \t\r\n]++|\([^()\\]*+\))*"
 # 4.1.1: unlike in the other two fields, the number stands in front, and the rest is no list of tags.
 _INSTANCE: Final = re.compile(rb"[^:]*+:" + _CFWS + rb"i" + _CFWS + rb"=" + _CFWS + rb"([0-9]{1,9}+)" + _CFWS + rb";")
 _MANY: Final = "more sets than there may be"

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import re
 from collections.abc import Collection, Iterator, Sequence
 from typing import Final, NamedTuple
 
@@ -25,7 +24,6 @@ _MANY_LINES: Final = b"\r\n" * (CHUNK // 2)
 
 _WSP: Final = b" \t"
 _CRLF: Final = b"\r\n"
-_PAIRS_BACKWARDS: Final = re.compile(rb"(?:\n\r)*+")
 
 
 class Wanted(NamedTuple):
@@ -109,9 +107,9 @@ def _without_last_lines(data: bytes) -> tuple[bytes, int]:
     if not data.endswith(_CRLF):
         return data, 0
     tail = data[len(data.rstrip(_CRLF)) :]
-    pairs = _PAIRS_BACKWARDS.match(tail[::-1])
-    assert pairs is not None
-    return data[: len(data) - pairs.end()], pairs.end() // 2
+    # Behind the last two equal octets CR and LF take turns, up to the LF at the end.
+    lines = (len(tail) - 1 - max(tail.rfind(b"\r\r"), tail.rfind(b"\n\n"))) // 2
+    return data[: len(data) - 2 * lines], lines
 
 
 class _Hashes:

@@ -38,12 +38,12 @@ _WINDOW: Final = 256 << 10
 _NEEDLE: Final = b"\nauthentication-results"
 _OURS: Final = b"\nx-gatepost-"
 """How fields begin that only we write (see pipeline/outgoing.py)."""
-_OUR_FIELD: Final = re.compile(rb"(?i)x-gatepost-[!-9;-~]*+[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
-_FIELD: Final = re.compile(rb"(?i)authentication-results[ \t]*+(:)[^\n]*+(?:\n[ \t][^\n]*+)*+\n?")
+_OUR_FIELD: Final = re.compile(rb"(?i)x-gatepost-[!-9;-~]*+[ \t]*+:[^\n]*+(?:\n[ \t][^\n]*+)*\n?")
+_FIELD: Final = re.compile(rb"(?i)authentication-results[ \t]*+(:)[^\n]*+(?:\n[ \t][^\n]*+)*\n?")
 _HIDING: Final = re.compile(rb'[()"\\\x80-\xff]|=\?')
-_WORD: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|\\.|[^("\\;]++', re.DOTALL)
+_WORD: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*"|\\.|[^("\\;]++', re.DOTALL)
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
-_COMMENTS: Final = re.compile(rb"(?:\([^()\\]*+(?:\\.[^()\\]*+)*+\))++", re.DOTALL)
+_COMMENTS: Final = re.compile(rb"(?:\([^()\\]*+(?:\\.[^()\\]*+)*\))+", re.DOTALL)
 _NESTING: Final = re.compile(rb"\\.|[()]", re.DOTALL)
 _GAP: Final = b"\0"
 

@@ -26,7 +26,7 @@ REMEMBERED: Final = 1024
 """Replies whose meaning is kept at hand; a dead server says the same each time."""
 LONGEST_LIKENESS: Final = 300
 _WORD: Final = re.compile(r"[^\W_]++")
-_NUMBERS: Final = re.compile(r"#(?:[^\w\s]#)*+")
+_NUMBERS: Final = re.compile(r"#(?:[^\w\s]#)*")
 
 
 class Decided(msgspec.Struct, frozen=True):

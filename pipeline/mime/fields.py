@@ -26,7 +26,7 @@ MAX_MAILBOXES: Final = 50
 _MAX_VALUE: Final = 16 << 10
 _SIMPLE: Final = re.compile(rb'"?([^"<>(),:;@\\]*+)"?\s*+<([^<>\s"(),:;]++)>')
 _TOKEN: Final = re.compile(
-    rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|\([^()\\]*+(?:\\.[^()\\]*+)*+\)?|<[^<>]*+>?|[,;]|[^"(<,;]++', re.DOTALL
+    rb'"[^"\\]*+(?:\\.[^"\\]*+)*"?|\([^()\\]*+(?:\\.[^()\\]*+)*\)?|<[^<>]*+>?|[,;]|[^"(<,;]++', re.DOTALL
 )
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 

@@ -24,10 +24,10 @@ _SMALL: Final = 16 << 10
 
 BLANK: Final = re.compile(rb"\n\r?\n")
 # ftext of RFC 5322 3.6.8, with the white space before the colon that 4.5 still allows.
-_FIELD: Final = re.compile(rb"\n([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)")
+_FIELD: Final = re.compile(rb"\n([!-9;-~]++)[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*)")
 _STRAY: Final = re.compile(rb"\n(?![ \t]|\r?\Z|[!-9;-~]++[ \t]*+:)")
 _LATE: Final = {
-    name: re.compile(rb"(?i)\n" + name + rb"[ \t]*+:([^\n]{0,8192}+(?:\n[ \t][^\n]{0,8192}+){0,200}+)")
+    name: re.compile(rb"(?i)\n" + name + rb"[ \t]*+:([^\n]{0,8192}+(?:\n[ \t][^\n]{0,8192}+){0,200})")
     for name in (b"content-type", b"content-transfer-encoding", b"content-disposition")
 }
 

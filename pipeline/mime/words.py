@@ -56,7 +56,7 @@ _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+
 _FOLD: Final = re.compile(rb"\r?\n")
 
 _PARAMETER: Final = re.compile(
-    rb';[ \t\r\n]*+([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*+)"?|([^;]*+))', re.DOTALL
+    rb';[ \t\r\n]*+([^\s=;"]++)[ \t\r\n]*+=[ \t\r\n]*+(?:"([^"\\]*+(?:\\.[^"\\]*+)*)"?|([^;]*+))', re.DOTALL
 )
 _ESCAPE: Final = re.compile(rb"\\(.)", re.DOTALL)
 _EXTENDED: Final = re.compile(rb"([^*]+)(?:\*(\d{1,4}))?(\*)?")

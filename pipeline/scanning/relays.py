@@ -42,7 +42,7 @@ _SPACE: Final = rb"[ \t\r\n]++"
 _ADDRESS: Final = rb"\[(?:[Ii][Pp][Vv]6:)?(?P<address>[0-9A-Fa-f:.]{2,45}+)\](?::\d{1,5}+)?"
 _BY: Final = rb"(?P<by>" + _WORD + rb"|" + _LITERAL + rb")"
 # What Postfix says of TLS stands before `by`.
-_COMMENTS: Final = rb"(?:\((?:[^()]++|\([^()]*+\))*+\)" + _SPACE + rb"){0,4}+"
+_COMMENTS: Final = rb"(?:\((?:[^()]++|\([^()]*+\))*\)" + _SPACE + rb"){0,4}"
 # Exim's words within the comment, each perhaps there.
 _EXIM: Final = (
     rb"(?:[ \t\r\n]++(?:port=\d{1,5}+|ident=[^\s()]{1,255}+|helo=(?P<helo>" + _LITERAL + rb"|" + _WORD + rb")))"

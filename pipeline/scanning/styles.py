@@ -16,9 +16,9 @@ _HIDDEN: Final = re.compile(
     r"|(?<![\w-])(?:left|top|right|text-indent)\s*+:\s*+-\d{3}|clip\s*+:\s*+rect\(\s*+[01](?:px)?[\s,]|clip-path\s*+:\s*+inset\(\s*+(?:50|100)%",
     re.IGNORECASE,
 )  # fmt: skip
-_CSS_HIDES: Final = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*+\*/|\\([0-9a-f]{1,6})\s?|\\(.)", re.IGNORECASE)
+_CSS_HIDES: Final = re.compile(r"/\*[^*]*+(?:\*(?!/)[^*]*+)*\*/|\\([0-9a-f]{1,6})\s?|\\(.)", re.IGNORECASE)
 """Comments and escapes (CSS Syntax 4.3)."""
-_MEDIA: Final = re.compile(r"@[a-z-]++[^{};@]*+\{(?:[^{}]*+\{[^{}]*+\})*+[^{}]*+\}", re.IGNORECASE)
+_MEDIA: Final = re.compile(r"@[a-z-]++[^{};@]*+\{(?:[^{}]*+\{[^{}]*+\})*[^{}]*+\}", re.IGNORECASE)
 """Rules that hold for some screens only: what a narrow one hides is not hidden."""
 _CLASS_RULE: Final = re.compile(r"\.([A-Za-z_][\w-]{0,63}+)\s*+\{([^{}]{0,2000}+)\}")
 _COLOUR: Final = re.compile(

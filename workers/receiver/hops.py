@@ -15,7 +15,7 @@ MAX_PASSES: Final = 3
 """Of one message by way of us for the same recipient."""
 
 _RECEIVED: Final = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
-_LINE: Final = re.compile(rb"^received[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*+)", re.IGNORECASE | re.MULTILINE)
+_LINE: Final = re.compile(rb"^received[ \t]*+:([^\n]*+(?:\n[ \t][^\n]*+)*)", re.IGNORECASE | re.MULTILINE)
 _FOR: Final = re.compile(rb"[ \t\n]for[ \t\r\n]+<([^<>\s]{1,512})>", re.IGNORECASE)
 _SEVERAL: Final = re.compile(rb"\(to \d{1,9} at ([a-z0-9.-]{1,253})\)")
 """As `pipeline.trace` writes it where it names nobody."""

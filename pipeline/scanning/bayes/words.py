@@ -35,7 +35,7 @@ _SCRIPTS: Final = (
 )
 _UNSPACED: Final = re.compile(_SCRIPTS)
 # Letters and digits of any script, with what holds words together; no piece is tried twice.
-_WORD: Final = re.compile(_SCRIPTS + r"|[$€£]?[^\W_]++(?:['\u2019\-.][^\W_]++)*+[!%]?")
+_WORD: Final = re.compile(_SCRIPTS + r"|[$€£]?[^\W_]++(?:['\u2019\-.][^\W_]++)*[!%]?")
 _DIGIT: Final = re.compile(r"\d")
 _DIGITS: Final = re.compile(r"\d+")
 _LETTERS: Final = re.compile(r"[^\W\d_]+")

@@ -41,7 +41,7 @@ _PREFIX: Final = re.compile(r"(?:(?:re|fwd?|aw|wg|sv|antw)\s*+:|\[[^\]]*+\])\s*+
 _ODD: Final = frozenset("!$*%#~^|<>={}\\_+@")
 _MESSAGE_ID: Final = re.compile(rb"\s*+<[^<>\s@]++@[^<>\s]++>\s*+(?:\([^()]*+\)\s*+)?")
 _OFFSET: Final = re.compile(rb":\d\d\s*+([+-])(\d\d)(\d\d)\b")
-_TIME: Final = re.compile(rb"\d{1,2}:\d\d(?::\d\d)?+\s*+(\S?)")
+_TIME: Final = re.compile(rb"\d{1,2}:\d\d(?::\d\d)?\s*+(\S?)")
 _MINUTES: Final = (b"00", b"15", b"30", b"45")
 
 

@@ -75,7 +75,7 @@ _TOKEN: Final = re.compile(
     rb"/(?:OpenAction|AA\s{0,4}(?=<<|\d)|JavaScript|Launch|EmbeddedFile|Encrypt|ObjStm|[A-Za-z]{0,20}#[0-9A-Fa-f]{2}[A-Za-z#0-9]{0,40})(?![A-Za-z])"
 )
 _ESCAPED: Final = re.compile(rb"#([0-9A-Fa-f]{2})")
-_FILE_NAME: Final = re.compile(rb"/(?:UF|F)\s{0,4}\(((?:[^()\\]|\\[\x00-\xff]){1,300}+)\)")
+_FILE_NAME: Final = re.compile(rb"/(?:UF|F)\s{0,4}\(((?:[^()\\]|\\[\x00-\xff]){1,300})\)")
 _STREAM: Final = re.compile(rb"\bstream\r?\n")
 _MAX_TOKENS: Final = 50_000
 _TOKEN_COST: Final = 200
@@ -150,7 +150,7 @@ def _string(octets: bytes) -> str:
 # OneNote
 _FILE_DATA: Final = bytes.fromhex("e716e3bd65261145a4c48d4d0b7a9eac")
 """FileDataStoreObject (MS-ONESTORE 2.6.13): behind it the length, 12 octets, the file."""
-_WIDE_NAME: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,200}+")
+_WIDE_NAME: Final = re.compile(rb"(?:[\x20-\x7e]\x00){4,200}")
 _MAX_WIDE_NAMES: Final = 20_000
 _RUNS: Final = re.compile(
     rb"(?i)\A\s*(?:<(?:job|package|hta:|script)|@?echo off|@?powershell|@?cmd\b|start\s|set\s|on error resume next|dim\s|function\s|var\s|\$)"
