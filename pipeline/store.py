@@ -18,6 +18,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is the library's
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -60,6 +61,8 @@ def _fault(error: BaseException) -> StoreError:
     if isinstance(error, AuthenticationError):
         return StoreAwayError(f"Redis refuses us: {error}", remedy="Check user and password in redis_url.")
     text = str(error)
+    if isinstance(error, NoPermissionError):
+        return StoreError(f"Redis: {text}", remedy="Allow the user what docs/redis.md names.")
     if isinstance(error, TooFewReplicasError):
         return StoreAwayError(
             f"Redis has too few replicas: {text}", remedy="See why they are away, or set redis_replicas to less."
