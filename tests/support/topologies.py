@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.store import Client
+from pipeline.topology.routing import SLOTS, slot_of
 from pipeline.topology.spread import masters
 from tests.support.servers import ROOT, Process, free_port, missing, redis_binaries, wait_until
 
@@ -129,7 +130,7 @@ class RedisCluster:
         lines = []
         for number, node in enumerate(self.nodes):
             shard = number % self.masters
-            first, last = 16384 * shard // self.masters, 16384 * (shard + 1) // self.masters - 1
+            first, last = SLOTS * shard // self.masters, SLOTS * (shard + 1) // self.masters - 1
             flags = ("myself," if number == own else "") + ("master" if number < self.masters else "slave")
             of = "-" if number < self.masters else f"{shard:040x}"
             slots = f" {first}-{last}" if number < self.masters else ""
@@ -143,6 +144,12 @@ class RedisCluster:
         for node in self.nodes:
             node.wait()
         wait_until(self.ready, what="all nodes of the Cluster together")
+
+    def master_of(self, key: str) -> Node:
+        """As the slots were shared out at the start."""
+        return next(
+            self.nodes[shard] for shard in range(self.masters) if slot_of(key) < SLOTS * (shard + 1) // self.masters
+        )
 
     def ready(self) -> bool:
         """Whether each of them says that all is well."""
