@@ -45,6 +45,10 @@ async def test_a_step_counts_when_a_replica_has_it_and_its_fate_is_found_when_no
     assert len(entries) == 2
     with pytest.raises(TooFewReplicasError):
         await still_there(store.redis, "gp:{0}:log", entries[1].entry.encode(), 1)
+    assert watched.nodes[0].command("CONFIG", "SET", "min-replicas-to-write", "1") == b"+OK\r\n"
+    with pytest.raises(StoreAwayError, match="NOREPLICAS"):
+        await log.commit(step(), patience=0.1)
+    assert await log.read(P, "0", 10) == entries
     waiting = asyncio.create_task(log.commit(step()))
     await asyncio.to_thread(watched.nodes[1].start)
     await asyncio.wait_for(waiting, 20)
