@@ -41,6 +41,7 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
 def _shared_cluster() -> Iterator[RedisCluster]:
     with topologies.redis_cluster() as cluster:
         yield cluster
+        assert cluster.refused() == {b"*0\r\n"}
 
 
 @pytest.fixture
