@@ -46,7 +46,7 @@ class Segments:
             else:
                 self._empty.add(path)
         for path in unfinished(self._bodies.segments, now - UNFINISHED_AGE):
-            path.unlink(missing_ok=True)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
         return moved
 
     async def _living(self, path: Path) -> list[str]:

@@ -70,13 +70,13 @@ class Pointer(NamedTuple):
 
 def pointer(value: bytes) -> Pointer | None:
     """What Redis has of a body, when that is a pointer. Raises CorruptError."""
-    if not value.startswith(b"\0"):
+    if not value.startswith(MAGIC):
         return None
-    if len(value) == _POINTER.size and value.startswith(MAGIC):
+    if len(value) == _POINTER.size:
         found = Pointer(*_POINTER.unpack(value)[1:])
         if found.head + found.size <= _LARGEST and found.offset < _FARTHEST:
             return found
-    raise CorruptError("what Redis has of a body is neither a body nor a pointer to one")
+    raise CorruptError("a pointer to a body is damaged")
 
 
 def path_of(root: Path, segment: bytes) -> Path:
@@ -163,7 +163,12 @@ def closed(root: Path) -> list[tuple[Path, float]]:
 
 def unfinished(root: Path, before: float) -> list[Path]:
     """What is left of segments whose writers died while they made them."""
-    return [path for path in root.glob("*" + _UNNAMED) if path.stat().st_mtime < before]
+    found = []
+    for path in root.glob("*" + _UNNAMED):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                found.append(path)
+    return found
 
 
 class _Segment:
