@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.bodies import Buffer
+from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.faults import ConflictError, CorruptError, StoreAwayError
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
@@ -81,6 +81,9 @@ class Janitor:
                 content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+            except StoreAwayError:  # the others need not wait for it
+                await self._postpone(partition, message_id, now)
+                return False
         route = await self._wiring.schedule.route(partition, message.domain)
         events = decide.expired(
             message,
@@ -198,13 +201,9 @@ class Janitor:
     # Sweeping
 
     async def sweep(self) -> int:
-        """Files without a message, drafts without a session, consumers without a process; how many files went."""
-        swept = 0
+        """Bodies without a message, drafts of this machine without a session, consumers without a process; how many files went."""
         before = time.time() - ORPHAN_AGE
-        for path in self._wiring.bodies.drafts.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                swept += 1
+        swept = sweep_drafts(self._wiring.bodies.drafts, before)
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):

@@ -19,8 +19,10 @@ from pipeline.faults import StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
+from pipeline.topology.spread import is_spread
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
+from workers.deliverer.steady import Steady
 from workers.deliverer.watch import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -42,6 +44,7 @@ class Deliverer:
     def __init__(self, wiring: Wiring, resolver: Resolver, stop: asyncio.Event) -> None:
         self.wiring = wiring
         self.connections = Connections(wiring, resolver)
+        self.steady = Steady(wiring.clock, wiring.steady, int(wiring.settings.lease))
         self._stop = stop
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,6 +78,7 @@ class Deliverer:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._renew()),
             asyncio.create_task(Watch(self.wiring).run(self._stop)),
+            asyncio.create_task(self._wake_to_stop()),
         ]
         away = False
         metrics.DELIVERY_SLOTS.watch(lambda: len(self._tasks))
@@ -96,6 +100,10 @@ class Deliverer:
             await end(helpers)
             await self._finish()
 
+    async def _wake_to_stop(self) -> None:
+        await self._stop.wait()
+        self._wake.set()
+
     async def _pause(self) -> None:
         wait = POLL
         if self._next:
@@ -112,8 +120,15 @@ class Deliverer:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
+        away: StoreError | None = None
         for partition in range(self.wiring.store.partitions):
-            domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+            try:
+                domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+            except StoreError as fault:
+                if not is_spread(self.wiring.store.redis):
+                    raise
+                away = fault  # a node of a Cluster, and others are there
+                continue
             for domain in domains:
                 self.look_at(partition, domain)
             if following:
@@ -121,6 +136,8 @@ class Deliverer:
         hinted, self._hinted = self._hinted, set()
         for partition, domain in hinted:
             self._open(partition, domain)
+        if away is not None:
+            raise away
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
@@ -173,11 +190,12 @@ class Deliverer:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
             for slot in [slot for slots in self._slots.values() for slot in slots]:
                 try:
+                    asked, apart = time.monotonic(), self.steady.apart()
                     now = self.wiring.clock()
                     if await self.wiring.schedule.renew(
                         slot.partition, slot.domain, slot.token, [work.id for work in slot.held], now
                     ):
-                        slot.renewed()
+                        slot.renewed(asked, apart)
                     else:
                         slot.lost()
                 except StoreError:
