@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.bodies import Buffer
+from pipeline.bodies import ORPHAN_AGE, Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError
 from pipeline.state import LEAVING, Message
@@ -37,8 +37,6 @@ BATCH: Final = 500
 COOL_BATCH: Final = 64
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
-ORPHAN_AGE: Final = 6 * 3600.0
-"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
 
 
@@ -198,12 +196,8 @@ class Janitor:
 
     async def sweep(self) -> int:
         """Files without a message, drafts without a session, consumers without a process; how many files went."""
-        swept = 0
         before = time.time() - ORPHAN_AGE
-        for path in self._wiring.bodies.drafts.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                swept += 1
+        swept = self._wiring.bodies.sweep_drafts(before)
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):

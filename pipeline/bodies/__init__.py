@@ -9,7 +9,7 @@ the two. A large message is never in memory twice: it comes in through a file an
 """
 
 from pipeline.bodies.cold import Buffer, Cold, LocalCold
-from pipeline.bodies.draft import HOT_LIMIT, Draft
+from pipeline.bodies.draft import HOT_LIMIT, ORPHAN_AGE, Draft
 from pipeline.bodies.tiers import Bodies
 
-__all__ = ["HOT_LIMIT", "Bodies", "Buffer", "Cold", "Draft", "LocalCold"]
+__all__ = ["HOT_LIMIT", "ORPHAN_AGE", "Bodies", "Buffer", "Cold", "Draft", "LocalCold"]

@@ -15,6 +15,8 @@ from pipeline.faults import StoreFullError
 HOT_LIMIT: Final = 256 << 10
 CHUNK: Final = 256 << 10
 HEAD: Final = 64 << 10
+ORPHAN_AGE: Final = 6 * 3600.0
+"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 

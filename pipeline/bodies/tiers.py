@@ -68,6 +68,16 @@ class Bodies:
                 await pipe.execute()
         return len(found)
 
+    def sweep_drafts(self, before: float) -> int:
+        """Remove what a crash left of drafts on this machine, untouched since `before` (seconds since 1970); how many went."""
+        swept = 0
+        for path in self.drafts.iterdir():
+            with contextlib.suppress(FileNotFoundError):  # another process on this machine sweeps too
+                if path.stat().st_mtime < before:
+                    path.unlink()
+                    swept += 1
+        return swept
+
     async def drop_cold(self, message_id: str) -> None:
         """After the step that recorded a last outcome and found no hot body.
 

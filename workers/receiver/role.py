@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from typing import Final
 
 from pipeline import gateways, metrics
+from pipeline.bodies import ORPHAN_AGE
 from pipeline.faults import StoreError
 from pipeline.greylist import Greylist
 from pipeline.pause import end
@@ -24,16 +26,19 @@ GRACE: Final = 20.0
 """Seconds for transactions under way when we are told to stop."""
 
 
-REGISTER_EVERY: Final = 3600.0
-"""Seconds."""
+HOUR: Final = 3600.0
 
 
-async def _stay_known(wiring: Wiring, port: int) -> None:
-    """Write down by what name and where we listen, so that no route is made to lead back here."""
+async def _each_hour(wiring: Wiring, port: int) -> None:
+    """Write down by what name and where we listen, so that no route is made to lead back here; and look for drafts that a crash
+    left on this machine, where no janitor may be.
+    """
     while True:
         with contextlib.suppress(StoreError):
             await gateways.register(wiring.store.redis, wiring.hostname, port, wiring.clock())
-        await asyncio.sleep(REGISTER_EVERY)
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(wiring.bodies.sweep_drafts, time.time() - ORPHAN_AGE)
+        await asyncio.sleep(HOUR)
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
@@ -47,7 +52,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     try:
         server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
         metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
-        helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
+        helpers.append(asyncio.create_task(_each_hour(wiring, server.port)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")
         await stop.wait()
