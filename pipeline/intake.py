@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -10,7 +11,7 @@ import msgspec
 
 from pipeline.bodies import Bodies, Draft
 from pipeline.events import Client, Received, RecipientSpec
-from pipeline.faults import StoreFullError
+from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
 from pipeline.steps import received_step
@@ -53,11 +54,7 @@ class Intake:
         for recipient in envelope.recipients:
             domains.setdefault(recipient.address.rpartition("@")[2], []).append(recipient)
         ids = {domain: new_id(now, partition_for(domain, self._partitions)) for domain in domains}
-        try:
-            hot = await self._bodies.settle(draft, tuple(ids.values()))
-        except StoreFullError:
-            draft.discard()
-            raise
+        hot = await self._bodies.settle(draft, tuple(ids.values()))
         commits = [
             self._log.submit(
                 received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot),
@@ -69,7 +66,8 @@ class Intake:
         results = await asyncio.gather(*commits, return_exceptions=True)
         for message_id, result in zip(ids.values(), results, strict=True):
             if isinstance(result, StoreFullError):
-                await self._bodies.cold.drop_many([message_id])
+                with contextlib.suppress(StoreAwayError):  # then it is swept up
+                    await self._bodies.cold.drop_many([message_id])
         for result in results:
             if isinstance(result, BaseException):
                 raise result

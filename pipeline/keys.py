@@ -45,7 +45,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
-    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
+    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes), bodies (whose the bodies
+                                    in an object store are); written once
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)

@@ -89,16 +89,29 @@ class Schedule:
         return [name.decode() for name in ready], int(later[0][1]) if later else 0
 
     async def claim(
-        self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool, limit: int = 0
+        self,
+        partition: int,
+        domain: str,
+        token: str,
+        *,
+        now: int,
+        retry_at: int,
+        more: bool,
+        was_open: bool = False,
+        limit: int = 0,
     ) -> Claim:
-        """`limit`: slots that an open domain may have; 0: as many as connections to one server."""
+        """`limit`: slots that an open domain may have; 0: as many as connections to one server.
+
+        `was_open`: the domain was, when this slot claimed last. When it no longer is, another slot has backed it off, and there is
+        no more of its mail before the interval is over.
+        """
         names = [
             keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
         ]  # fmt: skip
         prefix = f"gp:{{{partition}}}:"
         arguments = [
             domain, now // MS, now // MS + self._lease, retry_at // MS, limit or self._limit, BATCH, BATCH_OCTETS, token,
-            "more" if more else "new", prefix,
+            ("flow" if was_open else "more") if more else "new", prefix,
         ]  # fmt: skip
         with faults():
             answer = await self._claim(self._store.redis, names, arguments)

@@ -401,6 +401,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    bodies_store: Annotated[
+        str,
+        _doc(
+            "Where large and waiting bodies are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, whose credentials come from the environment (AWS_ACCESS_KEY_ID, ...). Empty: `bodies` in the data directory, for workers on one machine. See docs/bodies.md."
+        ),
+    ] = ""
+    bodies_timeout: Annotated[
+        Duration,
+        _doc(
+            "How long one body may take to or from bodies_store, with all retries; then senders get 451 4.3.0 and workers wait."
+        ),
+    ] = Duration(30 * SECOND)
+
     archive: Annotated[
         bool,
         _doc(
@@ -589,6 +602,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _range(f"{name}_connections", getattr(self, f"{name}_connections"), 1, 1000)
         _choice("engines_missing", self.engines_missing, "pass", "wait", "quarantine")
         _range("engines_retry", self.engines_retry.seconds, 0.2, 86400)
+        _range("bodies_timeout", self.bodies_timeout.seconds, 0.1, 300)
         _range("engines_wait", self.engines_wait.seconds, 0, 86400 * 5)
 
 

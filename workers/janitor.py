@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.bodies import ORPHAN_AGE, Buffer
+from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.faults import ConflictError, CorruptError, StoreAwayError
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
@@ -37,6 +37,8 @@ BATCH: Final = 500
 COOL_BATCH: Final = 64
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
+ORPHAN_AGE: Final = 6 * 3600.0
+"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
 
 
@@ -78,6 +80,9 @@ class Janitor:
                 content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+            except StoreAwayError:  # the others need not wait for it
+                await self._postpone(partition, message_id, now)
+                return False
         route = await self._wiring.schedule.route(partition, message.domain)
         events = decide.expired(
             message,
@@ -195,9 +200,9 @@ class Janitor:
     # Sweeping
 
     async def sweep(self) -> int:
-        """Files without a message, drafts without a session, consumers without a process; how many files went."""
+        """Bodies without a message, drafts of this machine without a session, consumers without a process; how many files went."""
         before = time.time() - ORPHAN_AGE
-        swept = self._wiring.bodies.sweep_drafts(before)
+        swept = sweep_drafts(self._wiring.bodies.drafts, before)
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):

@@ -8,12 +8,13 @@ as one step and nothing, or as one step and the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from pipeline import keys, steering
 from pipeline.events import MessageEvent, Received, Redirected, Retried, encode
-from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
+from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError, StoreAwayError
 from pipeline.ids import partition_for, partition_of
 from pipeline.rerouting import forgiven
 from pipeline.state import Message, Stage
@@ -176,7 +177,8 @@ async def hand_over(wiring: Wiring, message: Message, event: Redirected, receive
         await commit_decided(wiring, message, (event,), event.at, effects)
     except ConflictError:
         if hot is None and not await _made(wiring, partition, new):
-            await wiring.bodies.cold.drop_many([new])
+            with contextlib.suppress(StoreAwayError):  # then it is swept up
+                await wiring.bodies.cold.drop_many([new])
         raise
     return new
 

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import os
+import secrets
 import socket
 import stat
 import tempfile
@@ -13,12 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline import diagnosis
+from pipeline import diagnosis, keys, objectstore
 from pipeline.allowance import Allowance
 from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, LocalCold
+from pipeline.bodies.cloud import CloudCold
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
@@ -30,7 +32,7 @@ from pipeline.outgoing import Forwarding
 from pipeline.retry import RetryPolicy
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store import Store, faults
 from pipeline.watching import Watchlist
 from projections.readers.past import Past
 
@@ -81,7 +83,7 @@ def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
 
 def objects(settings: Settings) -> Objects:
     """Where the archive is kept. Raises ConfigurationError."""
-    if cloud.is_address(settings.archive_store):
+    if objectstore.is_address(settings.archive_store):
         return cloud.CloudObjects(settings.archive_store, settings.data / "archive", int(settings.archive_cache))
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
 
@@ -97,7 +99,19 @@ def _bodies(settings: Settings, store: Store) -> Bodies:
             f"cannot write to {root}: {error.strerror}",
             remedy="Choose another --data, or give this user the right to write there.",
         ) from None
-    return Bodies(store.redis, LocalCold(root, drafts), drafts)
+    if not settings.bodies_store:
+        return Bodies(store.redis, LocalCold(root, drafts), drafts)
+    owner = functools.partial(_owner_of_bodies, store)
+    cold = CloudCold(settings.bodies_store, drafts, owner, settings.bodies_timeout.seconds)
+    return Bodies(store.redis, cold, drafts)
+
+
+async def _owner_of_bodies(store: Store) -> str:
+    """The name of this Redis where bodies are: no other one may sweep there."""
+    with faults():
+        await store.redis.hsetnx(keys.STORE, "bodies", secrets.token_hex(16))
+        name: bytes = await store.redis.hget(keys.STORE, "bodies")
+    return name.decode()
 
 
 class Wiring:

@@ -15,8 +15,6 @@ from pipeline.faults import StoreFullError
 HOT_LIMIT: Final = 256 << 10
 CHUNK: Final = 256 << 10
 HEAD: Final = 64 << 10
-ORPHAN_AGE: Final = 6 * 3600.0
-"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -28,6 +26,17 @@ def disk() -> Iterator[None]:
         if error.errno in _FULL:
             raise StoreFullError(f"no space for a message body: {error}", remedy="Free disk space.") from error
         raise
+
+
+def sweep_drafts(directory: Path, before: float) -> int:
+    """Remove what dead processes of this machine left before a moment (seconds since 1970); how many files. Blocks."""
+    swept = 0
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # somebody is done with it
+            if path.stat().st_mtime < before:
+                path.unlink()
+                swept += 1
+    return swept
 
 
 class Draft:
@@ -68,10 +77,15 @@ class Draft:
 
     def sync(self) -> str:
         """Everything on disk; the name of the file. Blocks."""
+        return self.written(durably=True)
+
+    def written(self, *, durably: bool = False) -> str:
+        """Everything in the file; its name. Blocks."""
         assert self._file is not None
         with disk():
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if durably:
+                os.fsync(self._file.fileno())
             self._file.close()
         return self._name
 

@@ -6,13 +6,17 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from pipeline import keys
 from pipeline.bodies.cold import Buffer, Cold
 from pipeline.bodies.draft import Draft
-from pipeline.faults import CorruptError
+from pipeline.faults import CorruptError, StoreAwayError, StoreError
 from pipeline.ids import partition_of
 from pipeline.store import Client, faults
+
+DOOMED: Final = 10_000
+"""Bodies that wait for a place that cannot be reached, to be dropped there; what is more is swept up later."""
 
 
 class Bodies:
@@ -33,7 +37,11 @@ class Bodies:
         """Make a draft ready for the step that accepts it: its bytes when it goes into Redis, None when it is durable on disk."""
         hot = draft.hot
         if hot is None:
-            await self.cold.keep(draft, message_ids)
+            try:
+                await self.cold.keep(draft, message_ids)
+            except StoreError:
+                draft.discard()
+                raise
         return hot
 
     async def get(self, message_id: str) -> Buffer:
@@ -68,16 +76,6 @@ class Bodies:
                 await pipe.execute()
         return len(found)
 
-    def sweep_drafts(self, before: float) -> int:
-        """Remove what a crash left of drafts on this machine, untouched since `before` (seconds since 1970); how many went."""
-        swept = 0
-        for path in self.drafts.iterdir():
-            with contextlib.suppress(FileNotFoundError):  # another process on this machine sweeps too
-                if path.stat().st_mtime < before:
-                    path.unlink()
-                    swept += 1
-        return swept
-
     async def drop_cold(self, message_id: str) -> None:
         """After the step that recorded a last outcome and found no hot body.
 
@@ -91,9 +89,15 @@ class Bodies:
     async def _drop_doomed(self) -> None:
         while self._doomed:
             doomed, self._doomed = self._doomed, []
-            await self.cold.drop_many(doomed)
+            try:
+                await self.cold.drop_many(doomed)
+            except StoreAwayError:
+                # With the next one that has to go.
+                self._doomed = [*doomed, *self._doomed][:DOOMED]
+                return
 
     async def close(self) -> None:
-        """Until no file is left that has to go."""
+        """Until no file is left that has to go, but for what cannot be reached: it is swept up later."""
         if self._dropping is not None:
             await self._dropping
+        await self._drop_doomed()

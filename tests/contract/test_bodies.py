@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 
 from pipeline import keys
@@ -55,16 +53,6 @@ async def test_what_is_dropped_is_gone_when_all_is_closed(bodies, store):
         await bodies.drop_cold(message_id)
     await bodies.close()
     assert not any(bodies.cold.path(message_id).exists() for message_id in names)
-
-
-async def test_drafts_that_a_crash_left_are_swept_and_those_under_way_are_not(bodies):
-    names = [bodies.drafts / f"draft-{number}" for number in range(3)]
-    for name in names:
-        name.write_bytes(b"x")
-        os.utime(name, (1000, 1000))
-    os.utime(names[1], (3000, 3000))
-    assert bodies.sweep_drafts(2000) == 2
-    assert [name.exists() for name in names] == [False, True, False]
 
 
 async def test_a_file_that_the_disk_does_not_give_up_keeps_no_other(bodies, store):

@@ -21,6 +21,7 @@ from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
 from pipeline.settings import Settings
+from tests.support import warm
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import Process, wait_until
 from workers.wiring import Wiring
@@ -76,10 +77,7 @@ class Gateway:
     # Asking
 
     def cli(self, *words: str, ok: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words], capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, **self.environ}, input=stdin,
-        )  # fmt: skip
+        done = warm.run(*words, environ={**os.environ, **self.environ}, stdin=stdin)
         if ok:
             assert done.returncode == 0, f"gatepost {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done

@@ -8,7 +8,6 @@ import os
 import pytest
 
 from pipeline import keys
-from pipeline.bodies import ORPHAN_AGE
 from pipeline.directory import Domain
 from pipeline.events import (
     Discarded,
@@ -24,7 +23,7 @@ from pipeline.unsent import TOO_MANY
 from tests.support.examples import ATTEMPT, DOMAIN
 from tests.workers.conftest import PARTITION
 from workers.consume import Entry
-from workers.janitor import Janitor
+from workers.janitor import ORPHAN_AGE, Janitor
 
 DAY = 86400
 ROUTE = ("mx.example.test:25",)

@@ -31,7 +31,14 @@ from pipeline.consequences import (
     unwanted,
     weigh,
 )
-from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
+from pipeline.faults import (
+    ConflictError,
+    CorruptError,
+    LeaseLostError,
+    StoreAwayError,
+    StoreError,
+    StoreFullError,
+)
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.schedule import Claim, Work, new_token
@@ -48,6 +55,8 @@ log = structlog.get_logger()
 
 BUSY_NS: Final = 500_000_000
 """Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
+AWAY_NS: Final = 10_000_000_000
+"""Time until a message is looked at again whose body cannot be reached, where nothing is known of its server."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 SOURCES: Final = 16
@@ -137,6 +146,7 @@ class Slot:
             now=now,
             retry_at=retry_at,
             more=more,
+            was_open=self._destination.open,
             limit=self._office.connections.slots(self.domain),
         )
         self._destination.claimed(is_open=claim.open, good=claim.good)
@@ -210,6 +220,13 @@ class Slot:
             content = await self._wiring.bodies.of(work.id, work.hot)
         except CorruptError as error:
             await self._set_aside(work.id, error)
+            return
+        except (StoreAwayError, StoreFullError) as fault:
+            # Nobody's fault but ours, so no try. It comes again when its lease is over; until then those behind it have their turn.
+            if not self._destination.open or self._destination.probing:
+                raise ServerBusy(
+                    AWAY_NS
+                ) from fault  # the one message that may see whether the server is there is another
             return
         left: Message | None = message
         for some in transactions(recipients):
@@ -368,6 +385,8 @@ class Slot:
     async def _give_back(self, *, delay: int = 0, untried: bool = False) -> None:
         now = self._wiring.clock()
         held = [work.id for work in self.held]
+        # The claim of an open domain wrote no next attempt: if there is one, it is another slot's, which backed the domain off.
+        untried = untried and not self._destination.open
         await self._wiring.schedule.release(
             self.partition, self.domain, self.token, held, now, at=now + delay, untried=untried
         )

@@ -9,11 +9,12 @@ import time
 from typing import Final
 
 from pipeline import gateways, metrics
-from pipeline.bodies import ORPHAN_AGE
+from pipeline.bodies import sweep_drafts
 from pipeline.faults import StoreError
 from pipeline.greylist import Greylist
 from pipeline.pause import end
 from pipeline.resolver import Resolver
+from workers.duties import every
 from workers.notify import notify
 from workers.pressure import Pressure
 from workers.receiver.greylisting import Greylisting
@@ -26,19 +27,27 @@ GRACE: Final = 20.0
 """Seconds for transactions under way when we are told to stop."""
 
 
-HOUR: Final = 3600.0
+TIDY_EVERY: Final = 3600.0
+DRAFT_AGE: Final = 6 * 3600.0
+REGISTER_EVERY: Final = 3600.0
+"""Seconds."""
 
 
-async def _each_hour(wiring: Wiring, port: int) -> None:
-    """Write down by what name and where we listen, so that no route is made to lead back here; and look for drafts that a crash
-    left on this machine, where no janitor may be.
-    """
+async def _stay_known(wiring: Wiring, port: int) -> None:
+    """Write down by what name and where we listen, so that no route is made to lead back here."""
     while True:
         with contextlib.suppress(StoreError):
             await gateways.register(wiring.store.redis, wiring.hostname, port, wiring.clock())
-        with contextlib.suppress(OSError):
-            await asyncio.to_thread(wiring.bodies.sweep_drafts, time.time() - ORPHAN_AGE)
-        await asyncio.sleep(HOUR)
+        await asyncio.sleep(REGISTER_EVERY)
+
+
+async def _tidy(wiring: Wiring, stop: asyncio.Event) -> None:
+    """A machine may have receivers and no janitor, who could not see its drafts."""
+
+    async def sweep_own_drafts() -> int:
+        return await asyncio.to_thread(sweep_drafts, wiring.bodies.drafts, time.time() - DRAFT_AGE)
+
+    await every(TIDY_EVERY, sweep_own_drafts, stop)
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
@@ -48,11 +57,15 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     limiter, refusals = wiring.limiter, Refusals(wiring.intake_log, wiring.store.partitions, wiring.clock)
     written = asyncio.Event()
     writing = asyncio.create_task(refusals.run(written))
-    helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
+    helpers = [
+        asyncio.create_task(pressure.watch()),
+        asyncio.create_task(limiter.tend()),
+        asyncio.create_task(_tidy(wiring, stop)),
+    ]
     try:
         server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
         metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
-        helpers.append(asyncio.create_task(_each_hour(wiring, server.port)))
+        helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")
         await stop.wait()
