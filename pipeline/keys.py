@@ -43,6 +43,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:archive         hash     the end of the archive's chain (archive/chain.py): number, seal, first, last, count, octets, entries; through and
                                     link of what retention took away; floor (ms): entries before it (trimmed: how many) are no longer in the log
     gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
+    gp:{p}:replicated      string   written to see whether replicas have what was written before (topology/replicas.py). Expires
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes), bodies (whose the bodies
@@ -240,6 +241,11 @@ def alerts_mailed(address: str, rule: str) -> str:
 
 def parked(partition: int) -> str:
     return f"gp:{{{partition}}}:parked"
+
+
+def replicated(log: str) -> str:
+    """Beside a log."""
+    return log.removesuffix(":log") + ":replicated"
 
 
 def hint(partition: int) -> str:

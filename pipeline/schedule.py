@@ -73,7 +73,7 @@ def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
 class Schedule:
     def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
-        self._claim = Script.named("claim", beyond_memory=beyond_memory)
+        self._claim = Script.named("claim", beyond_memory=beyond_memory, replicated=True)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS

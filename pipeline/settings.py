@@ -43,9 +43,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: Annotated[
         str,
         _doc(
-            "An outside Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock. Empty: start the embedded one."
+            "An outside Redis or Valkey: redis://host:6379/0, unix:///path.sock, redis+sentinel://host1:26379,host2:26379/NAME or redis+cluster://host1:6379,host2:6379; with rediss in place of redis over TLS. See docs/redis.md. Empty: start the embedded one."
         ),
     ] = ""
+    redis_user: Annotated[
+        str, _doc("Name of the user of the outside Redis (ACL). Empty: that of redis_url, or the default user.")
+    ] = ""
+    redis_password_file: Annotated[
+        str,
+        _doc(
+            "File with the password for the outside Redis. It is read for each new connection, so a changed password holds from then on. Empty: that of redis_url, if any."
+        ),
+    ] = ""
+    redis_tls_ca: Annotated[
+        str,
+        _doc(
+            "PEM file with the authority that signed the outside Redis's certificates. Empty: those the system trusts."
+        ),
+    ] = ""
+    redis_tls_cert: Annotated[
+        str, _doc("PEM file with our certificate for the outside Redis, where it asks for one. Empty: none.")
+    ] = ""
+    redis_tls_key: Annotated[str, _doc("PEM file with the private key of redis_tls_cert.")] = ""
+    redis_replicas: Annotated[
+        int,
+        _doc(
+            "How many replicas of the outside Redis must have a message before its 250 is said, and every other step before it counts. With fewer of them new mail gets 451 4.3.0 and the rest waits. 0: what the master alone has counts, and a failover may lose the last of it. See docs/redis.md."
+        ),
+    ] = 0
     redis_binary: Annotated[
         str,
         _doc(
@@ -530,6 +555,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
+        self._check_outside_redis()
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
         _time_of_day("selfcheck_at", self.selfcheck_at)
@@ -585,6 +611,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for address in self.alert_mail:
             if not re.fullmatch(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}", address):
                 raise ValueError(f"alert_mail has {address!a}, which is no address")
+
+    def _check_outside_redis(self) -> None:
+        _range("redis_replicas", self.redis_replicas, 0, 10)
+        for name in ("user", "password_file", "tls_ca", "tls_cert", "tls_key", "replicas"):
+            if getattr(self, f"redis_{name}") and not self.redis_url:
+                raise ValueError(f"redis_{name} is for an outside Redis, and redis_url names none")
+        if bool(self.redis_tls_cert) != bool(self.redis_tls_key):
+            raise ValueError("redis_tls_cert and redis_tls_key go together")
 
     def _check_scanning(self) -> None:
         _choice("encrypted_archives", self.encrypted_archives, "pass", "block")

@@ -15,6 +15,7 @@ from pipeline import metrics
 from pipeline.faults import StoreError
 from pipeline.settings import Settings
 from pipeline.store import Client, faults
+from pipeline.topology.spread import memory
 
 log = structlog.get_logger()
 
@@ -49,11 +50,9 @@ class Pressure:
 
     async def _memory(self) -> str | None:
         with faults():
-            info = await self._redis.info("memory")
-        limit = int(info.get("maxmemory", 0))
-        used = int(info["used_memory"])
-        if limit and used > limit * MEMORY_MARK:
-            return f"Redis uses {used >> 20} of {limit >> 20} MiB"
+            fullest = max(await memory(self._redis), key=lambda one: one.part)
+        if fullest.part > MEMORY_MARK:
+            return f"Redis uses {fullest.used >> 20} of {fullest.most >> 20} MiB"
         return None
 
     async def watch(self) -> None:

@@ -33,6 +33,7 @@ from pipeline.retry import RetryPolicy
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.store import Store, faults
+from pipeline.topology.address import RedisAddress, of_settings
 from pipeline.watching import Watchlist
 from projections.readers.past import Past
 
@@ -66,8 +67,9 @@ def private_directory() -> Path:
     return directory
 
 
-def redis_url(settings: Settings) -> str:
-    return settings.redis_url or f"unix://{socket_path(settings.data)}"
+def redis_address(settings: Settings) -> RedisAddress:
+    """Raises ConfigurationError."""
+    return of_settings(settings, "" if settings.redis_url else f"unix://{socket_path(settings.data)}")
 
 
 def hostname(settings: Settings) -> str:
@@ -163,7 +165,7 @@ class Wiring:
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:
         """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""
-        store = await Store.connect(redis_url(settings), settings.partitions)
+        store = await Store.connect(redis_address(settings), settings.partitions)
         try:
             return cls(settings, store)
         except GatepostError:

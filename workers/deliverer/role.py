@@ -19,6 +19,7 @@ from pipeline.faults import StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
+from pipeline.topology.spread import is_spread
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
 from workers.deliverer.watch import Watch
@@ -112,8 +113,15 @@ class Deliverer:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
+        away: StoreError | None = None
         for partition in range(self.wiring.store.partitions):
-            domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+            try:
+                domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+            except StoreError as fault:
+                if not is_spread(self.wiring.store.redis):
+                    raise
+                away = fault  # a node of a Cluster, and others are there
+                continue
             for domain in domains:
                 self.look_at(partition, domain)
             if following:
@@ -121,6 +129,8 @@ class Deliverer:
         hinted, self._hinted = self._hinted, set()
         for partition, domain in hinted:
             self._open(partition, domain)
+        if away is not None:
+            raise away
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
