@@ -84,7 +84,9 @@ def test_every_setting_and_command_is_one_of_ours(name):
     service = OURS[name]
     variables = environment(service)
     assert {key for key in variables if not key.startswith("GATEPOST_")} <= CREDENTIALS
-    assert {key.removeprefix("GATEPOST_").lower() for key in variables if key not in CREDENTIALS} <= set(Settings.__struct_fields__)
+    assert {key.removeprefix("GATEPOST_").lower() for key in variables if key not in CREDENTIALS} <= set(
+        Settings.__struct_fields__
+    )
     settings = load(environ=variables)
     if name == "gatepost":
         assert not settings.redis_url

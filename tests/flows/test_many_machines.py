@@ -238,6 +238,19 @@ def test_a_deliverer_that_is_cut_off_and_comes_back_delivers_nothing_again(ships
     assert shop.came[lost.host.address] >= 2, "it works on when it is back"
 
 
+def test_a_large_message_goes_by_the_object_store_from_host_to_host(ships: Fleet, shop: Shop, anna: str):
+    ships.start(ships.work[0], "deliverer")
+    large = b"Subject: large\r\n\r\n" + b"\r\n".join([b"x" * 900] * 600) + b"\r\n"
+    with ships.connect() as client:
+        ids = [send_on(client, large, anna)]
+    settled(ships, ids)
+    arrived_once(shop, ids)
+    assert shop.arrived[0].original == large
+    for host in (*ships.mx, *ships.work):
+        left = ships.directory / host.namespace / "bodies"
+        assert not [path for path in left.rglob("*") if path.is_file()], "no copy stays on a host"
+
+
 def test_a_receiver_that_is_cut_off_is_passed_by_and_found_again(ships: Fleet, shop: Shop, anna: str):
     ships.start(ships.work[0], "deliverer")
     lost = ships.mx[0]
@@ -255,3 +268,19 @@ def test_a_receiver_that_is_cut_off_is_passed_by_and_found_again(ships: Fleet, s
     wait_until(back, within=30, what="mail through the receiver that was lost")
     settled(ships, ids)
     arrived_once(shop, ids)
+
+
+def test_mail_goes_on_with_another_master_when_the_host_of_the_first_is_lost(ships: Fleet, shop: Shop, anna: str):
+    """Cut off without a word: senders are put off until the Sentinels have chosen another, and what got a 250 is there."""
+    ships.start(ships.work[0], "deliverer")
+    ids = send(ships, anna, count=3)
+    settled(ships, ids)
+    lost = ships.master
+    lost.host.unplug()
+    try:
+        ids += send(ships, anna, count=4)
+        assert ships.master is not lost
+        settled(ships, ids)
+        arrived_once(shop, ids)
+    finally:
+        lost.host.plug()

@@ -1,17 +1,17 @@
-"""Gatepost on many hosts: each worker a process of its own on a host of its own, as an operator runs them, with HAProxy in front.
+"""What compose.yaml describes, without containers: each service a process on a host of its own, with the commands, settings and
+configurations of that file. Names of hosts become addresses; what notices a loss does so sooner.
 
-store 10.86.0.2     Redis, and the DNS of all of them
-balancer .10        HAProxy
-mx .11, .12         receivers
-work .21, .22       scanners, deliverers, a projector, a janitor
-customer .30 ...    customers' servers
-sender .40, .41     who sends mail to it
+    redis-1, -2, -3 and their Sentinels, an object store (moto's), HAProxy, two receivers
+    work       hosts for the workers that a test starts
+    senders    hosts that send mail; customers' servers are the tests' own
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
+import re
 import smtplib
 import socket
 import sys
@@ -23,31 +23,64 @@ from typing import Any, Final
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from tests.support.composed import compose, environment
 from tests.support.customer import Customer
 from tests.support.dns import names_in_a_thread
 from tests.support.gateway import Gateway
 from tests.support.network import Host, Network, network
-from tests.support.servers import ROOT, Process, RedisServer, need
+from tests.support.servers import ROOT, Process, missing, need, redis_binaries, wait_until
 
 NETWORK: Final = "10.86.0"
+PLACES: Final = {
+    **{f"redis-{number}": f"{NETWORK}.{1 + number}" for number in (1, 2, 3)},
+    **{f"sentinel-{number}": f"{NETWORK}.{4 + number}" for number in (1, 2, 3)},
+    "objects": f"{NETWORK}.8",
+}
+_NAMES: Final = re.compile(r"\b(" + "|".join(PLACES) + r")\b")
 LEASE: Final = "3s"
 MAIL: Final = 2525
+SOONER: Final = {
+    "inter 2s": "inter 200ms", "connect 3s": "connect 500ms", "check 5s": "check 500ms",
+    "down-after-milliseconds gatepost 5000": "down-after-milliseconds gatepost 1000",
+}  # fmt: skip
 
 
-class Redis(RedisServer):
-    """On a host of its own: workers reach it over the network, the test through its unix socket."""
+def placed(text: str) -> str:
+    """With addresses in place of names."""
+    return _NAMES.sub(lambda found: PLACES[found[0]], text)
 
-    def __init__(self, host: Host, directory: Path) -> None:
-        super().__init__(directory)
+
+class Node:
+    """A Redis, or a Sentinel. `.socket`: where the test asks it, which is on no host."""
+
+    def __init__(self, name: str, host: Host, directory: Path) -> None:
+        self.name = name
         self.host = host
+        self.directory = directory / name
+        self.directory.mkdir()
+        self.socket = self.directory / "sock"
 
-    def start(self) -> None:
-        options = {"bind": self.host.address, "port": "6379", "protected-mode": "no", "unixsocket": str(self.socket)}
-        options |= {"dir": str(self.directory), "appendonly": "yes", "appendfsync": "always", "save": ""}
-        options |= {"maxmemory": "1gb", "maxmemory-policy": "noeviction"}
-        words = [word for key, value in options.items() for word in (f"--{key}", value)]
-        self.process = self.host.start([self.binary, *words], self.directory / "redis.log")
-        self.process.wait_ready(lambda: self.command("PING") == b"+PONG\r\n")
+    def start(self, service: dict[str, Any], configuration: str, programs: Path) -> None:
+        text = placed((ROOT / configuration).read_text("utf-8"))
+        for known, sooner in SOONER.items():
+            text = text.replace(known, sooner)
+        file = self.directory / "given.conf"
+        file.write_text(text.replace("/data", str(self.directory)) + f"unixsocket {self.socket}\n")
+        shell, option, script = service["command"]
+        script = re.sub(r"/etc/valkey/\S+\.conf", str(file), placed(script)).replace("/data", str(self.directory))
+        environ = {"PATH": f"{programs}:/usr/bin:/bin"}
+        process = self.host.start([need(shell), option, script], self.directory / "log", environ)
+        process.wait_ready(lambda: self.command("PING") == b"+PONG\r\n")
+
+    def command(self, *words: str) -> bytes:
+        """The first 64 KiB of the reply, as it came; nothing when the server is away."""
+        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w.encode()), w.encode()) for w in words)
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(str(self.socket))
+            client.sendall(request)
+            return client.recv(65536)
+        return b""
 
 
 class Worker:
@@ -63,35 +96,106 @@ class Fleet:
     def __init__(self, lan: Network, directory: Path) -> None:
         self.directory = directory
         self.lan = lan
-        self.store = lan.host(f"{NETWORK}.2")
-        self.balancer = lan.host(f"{NETWORK}.10")
+        self.services: dict[str, dict[str, Any]] = compose()["services"]
+        self.configurations: dict[str, dict[str, str]] = compose()["configs"]
+        self.names = lan.host(f"{NETWORK}.9")
+        self.balancer = lan.host(self.services["balancer"]["networks"]["mail"]["ipv4_address"])
         self.mx = [lan.host(f"{NETWORK}.{number}") for number in (11, 12)]
         self.work = [lan.host(f"{NETWORK}.{number}") for number in (21, 22)]
         self.senders = [lan.host(f"{NETWORK}.{number}") for number in (40, 41)]
-        self.redis = Redis(self.store, directory)
-        self.asked = Gateway(directory / "asked", redis_url=self.redis.url, lease=LEASE)
-        """For the test's own questions, over the unix socket."""
-        self.workers: list[Worker] = []
+        self.objects = lan.host(PLACES["objects"])
+        self.nodes = {
+            name: Node(name, lan.host(PLACES[name]), directory)
+            for name in PLACES
+            if name.startswith(("redis", "sentinel"))
+        }
         self.greeted: Counter[str] = Counter()
         """Sessions by the name in the greeting."""
+        self.workers: list[Worker] = []
         self._ready = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._ready.bind(str(directory / "ready"))
         self._ready.settimeout(30)
         self._said: set[int] = set()
 
-    # Processes
+    # What workers need
+
+    def start_redis(self) -> None:
+        """Redis and Sentinels; returns when these know each other and all replicas."""
+        programs = self.directory / "bin"
+        programs.mkdir()
+        binaries = redis_binaries()
+        for name in ("valkey-server", "valkey-sentinel"):
+            (programs / name).symlink_to(binaries[0] if binaries else missing("valkey-server"))
+        for name, node in self.nodes.items():
+            kind = name.partition("-")[0]
+            node.start(self.services[name], self.configurations[kind]["file"], programs)
+        wait_until(self._watched, within=30, what="Sentinels that know all")
+
+    def _watched(self) -> bool:
+        said = [
+            node.command("SENTINEL", "MASTER", "gatepost") for name, node in self.nodes.items() if "sentinel" in name
+        ]
+        return all(b"num-slaves\r\n$1\r\n2" in one and b"num-other-sentinels\r\n$1\r\n2" in one for one in said)
+
+    @property
+    def master(self) -> Node:
+        """Among those that are not cut off."""
+        for name, node in self.nodes.items():
+            if name.startswith("redis") and node.host.plugged and b"role:master" in node.command("INFO", "replication"):
+                return node
+        raise AssertionError("there is no master")
+
+    @property
+    def asked(self) -> Gateway:
+        """For the test's own questions, over the master's unix socket."""
+        return Gateway(self.directory / "asked", redis_url=f"unix://{self.master.socket}", lease=LEASE)
+
+    def start_objects(self) -> None:
+        program = Path(sys.executable).with_name("moto_server")
+        place = self.objects.address
+        process = self.objects.start([program, "-H", place, "-p", "7070"], self.directory / "objects.log")
+        signed = {"Authorization": "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request"}
+
+        def make_bucket() -> bool:
+            with (
+                contextlib.suppress(OSError),
+                contextlib.closing(http.client.HTTPConnection(place, 7070, timeout=10)) as client,
+            ):
+                client.request("PUT", "/gatepost", headers=signed)
+                return client.getresponse().status == 200
+            return False
+
+        process.wait_ready(lambda: self.objects.call(make_bucket), timeout=60)
+
+    def balance(self) -> None:
+        service = self.services["balancer"]
+        text = (ROOT / self.configurations["haproxy"]["file"]).read_text("utf-8")
+        for known, sooner in SOONER.items():
+            text = text.replace(known, sooner)
+        configuration = self.directory / "haproxy.cfg"
+        configuration.write_text(text, "utf-8")
+        environ = environment(service) | {"DNS": f"{self.names.address}:53"}
+        command = [need("haproxy"), "-db", "-f", configuration]
+        process = self.balancer.start(command, self.directory / "haproxy.log", environ)
+        process.wait_ready(self._greets)
+
+    def _greets(self) -> bool:
+        with contextlib.suppress(OSError, smtplib.SMTPException):
+            self.connect().close()
+            return True
+        return False
+
+    # Workers
 
     def start(self, host: Host, role: str, **settings: object) -> Worker:
-        """Returns when it says that it is ready. What all have in common is all that it is told, unless `settings` say more."""
+        """Returns when it says that it is ready. All are told the same, unless `settings` say more."""
+        service = self.services[role]
         asked = {
-            "redis_url": f"redis://{self.store.address}:6379/0",
-            "resolver": f"{self.store.address}:53",
             "data": self.directory / host.namespace,
-            "smtp": f"{host.address}:{MAIL}",
+            "smtp": f"0.0.0.0:{MAIL}",
             "hostname": f"mx{host.address.rpartition('.')[2]}.gateway.test",
-            "authserv_id": "gateway.test",
+            "resolver": f"{self.names.address}:53",
             "allow_networks": f"{NETWORK}.0/24",
-            "proxy_networks": f"{self.balancer.address}/32",
             "lease": LEASE,
             "retry_interval": "1s",
             "keep_connection": "500ms",
@@ -99,10 +203,12 @@ class Fleet:
             "connections_per_server": 3,
             "messages_per_minute": 1200,
         } | settings
-        environ = {f"GATEPOST_{name.upper()}": str(value) for name, value in asked.items()}
+        environ = {name: placed(value) for name, value in environment(service).items()}
+        environ |= {f"GATEPOST_{name.upper()}": str(value) for name, value in asked.items()}
         environ["NOTIFY_SOCKET"] = str(self.directory / "ready")
         log = self.directory / f"{role}-{host.address}.log"
-        worker = Worker(host, role, host.start([sys.executable, "-m", "cli.main", "worker", role], log, environ))
+        command = [sys.executable, "-m", "cli.main", *service["command"][:2]]
+        worker = Worker(host, role, host.start(command, log, environ))
         self.workers.append(worker)
         self._wait_ready(worker)
         return worker
@@ -131,36 +237,11 @@ class Fleet:
     def of(self, role: str) -> list[Worker]:
         return [worker for worker in self.workers if worker.role == role]
 
-    def balance(self) -> None:
-        """HAProxy with the configuration of docs/examples, but quicker in noticing."""
-        quick = (ROOT / "docs/examples/haproxy.cfg").read_text("utf-8")
-        quick = (
-            quick.replace("inter 2s", "inter 200ms")
-            .replace("connect 3s", "connect 500ms")
-            .replace("check 5s", "check 500ms")
-        )
-        configuration = self.directory / "haproxy.cfg"
-        configuration.write_text(quick, "utf-8")
-        environ = {
-            "LISTEN": f"{self.balancer.address}:25",
-            "RECEIVERS": f"receiver.test:{MAIL}",
-            "DNS": f"{self.store.address}:53",
-        }
-        command = [need("haproxy"), "-db", "-f", configuration]
-        process = self.balancer.start(command, self.directory / "haproxy.log", environ)
-        process.wait_ready(self._greets)
-
-    def _greets(self) -> bool:
-        with contextlib.suppress(OSError, smtplib.SMTPException):
-            self.connect().close()
-            return True
-        return False
-
     # Mail
 
     def connect(self, sender: int = 0, to: Host | None = None) -> smtplib.SMTP:
         """A session of a sender's with the balancer, after its EHLO; or with a host."""
-        there = (self.balancer.address, 25) if to is None else (to.address, MAIL)
+        there = ((to or self.balancer).address, MAIL)
         client = self.senders[sender].call(lambda: smtplib.SMTP(*there, timeout=30, local_hostname="sender.test"))
         client.ehlo()
         self.greeted[(client.ehlo_resp or b"").split()[0].decode()] += 1
@@ -169,19 +250,20 @@ class Fleet:
 
 @contextlib.contextmanager
 def fleet() -> Iterator[Fleet]:
-    """Redis, DNS, HAProxy and two receivers run; other workers are the tests' own."""
+    """Everything but workers, of which two receivers run; the others are the tests' own."""
     with network() as lan, tempfile.TemporaryDirectory(prefix="gp-") as directory:
         ships = Fleet(lan, Path(directory))
-        ships.redis.start()
-        records = {("receiver.test", "A"): [host.address for host in ships.mx]}
-        with names_in_a_thread(records, ships.store):
-            for host in ships.mx:
-                ships.start(host, "receiver")
-            ships.balance()
-            try:
+        try:
+            ships.start_redis()
+            ships.start_objects()
+            records = {("receiver", "A"): [host.address for host in ships.mx]}
+            with names_in_a_thread(records, ships.names):
+                for host in ships.mx:
+                    ships.start(host, "receiver")
+                ships.balance()
                 yield ships
-            finally:
-                ships.close()
+        finally:
+            ships.close()
 
 
 class _Session(SMTP):

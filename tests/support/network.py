@@ -43,6 +43,7 @@ class Host:
         self._port = f"port{address.rpartition('.')[2]}"
         self.namespace = f"{network.name}-{address.rpartition('.')[2]}"
         self.processes: list[Process] = []
+        self.plugged = True
 
     def make(self) -> None:
         switch = self._network.switch
@@ -92,13 +93,15 @@ class Host:
     def unplug(self) -> None:
         """Cut off in both directions, without a word to anybody: the other end of its cable goes down."""
         ip("-n", self._network.switch, "link", "set", self._port, "down")
+        self.plugged = False
 
     def plug(self) -> None:
         ip("-n", self._network.switch, "link", "set", self._port, "up")
+        self.plugged = True
 
     def remove(self) -> None:
         for process in self.processes:
-            process.stop(10)
+            process.kill()
         with contextlib.suppress(subprocess.CalledProcessError):
             ip("netns", "delete", self.namespace)
 
