@@ -5,6 +5,8 @@ from __future__ import annotations
 import ipaddress
 import re
 import subprocess
+import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,11 +130,50 @@ def test_the_store_can_be_reached_by_workers_only():
     assert "store" not in MANY["balancer"]["networks"]
 
 
-def test_haproxy_reads_its_configuration():
-    file = ROOT / FILE["configs"]["haproxy"]["file"]
+def checked(file: Path) -> None:
     done = subprocess.run(
         [need("haproxy"), "-c", "-f", file], env=environment(MANY["balancer"]), capture_output=True, text=True, timeout=30,
         check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "WARNING" not in done.stderr.upper()
+    assert "[WARNING]" not in done.stdout + done.stderr
+
+
+def test_haproxy_reads_its_configuration():
+    checked(ROOT / FILE["configs"]["haproxy"]["file"])
+
+
+# The page about it
+
+
+def blocks(first: str) -> str:
+    """The example on the page that has such a line, as it would be in a file."""
+    page = (ROOT / "docs" / "many-machines.md").read_text("utf-8")
+    for found in re.finditer(r"(?:^ {4,}\S[^\n]*\n|^\n(?= {4}))+", page, re.MULTILINE):
+        text = textwrap.dedent(found[0]).strip() + "\n"
+        if first in text:
+            return text
+    raise AssertionError(first)
+
+
+def test_the_settings_on_the_page_are_settings(tmp_path):
+    file = tmp_path / "gatepost.toml"
+    file.write_text(blocks("/etc/gatepost.toml, the same"))
+    settings = load(file, environ={})
+    assert settings.redis_replicas == 1
+    assert settings.bodies_store
+
+
+def test_haproxy_reads_the_backend_on_the_page(tmp_path):
+    above = (ROOT / "docs/examples/haproxy.cfg").read_text("utf-8").partition("\nbackend receivers")[0] + "\n"
+    file = tmp_path / "haproxy.cfg"
+    file.write_text(above + blocks("server mx1"))
+    checked(file)
+
+
+def test_the_unit_on_the_page_starts_a_worker():
+    command = re.search(r"^ExecStart=\S+ (.*)$", blocks("ExecStart=").replace("%i", "receiver"), re.MULTILINE)
+    assert command
+    found = plain_words(command[1].split())
+    assert found is not None
+    assert found[1] in ROLES
