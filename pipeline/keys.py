@@ -14,7 +14,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:report:<d>:<n>  hash     what was sent of a report that goes out by mail: v version, m the Sent (MessagePack)
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
-    gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
+    gp:{p}:body:<id>       string   the body while it is small and young, or a pointer to it (begins with NUL: bodies/segments.py);
+                                    else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
     gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
     gp:{p}:warn            zset     waiting messages whose sender is to be told that they do, by when

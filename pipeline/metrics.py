@@ -62,6 +62,11 @@ REDIS_FAILURES: Final = Counter(
     "gatepost_redis_failures_total",
     "Calls to Redis that failed: away (cannot be reached), full (takes no more), other.", "kind",
 )  # fmt: skip
+BODIES_FAILURES: Final = Counter(
+    "gatepost_bodies_failures_total",
+    "Questions to the object store of bodies that were not answered: away (cannot be reached), denied (it does not let us).",
+    "kind",
+)
 
 # Work that is read from streams, and duties done from time to time.
 WORK_FAILED: Final = Counter(

@@ -89,6 +89,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies."
         ),
     ] = "always"
+    hot_bodies: Annotated[
+        str,
+        _doc(
+            "Where bodies of 32 to 256 KiB are while mail is in motion. redis; files: in the data directory, which all workers have to share; auto: files with the embedded Redis, redis with another. See docs/bodies.md."
+        ),
+    ] = "auto"
     partitions: Annotated[int, _doc("Number of partitions; fixed when the store is created.")] = 8
 
     smtp: Annotated[Endpoint, _doc("Where to accept mail. Port 25 in production.")] = Endpoint("0.0.0.0:2525")
@@ -556,6 +562,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
         self._check_outside_redis()
+        _choice("hot_bodies", self.hot_bodies, "auto", "redis", "files")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
         _time_of_day("selfcheck_at", self.selfcheck_at)

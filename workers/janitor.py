@@ -25,6 +25,7 @@ from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
+from workers.segments import SEGMENTS_EVERY, Segments
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
@@ -147,7 +148,7 @@ class Janitor:
     # Bodies
 
     async def cool(self) -> int:
-        """Move the bodies of mail that has to wait to the cold store; how many moved.
+        """Move the bodies of mail that has to wait to the cold store; how many moved. (What waits for something else: `segments.py`.)
 
         What has to wait: the queues of domains that are backing off, what somebody holds or waits for an engine, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
@@ -253,6 +254,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(expiry_every, janitor.expire, stop),
         every(warn_every, Delays(wiring).warn, stop),
         every(COOL_EVERY, janitor.cool, stop),
+        every(SEGMENTS_EVERY, Segments(wiring.bodies).collect, stop, name="segments"),
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),
         every(SWEEP_EVERY, janitor.sweep, stop),

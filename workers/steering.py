@@ -165,8 +165,7 @@ async def hand_over(wiring: Wiring, message: Message, event: Redirected, receive
     its second name before the step, and loses it when the step did not happen.
     """
     partition, new = partition_of(message.id), event.message
-    with faults():
-        hot = await wiring.store.redis.get(keys.body(partition, message.id))
+    hot = await wiring.bodies.in_motion(message.id)
     words: tuple[bytes | str, ...] = ("b", hot) if hot is not None else ("b", b"", "c", b"1")
     entry: Effect = ("XADD", keys.outbox(partition), "*", "id", new, "m", message.id, "e", encode(received), *words)
     effects = [entry]

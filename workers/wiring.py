@@ -19,7 +19,7 @@ from pipeline.allowance import Allowance
 from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
-from pipeline.bodies import Bodies, LocalCold
+from pipeline.bodies import Bodies, Cold, LocalCold
 from pipeline.bodies.cloud import CloudCold
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
@@ -93,19 +93,22 @@ def objects(settings: Settings) -> Objects:
 def _bodies(settings: Settings, store: Store) -> Bodies:
     """Raises ConfigurationError."""
     root = settings.data / "bodies"
-    drafts = root / "drafts"
+    drafts, segments = root / "drafts", settings.data / "segments"
     try:
-        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (drafts, segments):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to {root}: {error.strerror}",
             remedy="Choose another --data, or give this user the right to write there.",
         ) from None
-    if not settings.bodies_store:
-        return Bodies(store.redis, LocalCold(root, drafts), drafts)
-    owner = functools.partial(_owner_of_bodies, store)
-    cold = CloudCold(settings.bodies_store, drafts, owner, settings.bodies_timeout.seconds)
-    return Bodies(store.redis, cold, drafts)
+    cold: Cold = LocalCold(root, drafts)
+    if settings.bodies_store:
+        owner = functools.partial(_owner_of_bodies, store)
+        cold = CloudCold(settings.bodies_store, drafts, owner, settings.bodies_timeout.seconds)
+    # A pointer means something only on the machine where it was made, which with the embedded Redis is the only one.
+    appending = settings.hot_bodies == "files" or (settings.hot_bodies == "auto" and not settings.redis_url)
+    return Bodies(store.redis, cold, drafts, segments=segments, appending=appending)
 
 
 async def _owner_of_bodies(store: Store) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 
-from pipeline import objectstore
+from pipeline import metrics, objectstore
 from pipeline.faults import CorruptError, StoreAwayError, StoreError
 
 if TYPE_CHECKING:
@@ -77,7 +77,9 @@ class Way:
                 log.info("the store of bodies is back", place=self.place)
 
     def away(self, error: Exception) -> StoreAwayError:
-        what = "does not let us" if objectstore.is_denied(error) else "cannot be reached"
+        denied = objectstore.is_denied(error)
+        metrics.BODIES_FAILURES.add("denied" if denied else "away")
+        what = "does not let us" if denied else "cannot be reached"
         text = objectstore.words(error) or "no answer in time"
         fault = StoreAwayError(f"the store of bodies, {self.place}, {what}: {text}", remedy=objectstore.remedy(error))
         if self._fault is None:

@@ -78,8 +78,9 @@ class Senders:
 
 
 def message(number: int) -> tuple[bytes, str]:
-    """One in ten is a virus, one in twenty for somebody the customer refuses; sizes vary over both body tiers."""
-    body = VIRUS if number % 10 == 3 else b"x" * (300_000 if number % 40 == 7 else number % 4000)
+    """One in ten is a virus, one in twenty for somebody the customer refuses; sizes vary over all places that bodies are in."""
+    size = 300_000 if number % 40 == 7 else 60_000 if number % 4 == 1 else number % 4000
+    body = VIRUS if number % 10 == 3 else b"x" * size
     lines = b"\r\n".join(body[start : start + 900] for start in range(0, len(body), 900))
     recipient = "gone@example.test" if number % 20 == 5 else "anna@example.test"
     return b"Subject: number %d\r\nX-Number: %d\r\n\r\n" % (number, number) + lines + b"\r\n", recipient

@@ -76,6 +76,7 @@ class Deliverer:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._renew()),
             asyncio.create_task(Watch(self.wiring).run(self._stop)),
+            asyncio.create_task(self._wake_to_stop()),
         ]
         away = False
         metrics.DELIVERY_SLOTS.watch(lambda: len(self._tasks))
@@ -96,6 +97,10 @@ class Deliverer:
         finally:
             await end(helpers)
             await self._finish()
+
+    async def _wake_to_stop(self) -> None:
+        await self._stop.wait()
+        self._wake.set()
 
     async def _pause(self) -> None:
         wait = POLL
