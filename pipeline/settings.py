@@ -482,6 +482,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")
     ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
+    brake_scanning: Annotated[
+        int,
+        _doc(
+            "Messages that wait to be scanned from which on MAIL is answered later and later; with four times as many, new mail gets 452 4.3.1 until half of them are scanned. 0: never."
+        ),
+    ] = 5_000
+    brake_sending: Annotated[
+        int,
+        _doc(
+            "Messages that could leave at once from which on MAIL is answered later and later, while this machine has more to do than processors. Mail for servers that are away does not count. 0: never."
+        ),
+    ] = 10_000
+    brake_delay: Annotated[
+        Duration, _doc("How long the answer to MAIL is held back at most, when more mail comes than can be handled.")
+    ] = Duration(2 * SECOND)
     selfcheck_at: Annotated[
         str,
         _doc(
@@ -578,6 +593,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("brake_scanning", self.brake_scanning, 0, 10_000_000)
+        _range("brake_sending", self.brake_sending, 0, 10_000_000)
+        _range("brake_delay", self.brake_delay.seconds, 0, 60)
         _range("archive_segment", self.archive_segment, 1000, 1_000_000)
         _range("archive_retention", self.archive_retention.seconds, 0, 86400 * 36525)
         _range("hot_period", self.hot_period.seconds, 3600, 86400 * 3660)

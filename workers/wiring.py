@@ -120,9 +120,10 @@ async def _owner_of_bodies(store: Store) -> str:
 
 
 class Wiring:
-    """What one process works with. `clock` gives ns since 1970."""
+    """What one process works with. `clock` gives ns since 1970, `steady` ns since some moment, however the clock is stepped."""
 
     clock = staticmethod(time.time_ns)
+    steady = staticmethod(time.monotonic_ns)
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings

@@ -16,7 +16,7 @@ import pytest
 
 from pipeline import keys
 from pipeline.events import Delivered, Queued, Received
-from tests.support.fleet import Fleet, Shop, fleet
+from tests.support.fleet import PLACES, Fleet, Shop, fleet
 from tests.support.gateway import send_on
 from tests.support.network import Host
 from tests.support.servers import wait_until
@@ -236,6 +236,24 @@ def test_a_deliverer_that_is_cut_off_and_comes_back_delivers_nothing_again(ships
     settled(ships, ids)
     arrived_once(shop, ids)
     assert shop.came[lost.host.address] >= 2, "it works on when it is back"
+
+
+def test_a_deliverer_that_reaches_the_customer_but_not_redis_sends_no_final_dot(ships: Fleet, shop: Shop, anna: str):
+    """It cannot know whether its lease was given away, so it asks its own clock; and it was."""
+    shop.stalled.add(anna)
+    lost = ships.start(ships.work[0], "deliverer")
+    ids = send(ships, anna, count=3)
+    waits(shop, lost.host)
+    lost.host.lose(*PLACES.values())
+    try:
+        other = ships.start(ships.work[1], "deliverer")
+        waits(shop, other.host)
+        shop.stalled.clear()
+        settled(ships, ids)
+        arrived_once(shop, ids)
+        assert set(shop.came) == {other.host.address}
+    finally:
+        lost.host.find(*PLACES.values())
 
 
 def test_a_large_message_goes_by_the_object_store_from_host_to_host(ships: Fleet, shop: Shop, anna: str):

@@ -179,11 +179,19 @@ def gateway(records: Mapping[tuple[str, str], Sequence[str]] | None = None, **se
     `records`: what its DNS knows (see tests/support/dns.py); every other name does not exist.
     """
     with names_in_a_thread(records or {}) as names:
-        yield from _gateway(**{"resolver": f"127.0.0.1:{names.port}", **settings})
+        directory = Path(tempfile.mkdtemp(prefix="gp-"))
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+        subprocess.run(["rm", "-rf", str(directory)], check=True)
 
 
-def _gateway(**settings: object) -> Iterator[Gateway]:
-    directory = Path(tempfile.mkdtemp(prefix="gp-"))
+@contextlib.contextmanager
+def gateway_in(directory: Path, **settings: object) -> Iterator[Gateway]:
+    """As `gateway`, in a directory that the test made."""
+    with names_in_a_thread({}) as names:
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+
+
+def _gateway(directory: Path, **settings: object) -> Iterator[Gateway]:
     running = Gateway(directory / "data", **settings)
     running.start()
     try:
@@ -193,4 +201,3 @@ def _gateway(**settings: object) -> Iterator[Gateway]:
         sys.stderr.write(f"kept: {directory}\n")
         raise
     running.stop()
-    subprocess.run(["rm", "-rf", str(directory)], check=True)

@@ -5,6 +5,7 @@
         host.start([program, ...], log)     # a process there
         host.call(function)                 # a thread of ours there: what it opens are that host's sockets
         host.unplug(), host.plug()          # nothing comes in or goes out
+        host.lose("10.86.0.3"), host.find("10.86.0.3")  # one other host is out of its reach
 
 The test itself is on none of the hosts: it sees their files, unix sockets among them. Making namespaces takes root.
 """
@@ -98,6 +99,15 @@ class Host:
     def plug(self) -> None:
         ip("-n", self._network.switch, "link", "set", self._port, "up")
         self.plugged = True
+
+    def lose(self, *addresses: str) -> None:
+        """What is sent to these hosts vanishes; all others are reached as before."""
+        for address in addresses:
+            ip("-n", self.namespace, "route", "add", "blackhole", address)
+
+    def find(self, *addresses: str) -> None:
+        for address in addresses:
+            ip("-n", self.namespace, "route", "delete", "blackhole", address)
 
     def remove(self) -> None:
         for process in self.processes:

@@ -22,6 +22,7 @@ from pipeline.store import explain
 from pipeline.topology.spread import is_spread
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
+from workers.deliverer.steady import Steady
 from workers.deliverer.watch import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -43,6 +44,7 @@ class Deliverer:
     def __init__(self, wiring: Wiring, resolver: Resolver, stop: asyncio.Event) -> None:
         self.wiring = wiring
         self.connections = Connections(wiring, resolver)
+        self.steady = Steady(wiring.clock, wiring.steady, int(wiring.settings.lease))
         self._stop = stop
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -188,11 +190,12 @@ class Deliverer:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
             for slot in [slot for slots in self._slots.values() for slot in slots]:
                 try:
+                    asked, apart = time.monotonic(), self.steady.apart()
                     now = self.wiring.clock()
                     if await self.wiring.schedule.renew(
                         slot.partition, slot.domain, slot.token, [work.id for work in slot.held], now
                     ):
-                        slot.renewed()
+                        slot.renewed(asked, apart)
                     else:
                         slot.lost()
                 except StoreError:

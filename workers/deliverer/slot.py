@@ -49,6 +49,7 @@ from workers.deliverer.connections import Connection, Connections, RouteDown, Se
 from workers.deliverer.destination import Destination
 from workers.deliverer.record import Fence, record
 from workers.deliverer.session import Session, SessionFailed
+from workers.deliverer.steady import Steady
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -77,6 +78,8 @@ class Office(Protocol):
     @property
     def connections(self) -> Connections: ...
     @property
+    def steady(self) -> Steady: ...
+    @property
     def stopping(self) -> bool: ...
     def look_at(self, partition: int, domain: str) -> None: ...
     def later(self, at: int) -> None: ...
@@ -101,18 +104,21 @@ class Slot:
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = wiring.settings.lease.seconds
         self._valid_until = 0.0
+        self._apart = office.steady.apart()
+        """How far the clock by which the lease ends was from one that is never stepped."""
 
     # What the deliverer sees
 
-    def renewed(self) -> None:
-        self._valid_until = time.monotonic() + self._lease
+    def renewed(self, asked: float, apart: int) -> None:
+        """`asked`: when (monotonic) that was asked for. The answer may have lain unread, in a process that slept. `apart`: the clocks, then."""
+        self._valid_until, self._apart = asked + self._lease, apart
 
     def lost(self) -> None:
         self._valid_until = 0.0
 
     def valid(self) -> bool:
         """Whether the lease surely still holds: asked right before a final dot, so that a process that slept does not deliver late."""
-        return time.monotonic() < self._valid_until - self._lease / 4
+        return time.monotonic() < self._valid_until - self._lease / 4 and self._office.steady.same(self._apart)
 
     # The loop
 
@@ -136,6 +142,11 @@ class Slot:
 
     async def _claim(self, *, more: bool) -> bool:
         """Whether there is work. A slot that asks for more and gets none has been given back by the same call."""
+        if self._office.steady.unsure():
+            if more:
+                await self._give_back()
+            return False
+        apart = self._office.steady.apart()
         now = self._wiring.clock()
         started = time.monotonic()
         retry_at = self._destination.next_try()
@@ -150,7 +161,7 @@ class Slot:
             limit=self._office.connections.slots(self.domain),
         )
         self._destination.claimed(is_open=claim.open, good=claim.good)
-        self._valid_until = started + self._lease
+        self._valid_until, self._apart = started + self._lease, apart
         self.held = claim.work
         if claim.word == "work":
             self._open_another(claim, now)

@@ -51,7 +51,7 @@ async def _tidy(wiring: Wiring, stop: asyncio.Event) -> None:
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    pressure = Pressure(wiring.store.redis, wiring.settings)
+    pressure = Pressure(wiring.store, wiring.settings, wiring.clock)
     with contextlib.suppress(StoreError):
         await pressure.look()
     limiter, refusals = wiring.limiter, Refusals(wiring.intake_log, wiring.store.partitions, wiring.clock)
@@ -65,6 +65,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     try:
         server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
         metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
+        metrics.SMTP_BRAKE.watch(lambda: pressure.brake.delay)
         helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")
