@@ -14,6 +14,7 @@ from pipeline.log import Damaged, Log
 from pipeline.state import Stage, decode_head
 from pipeline.steps import MS, Route, message_step, promised_step, received_step, route_deferred_step
 from tests.support.examples import ANNA, AT, ATTEMPT, BEN, DOMAIN, SECOND, event, received
+from tests.support.topologies import all_keys
 
 P = 3
 
@@ -66,7 +67,7 @@ async def test_after_the_last_outcome_only_the_log_knows_of_it(store, log):
     was_cold, after = await go(store, log, message_id, Delivered)
     assert not was_cold
     assert not after.live
-    left = {key.decode() for key in await store.redis.keys("*")}
+    left = {key.decode() for key in await all_keys(store.redis, "*")}
     assert left == {keys.log(P), keys.due(P)}
     assert await kinds(log) == ["Received", "Scanned", "Queued", "Delivered"]
 
