@@ -69,7 +69,7 @@ def talks(pid: int, port: int) -> bool:
 def holds(client: redis.Redis, pid: int) -> bool:
     """Whether a scanner has messages in hand."""
     return any(
-        one["pending"] and one["name"].decode().endswith(f"-{pid}")
+        one["pending"] and f"-{pid}-" in one["name"].decode()
         for partition in range(8)
         for one in client.xinfo_consumers(keys.scan(partition), keys.SCANNERS)
     )
