@@ -81,9 +81,10 @@ class Storm:
         self.clock.step(0)
 
     def _one(self, *roles: str) -> tuple[int, str]:
-        found: list[tuple[int, str]] = []
-        while not found:
-            found = [(pid, role) for pid, role in self.running.children().items() if not roles or role in roles]
+        def there() -> list[tuple[int, str]]:
+            return [one for one in self.running.children().items() if one[1] in roles]
+
+        found = wait_until(there, within=60, what=f"one of {roles}")
         role = self._chance.choice(sorted({role for _, role in found}))
         return self._chance.choice([one for one in found if one[1] == role])
 
@@ -164,7 +165,7 @@ def test_every_acknowledged_message_ends_exactly_once_whatever_happens_all_at_on
         server.refuse[GONE] = "550 5.1.1 no such user"
         running.add(server.route, ANNA, GONE)
         running.add(server.route, "sender@elsewhere.test", domain="elsewhere.test")
-        senders = Senders(running.port, 10**9, message)
+        senders = Senders(running.port, 10**9, message, threads=2 if SECONDS < 30 else 6)
         senders.start()
         storm = Storm(running, server, clock)
         storm.blow(SECONDS)

@@ -70,7 +70,9 @@ class Gateway:
         for pid, words in self._family():
             if "worker" in words:
                 found[pid] = words[words.index("worker") + 1]
-            elif words[0].endswith("-server"):
+            elif (
+                words[0].partition(" ")[0].endswith("-server")
+            ):  # where there is room for it, it writes where it listens
                 found[pid] = "redis"
         return found
 
