@@ -5,17 +5,14 @@ Every Redis error leaves this module as one of the faults: away (wait and try ag
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, Final, TypeAlias
 
-import hiredis
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -32,6 +29,8 @@ from redis.exceptions import (
 )
 
 from pipeline import keys, metrics
+from pipeline.connection import Client as Quick
+from pipeline.connection import Pool, Sending
 from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
 
 FORMAT: Final = 1
@@ -107,46 +106,10 @@ class Script:
             metrics.REDIS_SECONDS.observe(time.monotonic() - began, self.name or "unnamed")
 
 
-class _Sending:
-    """How our connections send: redis-py's asyncio connections do it in a costly and in a wrong way.
-
-    They pack commands in Python, 1.4 us a word against 0.2 with hiredis, and a step of the log has some forty words. They
-    write inside `asyncio.wait_for`, which is a task more for each command, and which until Python 3.12 swallows a cancellation
-    that comes together with the end of the write: a worker told to stop would then wait for ever for the task it cancelled.
-    """
-
-    is_connected: bool
-    socket_timeout: float | None
-    connect_check_health: Any
-    disconnect: Any
-    _writer: asyncio.StreamWriter
-
-    def pack_command(self, *words: Any) -> list[bytes]:
-        return [hiredis.pack_command((*words[0].split(), *words[1:]))]  # `CONFIG GET` is two words on the wire
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        del check_health  # we never ask for health checks; the name is the library's
-        if not self.is_connected:
-            await self.connect_check_health(check_health=False)
-        if isinstance(command, str):
-            command = command.encode()
-        try:
-            self._writer.writelines((command,) if isinstance(command, bytes) else command)
-            async with asyncio.timeout(self.socket_timeout):
-                await self._writer.drain()
-        except OSError as error:  # TimeoutError too
-            await self.disconnect(nowait=True)
-            raise ConnectionError(f"while writing: {error or 'no progress'}") from error
-        except BaseException:
-            # Half a command may be written: nothing can follow it on this connection.
-            await self.disconnect(nowait=True)
-            raise
-
-
 def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
     """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
     try:
-        pool: Any = BlockingConnectionPool.from_url(
+        pool: Any = Pool.from_url(
             url,
             max_connections=CONNECTIONS,
             timeout=None,
@@ -155,8 +118,8 @@ def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
             retry=Retry(NoBackoff(), 0),
             health_check_interval=0,
         )
-        pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
-        client = Redis.from_pool(pool)
+        pool.connection_class = type("Connection", (Sending, pool.connection_class), {})
+        client = Quick.from_pool(pool)
     except (ValueError, RedisError):
         # What the library says may have a piece of the password in it.
         raise ConfigurationError(

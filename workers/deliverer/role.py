@@ -112,8 +112,9 @@ class Deliverer:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
-        for partition in range(self.wiring.store.partitions):
-            domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+        partitions = range(self.wiring.store.partitions)
+        found = await self.wiring.schedule.due_in(partitions, now, DUE_AT_ONCE)
+        for partition, (domains, following) in zip(partitions, found, strict=True):
             for domain in domains:
                 self.look_at(partition, domain)
             if following:
