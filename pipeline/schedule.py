@@ -73,7 +73,7 @@ def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
 class Schedule:
     def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
-        self._claim = Script.named("claim", beyond_memory=beyond_memory)
+        self._claim = Script.named("claim", beyond_memory=beyond_memory, replicated=True)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
@@ -97,16 +97,29 @@ class Schedule:
         ]
 
     async def claim(
-        self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool, limit: int = 0
+        self,
+        partition: int,
+        domain: str,
+        token: str,
+        *,
+        now: int,
+        retry_at: int,
+        more: bool,
+        was_open: bool = False,
+        limit: int = 0,
     ) -> Claim:
-        """`limit`: slots that an open domain may have; 0: as many as connections to one server."""
+        """`limit`: slots that an open domain may have; 0: as many as connections to one server.
+
+        `was_open`: the domain was, when this slot claimed last. When it no longer is, another slot has backed it off, and there is
+        no more of its mail before the interval is over.
+        """
         names = [
             keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
         ]  # fmt: skip
         prefix = f"gp:{{{partition}}}:"
         arguments = [
             domain, now // MS, now // MS + self._lease, retry_at // MS, limit or self._limit, BATCH, BATCH_OCTETS, token,
-            "more" if more else "new", prefix,
+            ("flow" if was_open else "more") if more else "new", prefix,
         ]  # fmt: skip
         with faults():
             answer = await self._claim(self._store.redis, names, arguments)

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests.support import servers
+from tests.support import servers, topologies
 from tests.support.servers import RedisServer, SmtpSink
+from tests.support.topologies import RedisCluster
 
 # Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again.
 settings.register_profile("gatepost", deadline=None, print_blob=True)
@@ -31,6 +32,19 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
     """
     assert _shared_redis.command("FLUSHALL") == b"+OK\r\n"
     return _shared_redis
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster() -> Iterator[RedisCluster]:
+    with topologies.redis_cluster() as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def redis_cluster(_shared_cluster: RedisCluster) -> RedisCluster:
+    """A real, empty Cluster of three masters; as with `redis_server`, one per test worker."""
+    _shared_cluster.flush()
+    return _shared_cluster
 
 
 @pytest.fixture

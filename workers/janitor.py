@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.bodies import Buffer
+from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.faults import ConflictError, CorruptError, StoreAwayError
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, received_step
 from pipeline.store import faults
@@ -25,6 +25,7 @@ from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
+from workers.segments import SEGMENTS_EVERY, Segments
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
@@ -80,6 +81,9 @@ class Janitor:
                 content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+            except StoreAwayError:  # the others need not wait for it
+                await self._postpone(partition, message_id, now)
+                return False
         route = await self._wiring.schedule.route(partition, message.domain)
         events = decide.expired(
             message,
@@ -144,7 +148,7 @@ class Janitor:
     # Bodies
 
     async def cool(self) -> int:
-        """Move the bodies of mail that has to wait to the cold store; how many moved.
+        """Move the bodies of mail that has to wait to the cold store; how many moved. (What waits for something else: `segments.py`.)
 
         What has to wait: the queues of domains that are backing off, what somebody holds or waits for an engine, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
@@ -197,13 +201,9 @@ class Janitor:
     # Sweeping
 
     async def sweep(self) -> int:
-        """Files without a message, drafts without a session, consumers without a process; how many files went."""
-        swept = 0
+        """Bodies without a message, drafts of this machine without a session, consumers without a process; how many files went."""
         before = time.time() - ORPHAN_AGE
-        for path in self._wiring.bodies.drafts.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                swept += 1
+        swept = sweep_drafts(self._wiring.bodies.drafts, before)
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):
@@ -254,6 +254,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(expiry_every, janitor.expire, stop),
         every(warn_every, Delays(wiring).warn, stop),
         every(COOL_EVERY, janitor.cool, stop),
+        every(SEGMENTS_EVERY, Segments(wiring.bodies).collect, stop, name="segments"),
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),
         every(SWEEP_EVERY, janitor.sweep, stop),

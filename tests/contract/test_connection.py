@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 from redis.exceptions import NoScriptError, ResponseError
 
-from pipeline.store import CONNECTIONS, Client, open_client
+from pipeline.store import Client, open_client
+from pipeline.topology.connections import CONNECTIONS
 
 
 @pytest.fixture

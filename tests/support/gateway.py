@@ -21,6 +21,7 @@ from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
 from pipeline.settings import Settings
+from tests.support import warm
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import Process, wait_until
 from workers.wiring import Wiring
@@ -76,10 +77,7 @@ class Gateway:
     # Asking
 
     def cli(self, *words: str, ok: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words], capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, **self.environ}, input=stdin,
-        )  # fmt: skip
+        done = warm.run(*words, environ={**os.environ, **self.environ}, stdin=stdin)
         if ok:
             assert done.returncode == 0, f"gatepost {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -181,11 +179,19 @@ def gateway(records: Mapping[tuple[str, str], Sequence[str]] | None = None, **se
     `records`: what its DNS knows (see tests/support/dns.py); every other name does not exist.
     """
     with names_in_a_thread(records or {}) as names:
-        yield from _gateway(**{"resolver": f"127.0.0.1:{names.port}", **settings})
+        directory = Path(tempfile.mkdtemp(prefix="gp-"))
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+        subprocess.run(["rm", "-rf", str(directory)], check=True)
 
 
-def _gateway(**settings: object) -> Iterator[Gateway]:
-    directory = Path(tempfile.mkdtemp(prefix="gp-"))
+@contextlib.contextmanager
+def gateway_in(directory: Path, **settings: object) -> Iterator[Gateway]:
+    """As `gateway`, in a directory that the test made."""
+    with names_in_a_thread({}) as names:
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+
+
+def _gateway(directory: Path, **settings: object) -> Iterator[Gateway]:
     running = Gateway(directory / "data", **settings)
     running.start()
     try:
@@ -195,4 +201,3 @@ def _gateway(**settings: object) -> Iterator[Gateway]:
         sys.stderr.write(f"kept: {directory}\n")
         raise
     running.stop()
-    subprocess.run(["rm", "-rf", str(directory)], check=True)
