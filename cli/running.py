@@ -29,8 +29,9 @@ def up(
       GATEPOST_RETRY_INTERVAL=5m gatepost up --data ./try --smtp 127.0.0.1:2525
     """
     from cli import processes
+    from cli.main import main
 
-    return processes.up(str(data or ""), smtp, str(config or ""))
+    return processes.up(main, str(data or ""), smtp, str(config or ""))
 
 
 def worker(
@@ -47,7 +48,9 @@ def worker(
 ) -> int:
     """Run one role, as one process.
 
-    Any number of times, on any machine that reaches the same Redis.
+    Any number of times, on any machine that reaches the same Redis: see
+    docs/many-machines.md. With bodies_store the data directory holds only what
+    is under way here. SIGTERM stops it when it has finished what it holds.
 
     For example:
 

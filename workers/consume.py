@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -47,7 +48,8 @@ Handle = Callable[[Sequence[Entry]], Awaitable[Mapping[str, Exception]]]
 
 
 def consumer_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Of nobody else: containers may share a host name, and each numbers its processes from one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 async def ensure_groups(redis: Client, streams: Sequence[str], group: str) -> None:
