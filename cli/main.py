@@ -52,17 +52,21 @@ def _run(words: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     plain = plain_words(words)
     if plain is not None:
-        # structlog would load it to paint tracebacks, and each process would be 4 MB larger for months.
-        sys.modules["rich"] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
+        without_rich()
         from cli import processes
 
         command, role, options = plain
-        return processes.worker(role, **options) if command == "worker" else processes.up(**options)
+        return processes.worker(role, **options) if command == "worker" else processes.up(main, **options)
     # What a command loads stays until it ends: looking through it for garbage at each step would only cost time.
     gc.set_threshold(100_000)
     from cli.app import run
 
     return run(store_options_last(words))
+
+
+def without_rich() -> None:
+    """Structlog would load it to paint tracebacks, and each process would be 4 MB larger for months."""
+    sys.modules["rich"] = None  # type: ignore[assignment]  # what the import system takes for "there is none"
 
 
 def plain_words(words: Sequence[str]) -> tuple[str, str, dict[str, str]] | None:

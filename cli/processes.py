@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pipeline.configuration import load
@@ -17,12 +18,12 @@ def _settings(data: str, smtp: str, config: str) -> Settings:
     return load(overrides={"data": data or None, "smtp": smtp or None})
 
 
-def up(data: str = "", smtp: str = "", config: str = "") -> int:
-    """Run everything until SIGTERM. Raises GatepostError."""
+def up(run: Callable[[Sequence[str]], int], data: str = "", smtp: str = "", config: str = "") -> int:
+    """Run everything until SIGTERM. `run`: the command line, of which workers are a part. Raises GatepostError."""
     from workers.supervisor import up as run_all
 
     settings = _settings(data, smtp, config)
-    return run_all(settings, lambda: _settings(data, smtp, config), _announce)
+    return run_all(settings, lambda: _settings(data, smtp, config), _announce, run)
 
 
 def worker(role: str, data: str = "", config: str = "", metrics: str = "") -> int:

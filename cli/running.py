@@ -29,8 +29,9 @@ def up(
       GATEPOST_RETRY_INTERVAL=5m gatepost up --data ./try --smtp 127.0.0.1:2525
     """
     from cli import processes
+    from cli.main import main
 
-    return processes.up(str(data or ""), smtp, str(config or ""))
+    return processes.up(main, str(data or ""), smtp, str(config or ""))
 
 
 def worker(

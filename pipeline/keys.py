@@ -12,6 +12,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
                                     the cold store already)
     gp:{p}:report:<d>:<n>  hash     what was sent of a report that goes out by mail: v version, m the Sent (MessagePack)
+    gp:{p}:made:<id>       string   there for some days after what was promised became a message: it is made once, however long ago that was
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
     gp:{p}:body:<id>       string   the body while it is small and young, or a pointer to it (begins with NUL: bodies/segments.py);
@@ -154,6 +155,10 @@ def outbox(partition: int) -> str:
 
 def promised(partition: int) -> str:
     return f"gp:{{{partition}}}:promised"
+
+
+def made(partition: int, message_id: str) -> str:
+    return f"gp:{{{partition}}}:made:{message_id}"
 
 
 def report(partition: int, domain: str, name: str) -> str:

@@ -18,12 +18,15 @@ from redis.exceptions import (
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is the library's
+    MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - the name is the library's
+    TryAgainError,
 )
 
 from pipeline import keys, metrics
@@ -43,7 +46,16 @@ FORMAT: Final = 1
 BLOCK_MS: Final = 2_000
 """How long a blocking read waits; well under connections.SOCKET_TIMEOUT, or the client takes the silence for a fault."""
 
-_AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, OSError)
+_AWAY: Final = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+    OSError,
+)
 
 
 def explain(error: BaseException) -> StoreError:
@@ -58,17 +70,20 @@ def explain(error: BaseException) -> StoreError:
 
 def _fault(error: BaseException) -> StoreError:
     if isinstance(error, AuthenticationError):
-        return StoreAwayError(f"Redis refuses us: {error}", remedy="Check user and password in redis_url.")
+        return StoreAwayError(
+            f"Redis refuses us: {error}",
+            remedy="Check user and password: redis_url, or redis_user and redis_password_file.",
+        )
     text = str(error)
+    if isinstance(error, NoPermissionError):
+        return StoreError(f"Redis: {text}", remedy="Allow the user what docs/redis.md names.")
     if isinstance(error, TooFewReplicasError):
         return StoreAwayError(
             f"Redis has too few replicas: {text}", remedy="See why they are away, or set redis_replicas to less."
         )
     if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
         return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
-    if isinstance(error, _AWAY) or text.startswith(
-        ("LOADING ", "MASTERDOWN ", "TRYAGAIN ", "NOREPLICAS ", "UNBLOCKED ")
-    ):
+    if isinstance(error, _AWAY) or text.startswith(("NOREPLICAS ", "UNBLOCKED ")):
         return StoreAwayError(f"Redis cannot be reached: {text}")
     return StoreError(f"Redis: {text}")
 

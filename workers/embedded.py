@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -20,6 +18,7 @@ from redis.exceptions import RedisError
 from pipeline.faults import ConfigurationError, StoreAwayError
 from pipeline.settings import Settings
 from pipeline.store import open_client
+from workers.children import end_with_parent
 from workers.wiring import socket_path
 
 START_TIMEOUT: Final = 60.0
@@ -48,12 +47,6 @@ def find_server(configured: str) -> str:
             remedy="Install valkey or redis-server (7 or later), or set redis_url to one that runs.",
         )
     return found
-
-
-def end_with_parent() -> None:
-    """In a new process: stop in order when the supervisor is killed, instead of working on unseen (prctl(2), PR_SET_PDEATHSIG)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 class EmbeddedRedis:

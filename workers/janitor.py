@@ -1,7 +1,8 @@
 """The janitor: what time does to messages, and tidying up.
 
-Five duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
-that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, sweeping up what a dead process left behind.
+Six duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
+that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, bringing
+back what a clock that was ahead had scheduled, sweeping up what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from pipeline import bounces, decide, keys
 from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreAwayError
+from pipeline.redate import Redate
 from pipeline.state import LEAVING, Message
-from pipeline.steps import MS, acknowledged, received_step
+from pipeline.steps import MS, acknowledged, promised_step
 from pipeline.store import faults
 from workers.bounces import conclude
 from workers.consume import Consumer, Entry, ensure_groups, streams
@@ -33,6 +35,7 @@ log = structlog.get_logger()
 
 EXPIRY_EVERY: Final = 5.0
 COOL_EVERY: Final = 10.0
+REDATE_EVERY: Final = 10.0
 SWEEP_EVERY: Final = 3600.0
 BATCH: Final = 500
 COOL_BATCH: Final = 64
@@ -135,7 +138,7 @@ class Janitor:
                 draft.write(body)
                 hot = await self._wiring.bodies.settle(draft, [bounce_id])
             try:
-                await self._wiring.log.commit(received_step(bounce_id, event, hot))
+                await self._wiring.log.commit(promised_step(bounce_id, event, hot))
             except ConflictError:
                 log.info("bounce was made before", message=bounce_id)
         with faults():
@@ -198,6 +201,19 @@ class Janitor:
             last = int(rows[-1][1])
             moved += await self._wiring.bodies.cool([row[0].decode() for row in rows])
 
+    # Clocks
+
+    async def redate(self) -> int:
+        """Mail that waits for a time that nothing is scheduled for, as the clock was put back; how much of it."""
+        settings, directory = self._wiring.settings, self._wiring.directory
+        intervals = (domain.retry_interval for domain in directory.domains().values())
+        longest = max(int(settings.retry_interval), *intervals, 0)
+        redate = Redate(self._store, beyond_memory=True)
+        return sum([
+            await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
+            for partition in range(self._store.partitions)
+        ])  # fmt: skip
+
     # Sweeping
 
     async def sweep(self) -> int:
@@ -254,6 +270,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(expiry_every, janitor.expire, stop),
         every(warn_every, Delays(wiring).warn, stop),
         every(COOL_EVERY, janitor.cool, stop),
+        every(REDATE_EVERY, janitor.redate, stop),
         every(SEGMENTS_EVERY, Segments(wiring.bodies).collect, stop, name="segments"),
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),

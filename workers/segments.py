@@ -9,6 +9,7 @@ from typing import Final
 
 from pipeline.bodies import Bodies
 from pipeline.bodies.segments import closed, listed, unfinished
+from pipeline.faults import StoreError
 
 SEGMENTS_EVERY: Final = 5.0
 COOL_AFTER: Final = 60.0
@@ -33,6 +34,7 @@ class Segments:
         to a Redis that has not read them yet, and that has when it answered us.
         """
         now, moved = time.time(), 0
+        trouble: StoreError | None = None
         found = await asyncio.to_thread(closed, self._bodies.segments)
         self._empty &= {path for path, _ in found}
         for path, written in found:
@@ -40,13 +42,18 @@ class Segments:
             if living:
                 self._empty.discard(path)
                 if written < now - COOL_AFTER:
-                    moved += await self._cool(living)
+                    try:
+                        moved += await self._cool(living)
+                    except StoreError as fault:
+                        trouble = fault  # the cold store's; what nobody needs goes all the same
             elif path in self._empty:
                 await asyncio.to_thread(path.unlink, missing_ok=True)
             else:
                 self._empty.add(path)
         for path in unfinished(self._bodies.segments, now - UNFINISHED_AGE):
-            path.unlink(missing_ok=True)
+            await asyncio.to_thread(path.unlink, missing_ok=True)
+        if trouble is not None:
+            raise trouble
         return moved
 
     async def _living(self, path: Path) -> list[str]:

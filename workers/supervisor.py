@@ -2,7 +2,7 @@
 
 start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
          roles, say "ready" when all of them said so; the syncer is started when there is a sync, as most gateways have
-         none and each process takes some 35 MiB
+         none and it loads what no other role needs
 a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying at start
 SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
 SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
@@ -14,8 +14,6 @@ import asyncio
 import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -29,15 +27,18 @@ from pipeline.archive import duck
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
-from pipeline.pause import pause
+from pipeline.pause import end, pause
 from pipeline.scanning.builtin.tables import brands
 from pipeline.settings import Settings
 from pipeline.store import faults, refuse_unsafe
 from pipeline.units import Endpoint
 from workers import logs
+from workers.children import Deaths, Process
 from workers.datadir import DataDirectory
-from workers.embedded import EmbeddedRedis, end_with_parent
+from workers.embedded import EmbeddedRedis
 from workers.notify import Notifications, notify
+from workers.nursery import Run
+from workers.starting import Starter
 from workers.wiring import Wiring
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Worker:
         self.name = name or role
         self.socket = ""
         """Where its process is looked at; empty: nowhere."""
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
         self.ready = asyncio.Event()
         self.replaced = False
         self.started = 0.0
@@ -142,10 +143,22 @@ class Worker:
 
 
 class Supervisor:
-    def __init__(self, settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None]) -> None:
+    """`starter`: None for one that starts nothing."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        reload: Callable[[], Settings],
+        announce: Callable[[str], None],
+        starter: Starter | None = None,
+    ) -> None:
         self._settings = settings
         self._reload = reload
         self._announce = announce
+        self._starter = starter
+        self._redis_keeper: asyncio.Task[None] | None = None
+        self._running: set[Process] = set()
+        self._deaths: Deaths | None = None
         self._redis = EmbeddedRedis(settings)
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
@@ -165,6 +178,7 @@ class Supervisor:
         holder, smtp = reserve(self._settings.smtp)
         self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
         self._notifications = Notifications(self._on_ready)
+        self._deaths = Deaths(self._known)
         try:
             await self._start_front()
             await self._start_store()
@@ -173,7 +187,7 @@ class Supervisor:
             for worker in self._workers:
                 self._task(self._keep(worker))
             if not self._settings.redis_url:
-                self._task(self._keep_redis())
+                self._redis_keeper = asyncio.create_task(self._keep_redis())
             if await self._until_ready():
                 self._announce(f"gatepost is ready: mail on {smtp}, data in {data.path}")
                 notify("READY=1")
@@ -182,6 +196,7 @@ class Supervisor:
             await self._shut_down()
             if self._front is not None:
                 await self._front.close()
+            self._deaths.close()
             self._notifications.close()
             holder.close()
             data.unlock()
@@ -242,19 +257,27 @@ class Supervisor:
 
     # Running
 
-    def _spawn(self, worker: Worker) -> None:
+    def _known(self) -> list[Process]:
+        assert self._starter is not None
+        redis = [self._redis.process] if self._redis.process is not None else []
+        return [*self._running, *self._starter.processes, *redis]
+
+    async def _start(self, worker: Worker) -> Process | None:
+        """None: no process is wanted in this place any more."""
         assert self._notifications is not None
+        assert self._starter is not None
         environment = os.environ | {f"GATEPOST_{name.upper()}": value for name, value in self._handed_down().items()}
         environment["NOTIFY_SOCKET"] = self._notifications.path
         worker.socket = self._front.socket_for(worker) if self._front is not None else ""
         looked_at = ["--metrics", f"unix:{worker.socket}"] if worker.socket else []
         worker.ready.clear()
         worker.started = time.monotonic()
-        worker.process = subprocess.Popen(  # noqa: S603 - our own program
-            # -P: a file of the directory that we happen to be started in is never taken for a module.
-            [sys.executable, "-P", "-m", "cli.main", "worker", worker.role, *looked_at],
-            stdin=subprocess.DEVNULL, env=environment, preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
-        )  # fmt: skip
+        worker.process = await self._starter.start(
+            ["worker", worker.role, *looked_at],
+            environment,
+            wanted=lambda: not (self._stop.is_set() or worker.replaced),
+        )
+        return worker.process
 
     def _handed_down(self) -> dict[str, str]:
         """Settings that came from the command line reach the workers through the environment."""
@@ -262,18 +285,20 @@ class Supervisor:
 
     async def _keep(self, worker: Worker) -> None:
         """Keep one place filled until we stop."""
+        assert self._deaths is not None
         while await self._until_wanted(worker):
-            self._spawn(worker)
-            process = worker.process
-            assert process is not None
-            while process.poll() is None:
-                await asyncio.sleep(WATCH)
+            process = await self._start(worker)
+            if process is None:
+                return
+            self._running.add(process)
+            code = await self._deaths.of(process)
+            self._running.discard(process)
             if self._stop.is_set() or worker.replaced:
                 return
             if time.monotonic() - worker.started > STEADY:
                 worker.pause = FIRST_PAUSE
             metrics.RESTARTS.add(worker.role)
-            log.error("worker died", role=worker.role, how=_how(process.returncode), restart_in=f"{worker.pause:g}s")
+            log.error("worker died", role=worker.role, how=_how(code), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
             worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
 
@@ -296,16 +321,15 @@ class Supervisor:
             return False
 
     async def _keep_redis(self) -> None:
+        assert self._deaths is not None
         wait = FIRST_PAUSE
         started = time.monotonic()
         while not self._stop.is_set():
             process = self._redis.process
             assert process is not None
-            if process.poll() is None:
-                await asyncio.sleep(WATCH)
-                continue
+            code = await self._deaths.of(process)
             wait = FIRST_PAUSE if time.monotonic() - started > STEADY else min(wait * 2, REDIS_PAUSE)
-            log.error("the embedded Redis died", how=_how(process.returncode), restart_in=f"{wait:g}s")
+            log.error("the embedded Redis died", how=_how(code), restart_in=f"{wait:g}s")
             await pause(self._stop, wait)
             started = time.monotonic()
             try:
@@ -341,6 +365,8 @@ class Supervisor:
         kept = {name: getattr(self._settings, name) for name in ("smtp", "data", "metrics")}
         self._settings = msgspec.structs.replace(settings, **kept)
         old = self._workers
+        assert self._starter is not None
+        self._starter.renew()
         self._workers = places(self._settings)
         for worker in self._workers:
             self._task(self._keep(worker))
@@ -389,7 +415,11 @@ class Supervisor:
                 await asyncio.sleep(0.02)
         for worker in self._workers:
             self._kill(worker)
+        if self._redis_keeper is not None:
+            await end([self._redis_keeper])
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._starter is not None:
+            self._starter.close()
         if self._wiring is not None:
             await self._wiring.close()
         await self._redis.stop()
@@ -401,12 +431,11 @@ def _how(returncode: int) -> str:
     return f"signal {signal.Signals(-returncode).name}" if returncode < 0 else f"exit code {returncode}"
 
 
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the one line that scripts wait for
-
-
-def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None] = _say) -> int:
-    """Run everything until SIGTERM or SIGINT. `announce` gets one line when mail is accepted. Raises GatepostError."""
+def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[str], None], run: Run) -> int:
+    """Run everything until SIGTERM or SIGINT. `announce` gets one line when mail is accepted; `run` is the command that workers
+    are started with. Raises GatepostError.
+    """
+    starter = Starter(run)
     logs.configure(settings.log_format, "supervisor")
-    asyncio.run(Supervisor(settings, reload, announce).run())
+    asyncio.run(Supervisor(settings, reload, announce, starter).run())
     return 0

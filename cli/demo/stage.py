@@ -25,7 +25,7 @@ from pipeline.directory import Address, Domain
 from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.ids import partition_for
 from pipeline.units import Endpoint
-from workers.embedded import end_with_parent
+from workers.children import end_with_parent
 from workers.supervisor import reserve
 from workers.wiring import Wiring
 

@@ -39,12 +39,17 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
+_LARGEST: Final = 64 << 20
+"""Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
+_FARTHEST: Final = 1 << 40
 
 _POINTER: Final = struct.Struct(">6s8sQII")
 """MAGIC, segment, where the record begins, how many messages it is for, octets of the body."""
 _HEAD: Final = struct.Struct(">8sII")
 """Segment, octets of the body, how many messages; then their ids, a checksum of all this, and the body."""
 _CHECK: Final = struct.Struct(">I")
+_ONE: Final = _HEAD.size + PACKED + _CHECK.size
+"""Octets of a record before the body, of one message as most are."""
 MAGIC: Final = b"\0body1"
 
 
@@ -65,11 +70,13 @@ class Pointer(NamedTuple):
 
 def pointer(value: bytes) -> Pointer | None:
     """What Redis has of a body, when that is a pointer. Raises CorruptError."""
-    if not value.startswith(b"\0"):
+    if not value.startswith(MAGIC):
         return None
-    if len(value) != _POINTER.size or not value.startswith(MAGIC):
-        raise CorruptError("what Redis has of a body is neither a body nor a pointer to one")
-    return Pointer(*_POINTER.unpack(value)[1:])
+    if len(value) == _POINTER.size:
+        found = Pointer(*_POINTER.unpack(value)[1:])
+        if found.head + found.size <= _LARGEST and found.offset < _FARTHEST:
+            return found
+    raise CorruptError("a pointer to a body is damaged")
 
 
 def path_of(root: Path, segment: bytes) -> Path:
@@ -124,19 +131,24 @@ def listed(path: Path) -> Iterator[list[str]]:
     """The messages of each record of a segment that can be read. What its writer did not finish, or the disk spoilt, hides none behind it."""
     segment = bytes.fromhex(path.name.removesuffix(SUFFIX))
     with path.open("rb", buffering=0) as file:
-        if not os.fstat(file.fileno()).st_size:
-            return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            offset = data.find(segment)
-            while offset >= 0:
-                start = data[offset : offset + _HEAD.size]
-                messages = _HEAD.unpack(start)[2] if len(start) == _HEAD.size else 0
-                head = data[offset : offset + Pointer(segment, offset, messages, 0).head]
-                record = _record(head, segment)
-                if record is not None:
-                    yield [unpacked(one) for one in _ids(head)]
-                # Where all is well this is where the next one begins.
-                offset = data.find(segment, offset + (1 if record is None else len(head) + record[0]))
+        offset, end = 0, os.fstat(file.fileno()).st_size
+        while 0 <= offset < end:
+            head = os.pread(file.fileno(), _ONE, offset)
+            messages = _HEAD.unpack_from(head)[2] if len(head) == _ONE else 0
+            if 1 != messages <= (end - offset) // PACKED:
+                head = os.pread(file.fileno(), Pointer(segment, offset, messages, 0).head, offset)
+            record = _record(head, segment)
+            if record is not None:
+                yield [unpacked(one) for one in _ids(head)]
+                offset += len(head) + record[0]
+            else:
+                offset = _search(file.fileno(), segment, offset + 1, end)
+
+
+def _search(handle: int, segment: bytes, start: int, end: int) -> int:
+    """Where a record may begin; -1: nowhere any more."""
+    with mmap.mmap(handle, end, access=mmap.ACCESS_READ) as data:
+        return data.find(segment, start)
 
 
 def closed(root: Path) -> list[tuple[Path, float]]:
@@ -151,7 +163,12 @@ def closed(root: Path) -> list[tuple[Path, float]]:
 
 def unfinished(root: Path, before: float) -> list[Path]:
     """What is left of segments whose writers died while they made them."""
-    return [path for path in root.glob("*" + _UNNAMED) if path.stat().st_mtime < before]
+    found = []
+    for path in root.glob("*" + _UNNAMED):
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_mtime < before:
+                found.append(path)
+    return found
 
 
 class _Segment:

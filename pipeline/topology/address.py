@@ -73,7 +73,7 @@ class RedisAddress(msgspec.Struct, frozen=True):
 
     def credentials(self) -> tuple[str, ...]:
         """Password, or user and password; nothing when neither is set. Raises ConfigurationError."""
-        secret = secrets.read(self.password_file, "") or self.secret
+        secret = secrets.read(self.password_file, "", quiet=True) or self.secret
         password = secret.reveal() if secret is not None else ""
         if self.user:
             return self.user, password

@@ -16,6 +16,7 @@ from redis.credentials import CredentialProvider
 from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - the name is the library's
 
 from pipeline.faults import ConfigurationError
+from pipeline.sources.secrets import Secret
 from pipeline.topology.address import CLUSTER, ONE, SENTINEL, RedisAddress, Tls, how, parse
 from pipeline.topology.cluster import Cluster
 from pipeline.topology.sentinel import Masters, ToMaster
@@ -115,8 +116,8 @@ def _of_one(address: RedisAddress, timeout: float) -> Client:
         pool: Any = BlockingConnectionPool.from_url(address.url, **_options(timeout))
         if address.user or address.password_file:
             known = pool.connection_kwargs
-            address = _with_user(address, known.pop("username", ""), known.pop("password", ""))
-            known["credential_provider"] = _Credentials(address)
+            user, password = known.pop("username", ""), known.pop("password", "")
+            known["credential_provider"] = _Credentials(_with_user(address, user, password))
         if address.encrypted:
             pool.connection_kwargs |= _tls(address.tls)
         pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
@@ -131,7 +132,8 @@ def _with_user(address: RedisAddress, user: str, password: str) -> RedisAddress:
         raise ConfigurationError(
             "there is a password in redis_url and one in redis_password_file", remedy="Take the one in redis_url away."
         )
-    return RedisAddress(ONE, user=address.user or user, secret=address.secret, password_file=address.password_file)
+    secret = Secret(password) if password else None
+    return RedisAddress(ONE, user=address.user or user, secret=secret, password_file=address.password_file)
 
 
 def _pool(address: RedisAddress, kind: tuple[type, ...], options: dict[str, Any], *, login: bool = True) -> Any:

@@ -641,6 +641,8 @@ def test_settings_are_shown_without_passwords(shop: Shop, monkeypatch):
         ("redis://:sesame/sesame@redis.test/0", "https://me:sesame@hooks.test/"),
         ("redis://redis.test/0?password=sesame&db=1", "https://hooks.test?sesame"),
         ("rediss://u:sesame@[::1]:6379", "https://hooks.test#sesame"),
+        ("rediss+sentinel://u:sesame@a:1,b:2/main", "https://hooks.test#sesame"),
+        ("redis+cluster://:sesame@a:1,b:2", "https://hooks.test#sesame"),
     ],
 )
 def test_no_way_to_write_a_password_is_shown(shop: Shop, monkeypatch, redis, hook):

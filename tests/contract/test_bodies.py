@@ -9,7 +9,7 @@ import pytest
 from pipeline import keys
 from pipeline.bodies import Bodies, LocalCold
 from pipeline.bodies.segments import WORTH, closed, path_of, pointer
-from pipeline.faults import CorruptError
+from pipeline.faults import CorruptError, StoreAwayError
 from pipeline.ids import new_id
 from workers.segments import COOL_AFTER, Segments
 
@@ -139,6 +139,27 @@ async def test_what_stays_in_a_segment_moves_to_the_cold_store_and_is_found_by_w
         await segments.collect()
         await segments.collect()
     assert not segment.exists()
+
+
+async def test_a_cold_store_that_is_away_keeps_no_segment_that_nobody_needs(bodies, store, monkeypatch):
+    lives, ended = ids(2)
+
+    async def away(_):
+        raise StoreAwayError("no way there")
+
+    monkeypatch.setattr(bodies.cold, "put_many", away)
+    paths = []
+    for message_id in (lives, ended):
+        paths.append(await put(bodies, store, [message_id], b"x" * WORTH))
+        await bodies.close()
+        os.utime(paths[-1], (0, 0))
+    await store.redis.delete(keys.body(3, ended))
+    segments = Segments(bodies)
+    for _ in range(2):
+        with pytest.raises(StoreAwayError):
+            await segments.collect()
+    assert [path.exists() for path in paths] == [True, False]
+    assert await bodies.get(lives) == b"x" * WORTH
 
 
 async def test_a_segment_stays_while_a_step_that_points_into_it_may_still_happen(bodies, store):

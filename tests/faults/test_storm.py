@@ -27,7 +27,7 @@ from tests.support.servers import need, wait_until
 from workers.wiring import redis_url
 
 SECONDS = float(os.environ.get("GATEPOST_TEST_STORM_SECONDS", "10"))
-LEASE = 2.0
+LEASE = 4.0
 GONE = "gone@example.test"
 
 
@@ -103,7 +103,7 @@ class Storm:
         pid, role = self._one("scanner", "deliverer", "janitor", "projector")
         began = time.time()
         os.kill(pid, signal.SIGSTOP)
-        self._wait(LEASE * 1.6)
+        self._wait(LEASE * 1.3)
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGCONT)
         return Fault(f"pause {role}", began, time.time(), loses_replies=role == "deliverer")

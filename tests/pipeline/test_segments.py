@@ -58,7 +58,8 @@ async def test_a_pointer_is_believed_only_where_the_record_says_the_same(tmp_pat
     assert read(tmp_path, first, IDS[0]) == b"\0" * 100
     assert pointer(first.encode()) == first
     assert pointer(b"Subject: x\r\n\r\n") is None
-    for odd in (b"\0", MAGIC, first.encode() + b"x"):
+    far, large = first._replace(offset=1 << 63), first._replace(messages=(1 << 32) - 1)
+    for odd in (MAGIC, first.encode() + b"x", far.encode(), large.encode()):
         with pytest.raises(CorruptError):
             pointer(odd)
     writer.retire()

@@ -63,16 +63,27 @@ class Gateway:
         return self.process.stop(40)
 
     def children(self) -> dict[int, str]:
-        """Process id -> role (`redis` for the embedded server) of what runs just now."""
-        assert self.process
+        """Process id -> role (`redis` for the embedded server) of what works just now."""
         found = {}
-        pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        for pid in pids:
+        for pid, words in self._family():
+            if "worker" in words:
+                found[pid] = words[words.index("worker") + 1]
+            elif words[0].endswith("-server"):
+                found[pid] = "redis"
+        return found
+
+    def nursery(self) -> int:
+        """The process that workers are forked from."""
+        (pid,) = [pid for pid, words in self._family() if words[1] == "nursery" or "cli.nursery" in words]
+        return pid
+
+    def _family(self) -> Iterator[tuple[int, list[str]]]:
+        assert self.process
+        for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split():
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
                 if words[0]:
-                    found[int(pid)] = words[words.index("worker") + 1] if "worker" in words else "redis"
-        return found
+                    yield int(pid), words
 
     # Asking
 

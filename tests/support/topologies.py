@@ -1,8 +1,12 @@
-"""A Redis that is several processes: a Cluster, and a master with replicas that Sentinels watch. All of the one packaged program."""
+"""A Redis that is several processes: a Cluster, and a master with replicas that Sentinels watch. All of the one packaged program.
+
+The user in their URLs may do what docs/redis.md says that the gateway needs, and no more.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -10,27 +14,43 @@ from pathlib import Path
 from typing import Final
 
 from pipeline.store import Client
+from pipeline.topology.routing import SLOTS, slot_of
 from pipeline.topology.spread import masters
-from tests.support.servers import Process, free_port, missing, redis_binaries, wait_until
+from tests.support.servers import ROOT, Process, free_port, missing, redis_binaries, wait_until
 
 MASTER: Final = "gatepost"
 """What the Sentinels call it."""
+PASSWORD: Final = "sesame"
 DOWN_AFTER: Final = 500
 """ms of silence after which a server counts as lost."""
-_WRITING: Final = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
+WRITING: Final = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
 _REPLICATING: Final = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
 
 async def all_keys(redis: Client, pattern: str) -> list[bytes]:
     """Of all masters."""
-    return [key for master in await masters(redis) for key in await master.keys(pattern)]
+    return [key for master in await masters(redis) async for key in master.scan_iter(match=pattern, count=1000)]
+
+
+def documented_user(password: str) -> str:
+    """The line of an ACL file that the page has."""
+    found = re.search(r"^user gatepost .*$", (ROOT / "docs" / "redis.md").read_text("utf-8"), re.MULTILINE)
+    assert found
+    return found[0].replace(">PASSWORD", f">{password}")
+
+
+def packaged() -> str:
+    """The server program that the gateway uses itself."""
+    binaries = redis_binaries()
+    return binaries[0] if binaries else missing("redis-server")
 
 
 class Node:
     """One server process on a port of this machine, with a directory of its own."""
 
-    def __init__(self, directory: Path, options: dict[str, str], *, port: int = 0) -> None:
+    def __init__(self, directory: Path, options: dict[str, str], *, port: int = 0, binary: str = "") -> None:
         self.port = port or free_port()
+        self.binary = binary or packaged()
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
         self.options = {
@@ -42,14 +62,23 @@ class Node:
         }
         self.process: Process | None = None
 
+    def restrict(self) -> None:
+        """Besides the default user, who may do everything, there is the gateway's."""
+        users = self.directory / "users.acl"
+        users.write_text(f"user default on nopass ~* &* +@all\n{documented_user(PASSWORD)}\n")
+        self.options["aclfile"] = str(users)
+
+    def refused(self) -> bytes:
+        """What the gateway tried and may not do: nothing, when it is `*0`."""
+        return self.command("ACL", "LOG")
+
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def spawn(self) -> None:
-        binaries = redis_binaries()
         words = [word for name, value in self.options.items() for word in (f"--{name}", *value.split(" "))]
-        self.process = Process([binaries[0] if binaries else missing("redis-server"), *words], self.directory / "log")
+        self.process = Process([self.binary, *words], self.directory / "log")
 
     def start(self) -> None:
         self.spawn()
@@ -84,23 +113,24 @@ class RedisCluster:
     """Masters that share the slots, and replicas where asked for. It is formed when it starts: each node knows the others from a file."""
 
     def __init__(self, directory: Path, *, masters: int = 3, replicas: int = 0) -> None:
-        options = {**_WRITING, **_REPLICATING, "cluster-enabled": "yes", "cluster-node-timeout": "1000"}
+        options = {**WRITING, **_REPLICATING, "cluster-enabled": "yes", "cluster-node-timeout": "1000"}
         # One that is lost stops its own part only.
         options |= {"cluster-require-full-coverage": "no"}
         self.nodes = [Node(directory / str(number), options) for number in range(masters * (1 + replicas))]
         self.masters = masters
         for number, node in enumerate(self.nodes):
+            node.restrict()
             (node.directory / "nodes.conf").write_text(self._known_to(number))
 
     @property
     def url(self) -> str:
-        return "redis+cluster://" + ",".join(node.address for node in self.nodes)
+        return f"redis+cluster://gatepost:{PASSWORD}@" + ",".join(node.address for node in self.nodes)
 
     def _known_to(self, own: int) -> str:
         lines = []
         for number, node in enumerate(self.nodes):
             shard = number % self.masters
-            first, last = 16384 * shard // self.masters, 16384 * (shard + 1) // self.masters - 1
+            first, last = SLOTS * shard // self.masters, SLOTS * (shard + 1) // self.masters - 1
             flags = ("myself," if number == own else "") + ("master" if number < self.masters else "slave")
             of = "-" if number < self.masters else f"{shard:040x}"
             slots = f" {first}-{last}" if number < self.masters else ""
@@ -115,9 +145,18 @@ class RedisCluster:
             node.wait()
         wait_until(self.ready, what="all nodes of the Cluster together")
 
+    def master_of(self, key: str) -> Node:
+        """As the slots were shared out at the start."""
+        return next(
+            self.nodes[shard] for shard in range(self.masters) if slot_of(key) < SLOTS * (shard + 1) // self.masters
+        )
+
     def ready(self) -> bool:
         """Whether each of them says that all is well."""
         return all(b"cluster_state:ok" in node.command("CLUSTER", "INFO") for node in self.nodes)
+
+    def refused(self) -> set[bytes]:
+        return {node.refused() for node in self.nodes if node.running()}
 
     def flush(self) -> None:
         for node in self.nodes[: self.masters]:
@@ -133,16 +172,18 @@ class WatchedRedis:
 
     def __init__(self, directory: Path, *, replicas: int = 2, sentinels: int = 3) -> None:
         self.directory = directory
-        options = {**_WRITING, **_REPLICATING}
+        options = {**WRITING, **_REPLICATING}
         self.nodes = [Node(directory / "0", options)]
         first = self.nodes[0].port
         for number in range(1, replicas + 1):
             self.nodes.append(Node(directory / str(number), {**options, "replicaof": f"127.0.0.1 {first}"}))
+        for node in self.nodes:
+            node.restrict()
         self.sentinels = [Sentinel(directory / f"sentinel{number}") for number in range(sentinels)]
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{','.join(node.address for node in self.sentinels)}/{MASTER}"
+        return f"redis+sentinel://gatepost:{PASSWORD}@{','.join(node.address for node in self.sentinels)}/{MASTER}"
 
     def start(self) -> None:
         for node in self.nodes:
@@ -177,6 +218,9 @@ class WatchedRedis:
                     return node
         raise AssertionError("no Sentinel knows a master")
 
+    def refused(self) -> set[bytes]:
+        return {node.refused() for node in self.nodes if node.running()}
+
     def flush(self) -> None:
         assert self.master().command("FLUSHALL") == b"+OK\r\n"
 
@@ -198,10 +242,8 @@ class Sentinel(Node):
         (self.directory / "sentinel.conf").write_text("\n".join((*lines, "")))
 
     def spawn(self) -> None:
-        binaries = redis_binaries()
-        program = binaries[0] if binaries else missing("redis-server")
         self.process = Process(
-            [program, self.directory / "sentinel.conf", "--sentinel"], self.directory / "log", cwd=self.directory
+            [self.binary, self.directory / "sentinel.conf", "--sentinel"], self.directory / "log", cwd=self.directory
         )
 
 

@@ -188,21 +188,20 @@ class Deliverer:
         """Every lease is renewed while its slot works: a server may think for ten minutes after the dot (RFC 5321 4.5.3.2.6)."""
         while True:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
-            for slot in [slot for slots in self._slots.values() for slot in slots]:
-                try:
-                    asked, apart = time.monotonic(), self.steady.apart()
-                    now = self.wiring.clock()
-                    if await self.wiring.schedule.renew(
-                        slot.partition, slot.domain, slot.token, [work.id for work in slot.held], now
-                    ):
-                        slot.renewed(asked, apart)
-                    else:
-                        slot.lost()
-                except StoreError:
-                    break
+            # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
+            await asyncio.gather(*(self._renew_slot(slot) for slots in self._slots.values() for slot in slots))
             for server, token in self.connections.held():
                 with contextlib.suppress(StoreError):
                     await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+
+    async def _renew_slot(self, slot: Slot) -> None:
+        asked, apart = time.monotonic(), self.steady.apart()
+        with contextlib.suppress(StoreError):
+            held = [work.id for work in slot.held]
+            if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
+                slot.renewed(asked, apart)
+            else:
+                slot.lost()
 
     async def _finish(self) -> None:
         """Stopping: what is in hand is finished; slots that wait for a server let go."""
