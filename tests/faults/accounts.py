@@ -23,7 +23,6 @@ from pipeline.state import Message, Stage, replay
 from tests.support.customer import Arrived
 from tests.support.gateway import Gateway, send_on
 from tests.support.servers import wait_until
-from workers.wiring import redis_url
 
 RECORDING = 1.5
 """Seconds that may pass on a busy machine between the customer's 250 and its record."""
@@ -111,7 +110,7 @@ def fold(histories: Mapping[str, Sequence[MessageEvent]]) -> dict[str, Message]:
 
 def waits(running: Gateway) -> int:
     """How much is still to be done, as the store has it: scans, scans again, promised mail, domains with waiting mail."""
-    with redis.Redis.from_url(redis_url(running.settings())) as client:
+    with running.redis() as client:
         partitions = range(int(client.hget(keys.STORE, "partitions") or 0))
         pipe = client.pipeline(transaction=False)
         for partition in partitions:

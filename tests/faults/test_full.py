@@ -21,7 +21,6 @@ from tests.faults.accounts import Fault, Senders, wait_settled
 from tests.support.customer import Customer, customer
 from tests.support.gateway import ANNA, Gateway, gateway_in
 from tests.support.servers import missing, wait_until
-from workers.wiring import redis_url
 
 DISK = 96 << 20
 SMALL = b"Subject: small\r\n\r\n" + (b"x" * 70 + b"\r\n") * 50
@@ -99,7 +98,7 @@ def test_a_full_disk_puts_senders_off_and_loses_nothing(running, server):
         def cannot_write() -> bool:
             with (
                 contextlib.suppress(redis.RedisError, OSError),
-                redis.Redis.from_url(redis_url(running.settings())) as client,
+                running.redis() as client,
             ):
                 client.set("gp:test:ballast", b"x" * 65536)
                 client.delete("gp:test:ballast")
@@ -120,7 +119,7 @@ def test_full_memory_puts_senders_off_and_what_is_here_goes_on(running, server):
     before = set(running.message_events())
     senders = Senders(running.port, 10**9, numbered, threads=3)
     senders.start()
-    with redis.Redis.from_url(redis_url(running.settings())) as client:
+    with running.redis() as client:
         wait_until(lambda: len(senders.acknowledged) > 10, what="mail")
         most = client.config_get("maxmemory")["maxmemory"]
         # More is in use than may be: nothing that needs memory is done but by what moves mail on.

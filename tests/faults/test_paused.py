@@ -21,7 +21,6 @@ from tests.support.customer import Customer, customer
 from tests.support.gateway import ANNA, Gateway, gateway
 from tests.support.peer import Do, Peer
 from tests.support.servers import Process, wait_until
-from workers.wiring import redis_url
 
 MAIL = b"Subject: paused\r\n\r\nhello\r\n"
 GONE = "gone@example.test"
@@ -70,7 +69,7 @@ def talks(pid: int, port: int) -> bool:
 def holds(client: redis.Redis, pid: int) -> bool:
     """Whether a scanner has messages in hand."""
     return any(
-        one["pending"] and one["name"].decode().endswith(f"-{pid}")
+        one["pending"] and f"-{pid}-" in one["name"].decode()
         for partition in range(8)
         for one in client.xinfo_consumers(keys.scan(partition), keys.SCANNERS)
     )
@@ -128,7 +127,7 @@ def test_a_scanner_a_janitor_and_a_projector_that_wake_up_late_change_nothing(ru
     before = set(running.message_events())
     server.arrived.clear()
     try:
-        with redis.Redis.from_url(redis_url(running.settings())) as client:
+        with running.redis() as client:
             wait_until(
                 lambda: len(client.xinfo_consumers(keys.outbox(0), keys.JANITORS)) == 2, within=30, what="two janitors"
             )

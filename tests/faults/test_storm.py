@@ -24,7 +24,6 @@ from tests.faults.accounts import Fault, Senders, killed, wait_settled
 from tests.support.customer import Customer, customer
 from tests.support.gateway import ANNA, Gateway, gateway
 from tests.support.servers import need, wait_until
-from workers.wiring import redis_url
 
 SECONDS = float(os.environ.get("GATEPOST_TEST_STORM_SECONDS", "10"))
 LEASE = 4.0
@@ -125,7 +124,7 @@ class Storm:
 
     def fill_memory(self) -> Fault:
         began = time.time()
-        with contextlib.suppress(redis.RedisError), redis.Redis.from_url(redis_url(self.running.settings())) as client:
+        with contextlib.suppress(redis.RedisError), self.running.redis() as client:
             most = client.config_get("maxmemory")["maxmemory"]
             client.config_set("maxmemory", int(client.info("memory")["used_memory"]))
             self._wait(1.5)

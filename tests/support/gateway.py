@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from pipeline import configuration
 from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
@@ -24,7 +26,7 @@ from pipeline.settings import Settings
 from tests.support import warm
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import Process, wait_until
-from workers.wiring import Wiring
+from workers.wiring import Wiring, socket_path
 
 DOMAIN = "example.test"
 ANNA = "anna@example.test"
@@ -108,6 +110,10 @@ class Gateway:
             await wiring.directory.set_addresses({domain: listed}, by="test", now=wiring.clock())
         finally:
             await wiring.close()
+
+    def redis(self) -> redis.Redis:
+        """A client of the embedded Redis, to close after use."""
+        return redis.Redis(unix_socket_path=str(socket_path(self.data)))
 
     def settings(self) -> Settings:
         return configuration.load(environ=self.environ)
