@@ -31,7 +31,7 @@ from pipeline.settings import Settings
 from pipeline.store import Client, open_client
 from pipeline.terms import MESSAGE_ID, SENDER, SUBJECT, term
 from workers.embedded import EmbeddedRedis
-from workers.wiring import redis_url
+from workers.wiring import redis_address
 
 PARTITIONS: Final = 8
 START: Final = 20_000 * DAY_MS
@@ -138,7 +138,7 @@ async def measure(events: int, directory: Path) -> None:
     settings = Settings(data=directory)
     server = EmbeddedRedis(settings)
     await server.start()
-    redis = open_client(redis_url(settings))
+    redis = open_client(redis_address(settings))
     archive = SealedArchive(redis, LocalObjects(directory / "archive"))
     written = Written()
     try:

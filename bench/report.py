@@ -30,10 +30,9 @@ class Figure(msgspec.Struct):
     def median(self, system: str) -> float | None:
         return statistics.median(self.runs[system]) if system in self.runs else None
 
-    @property
-    def ratio(self) -> float | None:
-        """Gatepost's median divided by Postfix's; none where that is nothing, or (memory above idle) less than nothing."""
-        ours, theirs = self.median(OURS), self.median(PEER)
+    def ratio(self, peer: str) -> float | None:
+        """Gatepost's median divided by a peer's; none where that is nothing, or (memory above idle) less than nothing."""
+        ours, theirs = self.median(OURS), self.median(peer)
         return ours / theirs if ours is not None and theirs and theirs > 0 else None
 
 
@@ -54,21 +53,32 @@ class Figures:
 
 
 def table(figures: Figures) -> str:
-    """Plain text, aligned. Rates: more is better; everything else: less is better."""
-    lines = [f"{'':42}{'':>12}{OURS:>12}{PEER:>12}{'ratio':>8}"]
+    """Plain text, aligned; behind each peer's figure the ratio to it. Rates: more is better; everything else: less is better."""
+    rows = figures.all()
+    peers = list(dict.fromkeys(name for figure in rows for name in figure.runs if name != OURS)) or [PEER]
+    lines = [f"{'':42}{'':>12}{OURS:>12}" + "".join(f"{peer:>{_width(peer)}}{'ratio':>8}" for peer in peers)]
     group = ""
-    for figure in figures.all():
+    for figure in rows:
         if figure.group != group:
             group = figure.group
             lines += ["", group]
-        ratio = f"{figure.ratio:.2f}" if figure.ratio is not None else "-"
-        ours, theirs = (_number(figure.median(system)) for system in (OURS, PEER))
-        lines.append(f"  {figure.name:40}{figure.unit:>12}{ours:>12}{theirs:>12}{ratio:>8}")
+        theirs = "".join(
+            f"{_number(figure.median(peer)):>{_width(peer)}}{_ratio(figure.ratio(peer)):>8}" for peer in peers
+        )
+        lines.append(f"  {figure.name:40}{figure.unit:>12}{_number(figure.median(OURS)):>12}{theirs}")
     lines += [
         "",
-        "Medians; the ratio is Gatepost's figure to Postfix's. Of messages/s more is better, of all else less.",
+        "Medians; the ratio is Gatepost's figure to the one before it. Of messages/s more is better, of all else less.",
     ]
     return "\n".join(lines)
+
+
+def _width(peer: str) -> int:
+    return max(12, len(peer) + 2)
+
+
+def _ratio(value: float | None) -> str:
+    return f"{value:.2f}" if value is not None else "-"
 
 
 def _number(value: float | None) -> str:

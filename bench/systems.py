@@ -150,12 +150,14 @@ class System(ABC):
 
 class Gatepost(System):
     name = "Gatepost"
+    python = Path(sys.executable)
+    """Of the checkout that is measured."""
     settings: Mapping[str, str] = {"GATEPOST_ALLOW_NETWORKS": "127.0.0.0/8"}
 
     def start(self) -> None:
-        command = str(Path(sys.executable).parent / "gatepost")
+        command = str(self.python.parent / "gatepost")
         if not os.access(command, os.X_OK):
-            raise BenchError("there is no gatepost command beside this Python; ./run bench installs it")
+            raise BenchError(f"there is no gatepost command beside {self.python}; ./run bench installs it")
         data = str(self.directory / "data")
         up = [command, "up", "--data", data, "--smtp", f"127.0.0.1:{self.port}"]
         self._spawn(up, self.settings)
@@ -171,7 +173,7 @@ class Gatepost(System):
 
     def command(self, *words: str) -> None:
         """A `gatepost` command about it, as somebody types it."""
-        arguments = [str(Path(sys.executable).parent / "gatepost"), *words, "--data", str(self.directory / "data")]
+        arguments = [str(self.python.parent / "gatepost"), *words, "--data", str(self.directory / "data")]
         environ = {**os.environ, **self.settings}
         done = subprocess.run(arguments, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:

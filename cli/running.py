@@ -48,7 +48,9 @@ def worker(
 ) -> int:
     """Run one role, as one process.
 
-    Any number of times, on any machine that reaches the same Redis.
+    Any number of times, on any machine that reaches the same Redis: see
+    docs/many-machines.md. With bodies_store the data directory holds only what
+    is under way here. SIGTERM stops it when it has finished what it holds.
 
     For example:
 

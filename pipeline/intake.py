@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import msgspec
 
 from pipeline.bodies import Bodies, Draft
 from pipeline.events import Client, Received, RecipientSpec
-from pipeline.faults import StoreFullError
+from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
-from pipeline.steps import received_step
+from pipeline.steps import Step, received_step
 
 PATIENCE: Final = 20.0
 """Seconds to wait for a Redis that is away before the sender gets 451; senders wait 10 minutes for the reply to the dot."""
@@ -53,27 +54,24 @@ class Intake:
         for recipient in envelope.recipients:
             domains.setdefault(recipient.address.rpartition("@")[2], []).append(recipient)
         ids = {domain: new_id(now, partition_for(domain, self._partitions)) for domain in domains}
-        try:
-            hot = await self._bodies.settle(draft, tuple(ids.values()))
-        except StoreFullError:
-            draft.discard()
-            raise
-        commits = [
-            self._log.submit(
-                received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot),
-                patience=PATIENCE,
+        async with self._bodies.settled(draft, tuple(ids.values())) as hot:
+            results = await self._commit(
+                received_step(ids[domain], self._received(envelope, domain, recipients, draft.size, now), hot)
+                for domain, recipients in domains.items()
             )
-            for domain, recipients in domains.items()
-        ]
-        # All of them are waited for, so that a body is dropped only where its step surely did not happen.
-        results = await asyncio.gather(*commits, return_exceptions=True)
         for message_id, result in zip(ids.values(), results, strict=True):
             if isinstance(result, StoreFullError):
-                await self._bodies.cold.drop_many([message_id])
+                with contextlib.suppress(StoreAwayError):  # then it is swept up
+                    await self._bodies.cold.drop_many([message_id])
         for result in results:
             if isinstance(result, BaseException):
                 raise result
         return tuple(ids.values())
+
+    async def _commit(self, steps: Iterable[Step]) -> list[bool | BaseException]:
+        """What became of each. All of them are waited for, so that a body is dropped only where its step surely did not happen."""
+        commits = [self._log.submit(step, patience=PATIENCE) for step in steps]
+        return await asyncio.gather(*commits, return_exceptions=True)
 
     def _received(
         self, envelope: Envelope, domain: str, recipients: list[RecipientSpec], size: int, now: int

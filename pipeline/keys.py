@@ -12,9 +12,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     speaks of or comes from), e (its `received` event), b (its bytes), or c (they are in
                                     the cold store already)
     gp:{p}:report:<d>:<n>  hash     what was sent of a report that goes out by mail: v version, m the Sent (MessagePack)
+    gp:{p}:made:<id>       string   there for some days after what was promised became a message: it is made once, however long ago that was
     gp:{p}:promised        set      ids of those in the outbox whose bytes are in the cold store
     gp:{p}:msg:<id>        hash     head of a live message: v version, m the Message (MessagePack). Gone after the last outcome
-    gp:{p}:body:<id>       string   the body while it is small and young; else it is in the cold store
+    gp:{p}:body:<id>       string   the body while it is small and young, or a pointer to it (begins with NUL: bodies/segments.py);
+                                    else it is in the cold store
     gp:{p}:expiry          zset     all live messages, by the moment they give up
     gp:{p}:kept            zset     messages with a copy in quarantine, by the time from which it was kept
     gp:{p}:warn            zset     waiting messages whose sender is to be told that they do, by when
@@ -43,9 +45,11 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:archive         hash     the end of the archive's chain (archive/chain.py): number, seal, first, last, count, octets, entries; through and
                                     link of what retention took away; floor (ms): entries before it (trimmed: how many) are no longer in the log
     gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
+    gp:{p}:replicated      string   written to see whether replicas have what was written before (topology/replicas.py). Expires
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
-    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes); written once
+    gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes), bodies (whose the bodies
+                                    in an object store are); written once
     gp:{directory}:log     stream   every change of the configuration, fields as in the partition logs, s is @directory
     gp:{directory}:head    hash     v: number of changes so far
     gp:{directory}:domains hash     domain -> Domain (MessagePack)
@@ -153,6 +157,10 @@ def promised(partition: int) -> str:
     return f"gp:{{{partition}}}:promised"
 
 
+def made(partition: int, message_id: str) -> str:
+    return f"gp:{{{partition}}}:made:{message_id}"
+
+
 def report(partition: int, domain: str, name: str) -> str:
     return f"gp:{{{partition}}}:report:{domain}:{name}"
 
@@ -239,6 +247,11 @@ def alerts_mailed(address: str, rule: str) -> str:
 
 def parked(partition: int) -> str:
     return f"gp:{{{partition}}}:parked"
+
+
+def replicated(log: str) -> str:
+    """Beside a log."""
+    return log.removesuffix(":log") + ":replicated"
 
 
 def hint(partition: int) -> str:

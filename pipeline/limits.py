@@ -31,6 +31,7 @@ from pipeline import keys
 from pipeline.clients import BUCKETS, Account, Bucket, Limit, belongs, client_of
 from pipeline.settings import Settings
 from pipeline.store import Client, Script
+from pipeline.topology.spread import is_spread
 from pipeline.units import SECOND
 
 SHARE: Final = 16
@@ -275,12 +276,15 @@ class Limiter:
             now // 1000, self._lease // 1_000_000, self._receiver, SHARE, self._allowed, self._remember, SLACK, len(self._buckets),
             *(number for bucket in self._buckets for number in (bucket.size, bucket.cost)),
         ]  # fmt: skip
-        for request in requests:
-            arguments += request.words
-        first = keys.client(requests[0].account.name) + "tokens"
+        # In a Cluster each client is in a slot of its own.
+        calls = [[request] for request in requests] if is_spread(self._redis) else [requests]
         try:
             async with asyncio.timeout(PATIENCE):
-                answer = await self._script(self._redis, [first], arguments)
+                answer = [
+                    word
+                    for part in await asyncio.gather(*(self._ask_for(call, arguments) for call in calls))
+                    for word in part
+                ]
         except (RedisError, OSError) as error:
             self._away_until = self._clock() + RECHECK
             if not self._away:
@@ -292,6 +296,12 @@ class Limiter:
             log.info("limits_in_force_again")
         width = 2 * len(self._buckets) + 3
         return [answer[start : start + width] for start in range(0, len(answer), width)]
+
+    async def _ask_for(self, requests: Sequence[_Request], arguments: Sequence[Any]) -> Sequence[int]:
+        words = [word for request in requests for word in request.words]
+        first = keys.client(requests[0].account.name) + "tokens"
+        answer: Sequence[int] = await self._script(self._redis, [first], [*arguments, *words])
+        return answer
 
     def _settle(self, requests: Sequence[_Request], rows: Sequence[Sequence[int]] | None, now: int) -> None:
         for index, request in enumerate(requests):

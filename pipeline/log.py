@@ -28,6 +28,8 @@ from pipeline.places import place_of
 from pipeline.state import IllegalStep, Message, evolve
 from pipeline.steps import Step
 from pipeline.store import Client, Script, explain, faults
+from pipeline.topology.replicas import still_there
+from pipeline.topology.spread import is_spread, replicas_of, time_ms
 
 MAX_STEPS: Final = 128
 """Steps in one call: about 10 ms of the server's time, so nobody else waits longer than that."""
@@ -35,6 +37,8 @@ MAX_WEIGHT: Final = 2 << 20
 """Octets in one call: eight of the largest hot bodies."""
 SKEW_MS: Final = 60_000
 """How far the clock behind an id and that of Redis may be apart."""
+CLOCKS_MS: Final = 5_000
+"""How far the clocks of a master and of the replica that takes its place may be apart."""
 XRANGE: Final = b"XRANGE"
 XREAD: Final = b"XREAD"
 """Named in octets, so that the client leaves the answer as it comes: it would make a dictionary of each entry, which is half of what
@@ -96,10 +100,15 @@ class _Waiting(NamedTuple):
 class Log:
     """One per process. `commit` from any number of tasks; reading is stateless."""
 
-    def __init__(self, redis: Client, *, beyond_memory: bool = False) -> None:
-        """`beyond_memory`: steps are taken when Redis is full as well; for those that move mail on, not for new mail."""
+    def __init__(self, redis: Client, *, beyond_memory: bool = False, single: bool = False) -> None:
+        """`beyond_memory`: steps are taken when Redis is full as well; for those that move mail on, not for new mail. `single`: all
+        steps are of one partition.
+        """
         self._redis = redis
-        self._append = Script.named("append", beyond_memory=beyond_memory)
+        self._beyond_memory = beyond_memory
+        self._append = Script.named("append", beyond_memory=beyond_memory, replicated=True)
+        self._lanes: dict[str, Log] | None = {} if is_spread(redis) and not single else None
+        """In a Cluster each log has a committer of its own: one call is of one slot, and a node that is away holds up no other."""
         self._waiting: list[_Waiting] = []
         self._flushing: asyncio.Task[None] | None = None
         self._server_ms = 0
@@ -113,6 +122,8 @@ class Log:
         Raises ConflictError (the subject has moved on), LeaseLostError, StoreFullError, StoreAwayError (after `patience`;
         the step may have happened).
         """
+        if self._lanes is not None:
+            return self._lane(step.log).submit(step, patience=patience)
         until = float("inf") if patience is None else time.monotonic() + patience
         waiting = _Waiting(step, asyncio.get_running_loop().create_future(), until)
         self._waiting.append(waiting)
@@ -126,7 +137,14 @@ class Log:
 
     @property
     def idle(self) -> bool:
-        return self._flushing is None
+        return self._flushing is None and all(lane.idle for lane in (self._lanes or {}).values())
+
+    def _lane(self, log: str) -> Log:
+        assert self._lanes is not None
+        lane = self._lanes.get(log)
+        if lane is None:
+            lane = self._lanes[log] = Log(self._redis, beyond_memory=self._beyond_memory, single=True)
+        return lane
 
     def _take(self) -> list[_Waiting]:
         """The next call's steps, in the order in which they came."""
@@ -159,7 +177,7 @@ class Log:
     async def _send(self, batch: Sequence[_Waiting]) -> None:
         try:
             if not self._server_ms:
-                self._server_ms = await self._time()
+                self._server_ms = await time_ms(self._redis, batch[0].step.log)
             metrics.COMMIT_STEPS.add(by=len(batch))
             metrics.COMMIT_BATCH.observe(len(batch))
             began = time.monotonic()
@@ -188,7 +206,9 @@ class Log:
                     waiting.done.set_exception(fault)
             try:
                 happened = await self._find([waiting.step for waiting in batch])
-            except (RedisError, OSError):
+            except (RedisError, OSError) as error:
+                found = explain(error)
+                fault = found if isinstance(found, StoreAwayError) else fault
                 continue
             for waiting in batch:
                 if not waiting.done.done() and waiting.step.head in happened:
@@ -197,23 +217,23 @@ class Log:
             return
 
     async def _find(self, steps: Sequence[Step]) -> set[str]:
-        """Heads of those steps whose events stand at the end of their log."""
+        """Heads of those steps whose events stand at the end of their log, and at so many replicas as is asked for."""
         wanted: dict[str, dict[tuple[bytes, bytes], str]] = {}
         for step in steps:
             if step.events:
                 wanted.setdefault(step.log, {})[step.subject.encode(), step.events[0]] = step.head
-        start = self._server_ms - 1 if self._server_ms else await self._time() - 60_000
         happened = set()
         for log, sought in wanted.items():
-            async for _, fields in _entries(self._redis, log, str(start), "+"):
+            start = self._server_ms - CLOCKS_MS if self._server_ms else await time_ms(self._redis, log) - SKEW_MS
+            last = b""
+            async for entry, fields in _entries(self._redis, log, str(max(0, start)), "+"):
                 head = sought.get((fields.get(b"s", b""), fields.get(b"e", b"")))
                 if head:
                     happened.add(head)
+                    last = entry
+            if last and replicas_of(self._redis):
+                await still_there(self._redis, log, last, replicas_of(self._redis))
         return happened
-
-    async def _time(self) -> int:
-        seconds, micros = await self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
 
     async def read(self, partition: int, after: str, count: int, until: str | None = None) -> list[Recorded | Damaged]:
         """Up to `count` entries of a partition behind `after` ("0": from the first), in order, none behind `until`."""
@@ -316,6 +336,8 @@ async def read_pages(
     """Of each partition whose log goes on behind an entry, up to `count` of what follows."""
     logs = [keys.log(partition) for partition in after]
     with faults():
+        if is_spread(redis):
+            return await _read_each(redis, after, count, kinds)
         answer: Any = await redis.execute_command(XREAD, "COUNT", count, "STREAMS", *logs, *after.values())
     # Of two versions of the protocol, one answers with pairs and the other with a map.
     rows = dict(answer or ())
@@ -323,6 +345,21 @@ async def read_pages(
     return {
         partition: page_of(partition, entries, after[partition], kinds)
         for partition, entries in found.items()
+        if entries
+    }
+
+
+async def _read_each(
+    redis: Client, after: Mapping[int, str], count: int, kinds: Container[type[Event]] | None
+) -> dict[int, Page]:
+    """The same in a Cluster, where one read is of one slot."""
+    pipe = redis.pipeline(transaction=False)
+    for partition, entry in after.items():
+        pipe.execute_command(XRANGE, keys.log(partition), "(" + entry if entry != "0" else "-", "+", "COUNT", count)
+    rows: Any = await pipe.execute()
+    return {
+        partition: page_of(partition, entries, after[partition], kinds)
+        for partition, entries in zip(after, rows, strict=True)
         if entries
     }
 

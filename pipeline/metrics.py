@@ -39,6 +39,14 @@ SMTP_REFUSALS: Final = Counter(
     "Commands, messages and clients that were answered with 4xx or 5xx, by the name of the reply (docs/front-door.md).",
     "reply", "class", roles=_RECEIVER,
 )  # fmt: skip
+SMTP_BRAKED: Final = Counter(
+    "gatepost_smtp_braked_messages_total", "Messages whose MAIL was answered late, as more came than could be handled.",
+    roles=_RECEIVER,
+)  # fmt: skip
+SMTP_BRAKE: Final = Gauge(
+    "gatepost_smtp_brake_seconds", "By how much the answer to MAIL is held back now; with 452, brake_delay.",
+    roles=_RECEIVER,
+)  # fmt: skip
 SMTP_TLS: Final = Counter(
     "gatepost_smtp_tls_sessions_total", "Sessions that were encrypted with STARTTLS, by version.", "version",
     roles=_RECEIVER,
@@ -62,6 +70,11 @@ REDIS_FAILURES: Final = Counter(
     "gatepost_redis_failures_total",
     "Calls to Redis that failed: away (cannot be reached), full (takes no more), other.", "kind",
 )  # fmt: skip
+BODIES_FAILURES: Final = Counter(
+    "gatepost_bodies_failures_total",
+    "Questions to the object store of bodies that were not answered: away (cannot be reached), denied (it does not let us).",
+    "kind",
+)
 
 # Work that is read from streams, and duties done from time to time.
 WORK_FAILED: Final = Counter(

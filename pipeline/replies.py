@@ -52,6 +52,7 @@ NOT_SMTP: Final = Reply(421, "4.7.0", "This is a mail server and that was HTTP, 
 FLOODED: Final = Reply(421, "4.7.0", "Too much data, closing the connection")
 TROUBLE: Final = Reply(451, "4.3.0", "Temporary trouble here, try again later")
 STORE_FULL: Final = Reply(452, "4.3.1", "Out of storage, try again later")
+OVERLOADED: Final = Reply(452, "4.3.1", "More mail than can be handled now, try again later")
 TOO_MANY_RECIPIENTS: Final = Reply(452, "4.5.3", "Too many recipients")
 
 # Limits of a session, and of a client in a time. An honest postmaster reads what to change.

@@ -73,7 +73,7 @@ def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
 class Schedule:
     def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
-        self._claim = Script.named("claim", beyond_memory=beyond_memory)
+        self._claim = Script.named("claim", beyond_memory=beyond_memory, replicated=True)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
@@ -81,24 +81,45 @@ class Schedule:
 
     async def due(self, partition: int, now: int, count: int) -> tuple[list[str], int]:
         """Domains that are due, the longest waiting first; and when (ms) the next one is, 0 when nothing waits."""
+        return (await self.due_in([partition], now, count))[0]
+
+    async def due_in(self, partitions: Sequence[int], now: int, count: int) -> list[tuple[list[str], int]]:
+        """As `due`, of each of these in one round trip."""
         with faults():
             pipe = self._store.redis.pipeline(transaction=False)
-            pipe.zrangebyscore(keys.due(partition), "-inf", now // MS, start=0, num=count)
-            pipe.zrangebyscore(keys.due(partition), f"({now // MS}", "+inf", start=0, num=1, withscores=True)
-            ready, later = await pipe.execute()
-        return [name.decode() for name in ready], int(later[0][1]) if later else 0
+            for partition in partitions:
+                pipe.zrangebyscore(keys.due(partition), "-inf", now // MS, start=0, num=count)
+                pipe.zrangebyscore(keys.due(partition), f"({now // MS}", "+inf", start=0, num=1, withscores=True)
+            rows = await pipe.execute()
+        return [
+            ([name.decode() for name in ready], int(later[0][1]) if later else 0)
+            for ready, later in zip(rows[::2], rows[1::2], strict=True)
+        ]
 
     async def claim(
-        self, partition: int, domain: str, token: str, *, now: int, retry_at: int, more: bool, limit: int = 0
+        self,
+        partition: int,
+        domain: str,
+        token: str,
+        *,
+        now: int,
+        retry_at: int,
+        more: bool,
+        was_open: bool = False,
+        limit: int = 0,
     ) -> Claim:
-        """`limit`: slots that an open domain may have; 0: as many as connections to one server."""
+        """`limit`: slots that an open domain may have; 0: as many as connections to one server.
+
+        `was_open`: the domain was, when this slot claimed last. When it no longer is, another slot has backed it off, and there is
+        no more of its mail before the interval is over.
+        """
         names = [
             keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
         ]  # fmt: skip
         prefix = f"gp:{{{partition}}}:"
         arguments = [
             domain, now // MS, now // MS + self._lease, retry_at // MS, limit or self._limit, BATCH, BATCH_OCTETS, token,
-            "more" if more else "new", prefix,
+            ("flow" if was_open else "more") if more else "new", prefix,
         ]  # fmt: skip
         with faults():
             answer = await self._claim(self._store.redis, names, arguments)

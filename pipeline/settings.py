@@ -43,9 +43,34 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     redis_url: Annotated[
         str,
         _doc(
-            "An outside Redis or Valkey, e.g. redis://host:6379/0 or unix:///path.sock. Empty: start the embedded one."
+            "An outside Redis or Valkey: redis://host:6379/0, unix:///path.sock, redis+sentinel://host1:26379,host2:26379/NAME or redis+cluster://host1:6379,host2:6379; with rediss in place of redis over TLS. See docs/redis.md. Empty: start the embedded one."
         ),
     ] = ""
+    redis_user: Annotated[
+        str, _doc("Name of the user of the outside Redis (ACL). Empty: that of redis_url, or the default user.")
+    ] = ""
+    redis_password_file: Annotated[
+        str,
+        _doc(
+            "File with the password for the outside Redis. It is read for each new connection, so a changed password holds from then on. Empty: that of redis_url, if any."
+        ),
+    ] = ""
+    redis_tls_ca: Annotated[
+        str,
+        _doc(
+            "PEM file with the authority that signed the outside Redis's certificates. Empty: those the system trusts."
+        ),
+    ] = ""
+    redis_tls_cert: Annotated[
+        str, _doc("PEM file with our certificate for the outside Redis, where it asks for one. Empty: none.")
+    ] = ""
+    redis_tls_key: Annotated[str, _doc("PEM file with the private key of redis_tls_cert.")] = ""
+    redis_replicas: Annotated[
+        int,
+        _doc(
+            "How many replicas of the outside Redis must have a message before its 250 is said, and every other step before it counts. With fewer of them new mail gets 451 4.3.0 and the rest waits. 0: what the master alone has counts, and a failover may lose the last of it. See docs/redis.md."
+        ),
+    ] = 0
     redis_binary: Annotated[
         str,
         _doc(
@@ -64,6 +89,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             "always: every 250 is on disk before it is said. everysec: faster, and up to a second of accepted mail is lost when the machine (not the program) dies."
         ),
     ] = "always"
+    hot_bodies: Annotated[
+        str,
+        _doc(
+            "Where bodies of 32 to 256 KiB are while mail is in motion. redis; files: in the data directory, which all workers have to share; auto: files with the embedded Redis, redis with another. See docs/bodies.md."
+        ),
+    ] = "auto"
     partitions: Annotated[int, _doc("Number of partitions; fixed when the store is created.")] = 8
 
     smtp: Annotated[Endpoint, _doc("Where to accept mail. Port 25 in production.")] = Endpoint("0.0.0.0:2525")
@@ -401,6 +432,19 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         ),
     ] = ""
 
+    bodies_store: Annotated[
+        str,
+        _doc(
+            "Where large and waiting bodies are: s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX, whose credentials come from the environment (AWS_ACCESS_KEY_ID, ...). Empty: `bodies` in the data directory, for workers on one machine. See docs/bodies.md."
+        ),
+    ] = ""
+    bodies_timeout: Annotated[
+        Duration,
+        _doc(
+            "How long one body may take to or from bodies_store, with all retries; then senders get 451 4.3.0 and workers wait."
+        ),
+    ] = Duration(30 * SECOND)
+
     archive: Annotated[
         bool,
         _doc(
@@ -438,6 +482,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         int, _doc("Work that failed so often for a reason of our own is set aside and shown by `gatepost parked`.")
     ] = 5
     min_free_disk: Annotated[Size, _doc("With less free disk than this, senders get 452 4.3.1.")] = Size(256 << 20)
+    brake_scanning: Annotated[
+        int,
+        _doc(
+            "Messages that wait to be scanned from which on MAIL is answered later and later; with four times as many, new mail gets 452 4.3.1 until half of them are scanned. 0: never."
+        ),
+    ] = 5_000
+    brake_sending: Annotated[
+        int,
+        _doc(
+            "Messages that could leave at once from which on MAIL is answered later and later, while this machine has more to do than processors. Mail for servers that are away does not count. 0: never."
+        ),
+    ] = 10_000
+    brake_delay: Annotated[
+        Duration, _doc("How long the answer to MAIL is held back at most, when more mail comes than can be handled.")
+    ] = Duration(2 * SECOND)
     selfcheck_at: Annotated[
         str,
         _doc(
@@ -517,6 +576,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     def __post_init__(self) -> None:
         _choice("redis_fsync", self.redis_fsync, "always", "everysec")
+        self._check_outside_redis()
+        _choice("hot_bodies", self.hot_bodies, "auto", "redis", "files")
         _choice("bare_newlines", self.bare_newlines, "refuse", "normalise")
         _choice("log_format", self.log_format, "console", "json")
         _time_of_day("selfcheck_at", self.selfcheck_at)
@@ -532,6 +593,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         _range("retry_interval", self.retry_interval.seconds, 0.1, 86400 * 7)
         _range("watch_interval", self.watch_interval.seconds, 0, 86400)
         _range("lease", self.lease.seconds, 2, 3600)
+        _range("brake_scanning", self.brake_scanning, 0, 10_000_000)
+        _range("brake_sending", self.brake_sending, 0, 10_000_000)
+        _range("brake_delay", self.brake_delay.seconds, 0, 60)
         _range("archive_segment", self.archive_segment, 1000, 1_000_000)
         _range("archive_retention", self.archive_retention.seconds, 0, 86400 * 36525)
         _range("hot_period", self.hot_period.seconds, 3600, 86400 * 3660)
@@ -573,6 +637,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             if not re.fullmatch(r"[^\s@<>]{1,64}@[^\s@<>]{1,255}", address):
                 raise ValueError(f"alert_mail has {address!a}, which is no address")
 
+    def _check_outside_redis(self) -> None:
+        _range("redis_replicas", self.redis_replicas, 0, 10)
+        for name in ("user", "password_file", "tls_ca", "tls_cert", "tls_key", "replicas"):
+            if getattr(self, f"redis_{name}") and not self.redis_url:
+                raise ValueError(f"redis_{name} is for an outside Redis, and redis_url names none")
+        if bool(self.redis_tls_cert) != bool(self.redis_tls_key):
+            raise ValueError("redis_tls_cert and redis_tls_key go together")
+
     def _check_scanning(self) -> None:
         _choice("encrypted_archives", self.encrypted_archives, "pass", "block")
         _choice("macros", self.macros, "pass", "score", "auto", "block")
@@ -589,6 +661,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             _range(f"{name}_connections", getattr(self, f"{name}_connections"), 1, 1000)
         _choice("engines_missing", self.engines_missing, "pass", "wait", "quarantine")
         _range("engines_retry", self.engines_retry.seconds, 0.2, 86400)
+        _range("bodies_timeout", self.bodies_timeout.seconds, 0.1, 300)
         _range("engines_wait", self.engines_wait.seconds, 0, 86400 * 5)
 
 

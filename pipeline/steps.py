@@ -31,6 +31,10 @@ from pipeline.state import Message, Stage, encode_head, evolve
 Word: TypeAlias = bytes | str | int
 Effect: TypeAlias = tuple[Word, ...]
 MS: Final = 1_000_000
+ONCE: Final = "!"
+"""In place of a token: the fence must not be there yet (append.lua)."""
+MADE_MS: Final = 3 * 86400 * 1000
+"""How long it is known that what was promised was made: longer than any worker sleeps."""
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,6 +187,16 @@ def received_step(message_id: str, event: Received, hot_body: bytes | None, also
     if hot_body is not None:
         body = (("SET", keys.body(partition_of(message_id), message_id), hot_body),)
     return message_step(None, (event,), now=event.at, message_id=message_id, also=(*body, *also))[0]
+
+
+def promised_step(message_id: str, event: Received, hot_body: bytes | None) -> Step:
+    """As `received_step`, of what was promised under this id: a conflict when it was made before, also when that one is finished.
+
+    A worker that slept may come with it after another made it and it was delivered, and then there is no head any more.
+    """
+    key = keys.made(partition_of(message_id), message_id)
+    step = received_step(message_id, event, hot_body, (("SET", key, "1", "PX", MADE_MS),))
+    return msgspec.structs.replace(step, fence=key, token=ONCE)
 
 
 def acknowledged(stream: str, group: str, entry: str) -> tuple[Effect, ...]:

@@ -5,48 +5,57 @@ Every Redis error leaves this module as one of the faults: away (wait and try ag
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
-import hiredis
 import msgspec
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 - the name is the library's
+    MasterDownError,
+    NoPermissionError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
     TimeoutError,  # noqa: A004 - the name is the library's
+    TryAgainError,
 )
 
 from pipeline import keys, metrics
 from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
+from pipeline.topology.address import RedisAddress
+from pipeline.topology.connections import Client, open_client
+from pipeline.topology.replicas import TooFewReplicasError, written
+from pipeline.topology.spread import is_spread, masters, replicas_of
+
+__all__ = (
+    "BLOCK_MS", "FORMAT", "Client", "Danger", "Script", "Store", "dangers", "explain", "faults", "open_client", "refuse_unsafe",
+)  # fmt: skip
 
 FORMAT: Final = 1
 """Of everything in Redis and the data directory. A newer one is refused, an older one is converted at start."""
 
 BLOCK_MS: Final = 2_000
-"""How long a blocking read waits; well under the socket timeout, or the client takes the silence for a fault."""
-SOCKET_TIMEOUT: Final = 10.0
-CONNECTIONS: Final = 32
-"""Of one client. Who needs one more waits for one: hundreds of tasks share a client, and each call is short."""
+"""How long a blocking read waits; well under connections.SOCKET_TIMEOUT, or the client takes the silence for a fault."""
 
-Client: TypeAlias = Any
-"""A `redis.asyncio.Redis` that answers in bytes. The library types every reply as bytes or text or more, whichever way the
-client was made, so replies are checked where they are decoded."""
-_AWAY: Final = (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, ClusterDownError, OSError)
+_AWAY: Final = (
+    ConnectionError,
+    TimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    ClusterDownError,
+    MasterDownError,
+    TryAgainError,
+    OSError,
+)
 
 
 def explain(error: BaseException) -> StoreError:
@@ -61,11 +70,20 @@ def explain(error: BaseException) -> StoreError:
 
 def _fault(error: BaseException) -> StoreError:
     if isinstance(error, AuthenticationError):
-        return StoreAwayError(f"Redis refuses us: {error}", remedy="Check user and password in redis_url.")
+        return StoreAwayError(
+            f"Redis refuses us: {error}",
+            remedy="Check user and password: redis_url, or redis_user and redis_password_file.",
+        )
     text = str(error)
+    if isinstance(error, NoPermissionError):
+        return StoreError(f"Redis: {text}", remedy="Allow the user what docs/redis.md names.")
+    if isinstance(error, TooFewReplicasError):
+        return StoreAwayError(
+            f"Redis has too few replicas: {text}", remedy="See why they are away, or set redis_replicas to less."
+        )
     if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
         return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
-    if isinstance(error, _AWAY) or text.startswith(("LOADING ", "MASTERDOWN ", "TRYAGAIN ", "NOREPLICAS ")):
+    if isinstance(error, _AWAY) or text.startswith(("NOREPLICAS ", "UNBLOCKED ")):
         return StoreAwayError(f"Redis cannot be reached: {text}")
     return StoreError(f"Redis: {text}")
 
@@ -80,102 +98,63 @@ def faults() -> Iterator[None]:
 
 
 class Script:
-    """A Lua script, sent once and then called by its hash. `name`: under which it is measured."""
+    """A Lua script, sent once and then called by its hash. `name`: under which it is measured.
 
-    def __init__(self, source: str, name: str = "") -> None:
-        self.source = source
+    `replicated`: it counts when so many replicas have what it wrote as the client asks for. For what must outlive a failover.
+    """
+
+    def __init__(self, source: str, name: str = "", *, replicated: bool = False) -> None:
         self.name = name
-        self.sha = hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
+        self.replicated = replicated
+        self._as_it_is = _with_hash(source)
+        # Without such a first line a Cluster lets a script reach into other slots, as long as these are on the same node by chance.
+        self._in_cluster = self._as_it_is if source.startswith("#!") else _with_hash("#!lua\n" + source)
 
     @classmethod
-    def named(cls, name: str, *, beyond_memory: bool = False) -> Script:
+    def named(cls, name: str, *, beyond_memory: bool = False, replicated: bool = False) -> Script:
         """A script of `pipeline/lua/`. `beyond_memory`: it runs when Redis has reached maxmemory as well.
 
         That is for whatever moves mail on: it is how memory becomes free again. Only taking new mail stops.
         """
         source = files("pipeline").joinpath("lua", f"{name}.lua").read_text("utf-8")
-        return cls("#!lua flags=allow-oom\n" + source if beyond_memory else source, name)
+        return cls("#!lua flags=allow-oom\n" + source if beyond_memory else source, name, replicated=replicated)
 
     async def __call__(self, redis: Client, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it. Raises what the client raises: the caller knows whether a lost reply matters."""
         began = time.monotonic()
+        source, sha = self._in_cluster if is_spread(redis) else self._as_it_is
         try:
-            return await redis.execute_command("EVALSHA", self.sha, len(names), *names, *arguments)
+            if self.replicated and replicas_of(redis):
+                return await self._written(redis, source, sha, names, arguments)
+            return await redis.execute_command("EVALSHA", sha, len(names), *names, *arguments)
         except NoScriptError:
-            return await redis.execute_command("EVAL", self.source, len(names), *names, *arguments)
+            return await redis.execute_command("EVAL", source, len(names), *names, *arguments)
         finally:
             metrics.REDIS_SECONDS.observe(time.monotonic() - began, self.name or "unnamed")
 
-
-class _Sending:
-    """How our connections send: redis-py's asyncio connections do it in a costly and in a wrong way.
-
-    They pack commands in Python, 1.4 us a word against 0.2 with hiredis, and a step of the log has some forty words. They
-    write inside `asyncio.wait_for`, which is a task more for each command, and which until Python 3.12 swallows a cancellation
-    that comes together with the end of the write: a worker told to stop would then wait for ever for the task it cancelled.
-    """
-
-    is_connected: bool
-    socket_timeout: float | None
-    connect_check_health: Any
-    disconnect: Any
-    _writer: asyncio.StreamWriter
-
-    def pack_command(self, *words: Any) -> list[bytes]:
-        return [hiredis.pack_command((*words[0].split(), *words[1:]))]  # `CONFIG GET` is two words on the wire
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        del check_health  # we never ask for health checks; the name is the library's
-        if not self.is_connected:
-            await self.connect_check_health(check_health=False)
-        if isinstance(command, str):
-            command = command.encode()
+    @staticmethod
+    async def _written(redis: Client, source: str, sha: str, names: Sequence[str], arguments: Sequence[Any]) -> Any:
+        words = (len(names), *names, *arguments)
         try:
-            self._writer.writelines((command,) if isinstance(command, bytes) else command)
-            async with asyncio.timeout(self.socket_timeout):
-                await self._writer.drain()
-        except OSError as error:  # TimeoutError too
-            await self.disconnect(nowait=True)
-            raise ConnectionError(f"while writing: {error or 'no progress'}") from error
-        except BaseException:
-            # Half a command may be written: nothing can follow it on this connection.
-            await self.disconnect(nowait=True)
-            raise
+            return await written(redis, ("EVALSHA", sha, *words), redis.replicas)
+        except NoScriptError:
+            return await written(redis, ("EVAL", source, *words), redis.replicas)
 
 
-def open_client(url: str, *, timeout: float = SOCKET_TIMEOUT) -> Client:
-    """A client that never retries by itself: a write whose reply was lost may have happened, and only we know what to do."""
-    try:
-        pool: Any = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS,
-            timeout=None,
-            socket_timeout=timeout,
-            socket_connect_timeout=5,
-            retry=Retry(NoBackoff(), 0),
-            health_check_interval=0,
-        )
-        pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
-        client = Redis.from_pool(pool)
-    except (ValueError, RedisError):
-        # What the library says may have a piece of the password in it.
-        raise ConfigurationError(
-            "redis_url is no address of a Redis",
-            remedy="Write it as redis://host:6379/0 or unix:///path/to.sock; in a password write %2F for / and %40 for @.",
-        ) from None
-    return client
+def _with_hash(source: str) -> tuple[str, str]:
+    return source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest()
 
 
 class Store:
     """One process's way to Redis: `redis` for commands, `blocking()` for a reader that waits."""
 
-    def __init__(self, redis: Client, url: str, partitions: int) -> None:
+    def __init__(self, redis: Client, url: str | RedisAddress, partitions: int) -> None:
         self.redis = redis
         self.url = url
         self.partitions = partitions
 
     @classmethod
-    async def connect(cls, url: str, partitions: int) -> Store:
+    async def connect(cls, url: str | RedisAddress, partitions: int) -> Store:
         """Open the store, and create it when it is new. The number of partitions is the store's own once it exists."""
         redis = open_client(url)
         try:
@@ -210,13 +189,23 @@ class Danger(msgspec.Struct, frozen=True):
 
 
 async def dangers(redis: Client) -> list[Danger]:
-    """What about this Redis would lose mail: version, AOF, fsync, eviction."""
+    """What about this Redis would lose mail: version, AOF, fsync, eviction, replicas that do not count. Of each server that takes writes."""
     with faults():
-        info: dict[str, Any] = await redis.info("everything")
-        try:
-            fsync = (await redis.config_get("appendfsync")).get("appendfsync", "")
-        except ResponseError:
-            fsync = ""
+        found = [danger for master in await masters(redis) for danger in await _dangers(master)]
+    replicas = replicas_of(redis)
+    return [one for one in dict.fromkeys(found) if not (replicas and one == FAILOVER)]
+
+
+FAILOVER: Final = Danger(
+    "a failover to a replica may lose the last of what was accepted (redis_replicas is 0)",
+    "Set redis_replicas to 1 or more, and `min-replicas-to-write 1` in Redis.",
+    fatal=False,
+)
+
+
+async def _dangers(redis: Client) -> list[Danger]:
+    info: dict[str, Any] = await redis.info("everything")
+    fsync = await _setting(redis, "appendfsync")
     found = []
     version = str(info.get("redis_version", "0"))
     if int(version.partition(".")[0]) < 7:
@@ -253,7 +242,17 @@ async def dangers(redis: Client) -> list[Danger]:
                 fatal=False,
             )
         )
+    if int(info.get("connected_slaves", 0)):
+        found.append(FAILOVER)
     return found
+
+
+async def _setting(redis: Client, name: str) -> str:
+    """Empty when we may not ask."""
+    try:
+        return str((await redis.config_get(name)).get(name, ""))
+    except ResponseError:
+        return ""
 
 
 async def refuse_unsafe(redis: Client) -> None:

@@ -31,6 +31,7 @@ from pipeline import keys
 from pipeline.events import MESSAGE_EVENTS, Event, Learned, Postponed, Queued, Recorded, Warned
 from pipeline.log import Damaged, Edge, Page
 from pipeline.store import Client, Script, faults
+from pipeline.topology.spread import is_spread
 
 T = TypeVar("T")
 Word: TypeAlias = str | bytes
@@ -260,7 +261,7 @@ async def advance(redis: Client, portions: Sequence[Portion]) -> list[bool]:
             writes = view.projection.fold(batch, next(rows)) + damaged_writes(mine)
             words += _change(view, portion.expected, portion.reached, writes)
         weight += len(batch)
-        if weight >= MAX_WEIGHT or portion is portions[-1]:
+        if weight >= MAX_WEIGHT or portion is portions[-1] or is_spread(redis):
             with faults():
                 results += await _fold(redis, [portion.views[0].prefix + "checkpoint"], words)
             words = []

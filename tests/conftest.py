@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests.support import servers
+from tests.support import servers, topologies
 from tests.support.servers import RedisServer, SmtpSink
+from tests.support.topologies import RedisCluster
 
-# Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again.
-settings.register_profile("gatepost", deadline=None, print_blob=True)
+# Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again. Each run
+# tries other examples, so many runs of few find what one run of many does: GATEPOST_TEST_EXAMPLES=1000 is a long one.
+EXAMPLES = int(os.environ.get("GATEPOST_TEST_EXAMPLES", "50"))
+settings.register_profile("gatepost", deadline=None, print_blob=True, max_examples=EXAMPLES)
 settings.load_profile("gatepost")
 
 
@@ -31,6 +35,20 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
     """
     assert _shared_redis.command("FLUSHALL") == b"+OK\r\n"
     return _shared_redis
+
+
+@pytest.fixture(scope="session")
+def _shared_cluster() -> Iterator[RedisCluster]:
+    with topologies.redis_cluster() as cluster:
+        yield cluster
+        assert cluster.refused() == {b"*0\r\n"}
+
+
+@pytest.fixture
+def redis_cluster(_shared_cluster: RedisCluster) -> RedisCluster:
+    """A real, empty Cluster of three masters; as with `redis_server`, one per test worker."""
+    _shared_cluster.flush()
+    return _shared_cluster
 
 
 @pytest.fixture

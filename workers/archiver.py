@@ -12,6 +12,7 @@ from typing import Final
 import msgspec
 import structlog
 
+from pipeline import keys
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.dropping import drop, first_kept, sweep
 from pipeline.archive.model import DIRECTORY
@@ -28,6 +29,7 @@ from pipeline.faults import (
     StoreFullError,
 )
 from pipeline.store import faults
+from pipeline.topology.spread import time_ms
 from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -138,8 +140,7 @@ class Archiver:
     async def _now(self) -> int:
         """Redis's clock, which gave the entries their ids (ms)."""
         with faults():
-            seconds, micros = await self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
+            return await time_ms(self._redis, keys.log(0))
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
@@ -16,8 +17,9 @@ from redis.exceptions import RedisError, ResponseError
 from pipeline import metrics
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.parked import park_entry
-from pipeline.pause import pause
+from pipeline.pause import end, pause
 from pipeline.store import BLOCK_MS, Client, explain, faults
+from pipeline.topology.spread import is_spread
 from workers.wiring import Wiring
 
 BATCH: Final = 64
@@ -46,7 +48,8 @@ Handle = Callable[[Sequence[Entry]], Awaitable[Mapping[str, Exception]]]
 
 
 def consumer_name() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}"
+    """Of nobody else: containers may share a host name, and each numbers its processes from one."""
+    return f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 async def ensure_groups(redis: Client, streams: Sequence[str], group: str) -> None:
@@ -93,6 +96,22 @@ class Consumer:
         self._batches: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
+        """In a Cluster each stream has a reader of its own: one read is of one slot, and a node that is away holds up no other."""
+        if len(self._streams) == 1 or not is_spread(self._wiring.store.redis):
+            await self._run()
+            return
+        ahead = max(1, self._ahead // len(self._streams))
+        readers = [
+            Consumer(self._wiring, self._kind, self._group, {stream: partition}, self._handle, self._stop, ahead=ahead)
+            for stream, partition in self._streams.items()
+        ]
+        tasks = [asyncio.create_task(reader.run()) for reader in readers]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            await end(tasks)
+
+    async def _run(self) -> None:
         reader = self._wiring.store.blocking()
         pulse = metrics.PULSES.of(self._kind, self._patience)
         try:

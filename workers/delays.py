@@ -13,7 +13,7 @@ from typing import Final
 from pipeline import bounces, decide, delays, keys
 from pipeline.bodies import Buffer
 from pipeline.events import MessageEvent
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.faults import ConflictError, CorruptError, StoreAwayError
 from pipeline.state import Message, Stage
 from pipeline.steps import MS, message_step
 from pipeline.store import faults
@@ -24,6 +24,8 @@ from workers.wiring import Wiring
 BATCH: Final = 500
 TOGETHER: Final = 64
 """Messages in hand at once: their steps go in one call, with one fsync."""
+AWAY_LATER: Final = 60 * 1000
+"""ms until a message is looked at again whose body cannot be reached."""
 WARN_LATER: Final = 3600 * 1000
 """ms until somebody who was told enough in this hour may be told of a delay."""
 
@@ -55,7 +57,12 @@ class Delays:
     async def _warn(self, partition: int, message_id: str, message: Message | None) -> bool:
         """Who has it in hand meanwhile is not disturbed."""
         wiring, now = self._wiring, self._wiring.clock()
-        events, content, tried = await self._delayed(partition, message, now)
+        try:
+            events, content, tried = await self._delayed(partition, message, now)
+        except StoreAwayError:  # its body's store, or Redis, which then raises here again
+            with faults():
+                await wiring.store.redis.zadd(keys.warn(partition), {message_id: now // MS + AWAY_LATER}, xx=True)
+            return False
         if message is None or not events:
             with faults():
                 await self._wiring.store.redis.zrem(keys.warn(partition), message_id)

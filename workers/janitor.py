@@ -1,7 +1,8 @@
 """The janitor: what time does to messages, and tidying up.
 
-Five duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
-that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, sweeping up what a dead process left behind.
+Six duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
+that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, bringing
+back what a clock that was ahead had scheduled, sweeping up what a dead process left behind.
 """
 
 from __future__ import annotations
@@ -14,17 +15,19 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.bodies import Buffer
+from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
-from pipeline.faults import ConflictError, CorruptError
+from pipeline.faults import ConflictError, CorruptError, StoreAwayError
+from pipeline.redate import Redate
 from pipeline.state import LEAVING, Message
-from pipeline.steps import MS, acknowledged, received_step
+from pipeline.steps import MS, acknowledged, promised_step
 from pipeline.store import faults
 from workers.bounces import conclude
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
+from workers.segments import SEGMENTS_EVERY, Segments
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
@@ -32,6 +35,7 @@ log = structlog.get_logger()
 
 EXPIRY_EVERY: Final = 5.0
 COOL_EVERY: Final = 10.0
+REDATE_EVERY: Final = 10.0
 SWEEP_EVERY: Final = 3600.0
 BATCH: Final = 500
 COOL_BATCH: Final = 64
@@ -80,6 +84,9 @@ class Janitor:
                 content = await self._wiring.bodies.get(message_id)
             except CorruptError:
                 log.error("body is gone, its bounce has no header", message=message_id)  # noqa: TRY400 - the fault says all
+            except StoreAwayError:  # the others need not wait for it
+                await self._postpone(partition, message_id, now)
+                return False
         route = await self._wiring.schedule.route(partition, message.domain)
         events = decide.expired(
             message,
@@ -131,7 +138,7 @@ class Janitor:
                 draft.write(body)
                 hot = await self._wiring.bodies.settle(draft, [bounce_id])
             try:
-                await self._wiring.log.commit(received_step(bounce_id, event, hot))
+                await self._wiring.log.commit(promised_step(bounce_id, event, hot))
             except ConflictError:
                 log.info("bounce was made before", message=bounce_id)
         with faults():
@@ -144,7 +151,7 @@ class Janitor:
     # Bodies
 
     async def cool(self) -> int:
-        """Move the bodies of mail that has to wait to the cold store; how many moved.
+        """Move the bodies of mail that has to wait to the cold store; how many moved. (What waits for something else: `segments.py`.)
 
         What has to wait: the queues of domains that are backing off, what somebody holds or waits for an engine, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
@@ -194,16 +201,25 @@ class Janitor:
             last = int(rows[-1][1])
             moved += await self._wiring.bodies.cool([row[0].decode() for row in rows])
 
+    # Clocks
+
+    async def redate(self) -> int:
+        """Mail that waits for a time that nothing is scheduled for, as the clock was put back; how much of it."""
+        settings, directory = self._wiring.settings, self._wiring.directory
+        intervals = (domain.retry_interval for domain in directory.domains().values())
+        longest = max(int(settings.retry_interval), *intervals, 0)
+        redate = Redate(self._store, beyond_memory=True)
+        return sum([
+            await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
+            for partition in range(self._store.partitions)
+        ])  # fmt: skip
+
     # Sweeping
 
     async def sweep(self) -> int:
-        """Files without a message, drafts without a session, consumers without a process; how many files went."""
-        swept = 0
+        """Bodies without a message, drafts of this machine without a session, consumers without a process; how many files went."""
         before = time.time() - ORPHAN_AGE
-        for path in self._wiring.bodies.drafts.iterdir():
-            if path.stat().st_mtime < before:
-                path.unlink(missing_ok=True)
-                swept += 1
+        swept = sweep_drafts(self._wiring.bodies.drafts, before)
         # Looked at before the heads: what is no longer promised has had one.
         promised = await self._promised()
         for partition in range(self._store.partitions):
@@ -254,6 +270,8 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(expiry_every, janitor.expire, stop),
         every(warn_every, Delays(wiring).warn, stop),
         every(COOL_EVERY, janitor.cool, stop),
+        every(REDATE_EVERY, janitor.redate, stop),
+        every(SEGMENTS_EVERY, Segments(wiring.bodies).collect, stop, name="segments"),
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),
         every(SWEEP_EVERY, janitor.sweep, stop),

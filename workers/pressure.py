@@ -1,20 +1,24 @@
-"""Whether there is room for more mail: memory of Redis and free disk, looked at once a second.
+"""Whether there is room for more mail: memory of Redis, free disk and what waits to move on, looked at once a second.
 
-A receiver refuses new mail with 452 before either runs out, because a Redis that cannot write its file stops altogether.
+A receiver refuses new mail with 452 before memory or disk runs out, because a Redis that cannot write its file stops altogether.
+When more comes than is moved on it slows down first (`pipeline/brake.py`): what was taken is to be delivered soon.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 from typing import Final
 
 import structlog
 
-from pipeline import metrics
+from pipeline import brake, metrics
+from pipeline.backlog import Backlog
 from pipeline.faults import StoreError
 from pipeline.settings import Settings
-from pipeline.store import Client, faults
+from pipeline.store import Store, faults
+from pipeline.topology.spread import memory
 
 log = structlog.get_logger()
 
@@ -23,13 +27,25 @@ MEMORY_MARK: Final = 0.9
 """Part of maxmemory from which on new mail is refused; the rest is for moving on what is here."""
 
 
-class Pressure:
-    """`reason`: why no new mail is taken just now; None when there is room."""
+def _busy() -> float:
+    return os.getloadavg()[0] / (os.cpu_count() or 1)
 
-    def __init__(self, redis: Client, settings: Settings) -> None:
-        self._redis = redis
+
+class Pressure:
+    """`reason`: why there is no room for new mail just now; None when there is. `brake`: how much to slow down."""
+
+    def __init__(
+        self, store: Store, settings: Settings, clock: Callable[[], int], busy: Callable[[], float] = _busy
+    ) -> None:
+        """`busy`: runnable processes for each processor."""
+        self._redis = store.redis
         self._settings = settings
+        self._backlog = Backlog(store, settings)
+        self._marks = brake.Marks.of(settings)
+        self._clock = clock
+        self._busy = busy
         self.reason: str | None = None
+        self.brake = brake.FREE
 
     async def look(self) -> None:
         reason = self._disk() or await self._memory()
@@ -39,6 +55,19 @@ class Pressure:
             else:
                 log.info("accepting mail again")
         self.reason = reason
+        await self._look_at_backlog()
+
+    async def _look_at_backlog(self) -> None:
+        scanning, sending = await self._backlog.look(self._clock())
+        before, self.brake = (
+            self.brake,
+            brake.decide(brake.Load(scanning, sending, self._busy()), self._marks, self.brake),
+        )
+        if self.brake.closed != before.closed:
+            log.warning("overloaded", refusing=self.brake.closed, reason=self.brake.reason)
+        elif bool(self.brake.delay) != bool(before.delay):
+            log.info("taking new mail more slowly" if self.brake.delay else "taking new mail at once again",
+                     reason=self.brake.reason)  # fmt: skip
 
     def _disk(self) -> str | None:
         found = os.statvfs(self._settings.data)
@@ -49,11 +78,9 @@ class Pressure:
 
     async def _memory(self) -> str | None:
         with faults():
-            info = await self._redis.info("memory")
-        limit = int(info.get("maxmemory", 0))
-        used = int(info["used_memory"])
-        if limit and used > limit * MEMORY_MARK:
-            return f"Redis uses {used >> 20} of {limit >> 20} MiB"
+            fullest = max(await memory(self._redis), key=lambda one: one.part)
+        if fullest.part > MEMORY_MARK:
+            return f"Redis uses {fullest.used >> 20} of {fullest.most >> 20} MiB"
         return None
 
     async def watch(self) -> None:

@@ -28,6 +28,7 @@ from pipeline.pause import pause
 from pipeline.places import place_of
 from pipeline.steps import MS
 from pipeline.store import Client, faults
+from pipeline.topology.spread import Growth, is_spread
 from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, first_of, position
@@ -104,11 +105,19 @@ class Projector:
         self._token = secrets.token_hex(8)
         self._renew_at = self._tidy_at = 0.0
         self._busy = False
+        self._growth = Growth(blocking) if is_spread(blocking) else None
         self.held: dict[int, list[Folding]] = {}
         self._edges: dict[int, Edge] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
+        try:
+            await self._run(stop)
+        finally:
+            if self._growth is not None:
+                await self._growth.close()
+
+    async def _run(self, stop: asyncio.Event) -> None:
         failed = 0
         pulse = metrics.PULSES.of("project", metrics.TURN)
         while not stop.is_set():
@@ -202,6 +211,8 @@ class Projector:
         """Whether a log has grown beyond the views; waits for it a while."""
         block = min(BLOCK_MS, int((self._renew_at - time.monotonic()) * 1000))
         with faults():
+            if self._growth is not None:
+                return await self._growth.wait(self._fronts(), max(1, block))
             return bool(await self._blocking.xread(self._fronts(), count=1, block=max(1, block)))
 
     async def _tails(self) -> dict[int, Page]:

@@ -13,7 +13,8 @@ from typing import Final, TypeAlias
 import structlog
 import uvloop
 
-from pipeline.faults import ConfigurationError, StoreAwayError
+from pipeline import clock
+from pipeline.faults import ConfigurationError, StoreAwayError, StoreError
 from pipeline.pause import end, pause
 from pipeline.settings import Settings
 from pipeline.units import EngineAddress
@@ -94,10 +95,18 @@ async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
         try:
             with contextlib.suppress(StoreAwayError):
                 await wiring.directory.refresh()
+            await _look_at_the_clock(wiring)
             await run_role(wiring, stop)
         finally:
             await end([follower])
             await wiring.close()
+
+
+async def _look_at_the_clock(wiring: Wiring) -> None:
+    with contextlib.suppress(StoreError):
+        ahead = await clock.difference(wiring.store.redis, wiring.settings, wiring.clock)
+        if ahead:
+            log.error(clock.in_words(ahead), remedy=clock.REMEDY)
 
 
 def run_worker(role: str, settings: Settings, metrics: str = "") -> int:

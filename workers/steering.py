@@ -8,12 +8,13 @@ as one step and nothing, or as one step and the next.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any, Final
 
 from pipeline import keys, steering
 from pipeline.events import MessageEvent, Received, Redirected, Retried, encode
-from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError
+from pipeline.faults import ConflictError, CorruptError, NotFoundError, RefusedError, StoreAwayError
 from pipeline.ids import partition_for, partition_of
 from pipeline.rerouting import forgiven
 from pipeline.state import Message, Stage
@@ -164,8 +165,7 @@ async def hand_over(wiring: Wiring, message: Message, event: Redirected, receive
     its second name before the step, and loses it when the step did not happen.
     """
     partition, new = partition_of(message.id), event.message
-    with faults():
-        hot = await wiring.store.redis.get(keys.body(partition, message.id))
+    hot = await wiring.bodies.in_motion(message.id)
     words: tuple[bytes | str, ...] = ("b", hot) if hot is not None else ("b", b"", "c", b"1")
     entry: Effect = ("XADD", keys.outbox(partition), "*", "id", new, "m", message.id, "e", encode(received), *words)
     effects = [entry]
@@ -176,7 +176,8 @@ async def hand_over(wiring: Wiring, message: Message, event: Redirected, receive
         await commit_decided(wiring, message, (event,), event.at, effects)
     except ConflictError:
         if hot is None and not await _made(wiring, partition, new):
-            await wiring.bodies.cold.drop_many([new])
+            with contextlib.suppress(StoreAwayError):  # then it is swept up
+                await wiring.bodies.cold.drop_many([new])
         raise
     return new
 

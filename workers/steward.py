@@ -14,7 +14,7 @@ import structlog
 from pipeline import bounces, keys, steering
 from pipeline.bodies import Buffer
 from pipeline.directory import Domain
-from pipeline.faults import CorruptError, NotFoundError, StoreError
+from pipeline.faults import CorruptError, NotFoundError, StoreAwayError, StoreError
 from pipeline.rerouting import follow, ways
 from pipeline.state import Message
 from pipeline.steps import MS
@@ -94,6 +94,9 @@ class Steward:
         """One message's trouble must not stop the others: it is looked at again a minute later."""
         try:
             return await self._end(partition, message_id, message)
+        except StoreAwayError:  # its body's store, or Redis, which then raises here again
+            await self._postpone(partition, message_id)
+            return False
         except StoreError:
             raise
         except Exception:

@@ -357,7 +357,8 @@ class Supervisor:
         except GatepostError as error:
             log.error("settings not reloaded, the old ones stay in force", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
             return
-        fixed = ("data", "metrics", "redis_url", "redis_fsync", "redis_memory", "partitions")
+        redis = (name for name in Settings.__struct_fields__ if name.startswith("redis_"))
+        fixed = ("data", "metrics", *redis, "partitions")
         changed = [name for name in fixed if getattr(settings, name) != getattr(self._settings, name)]
         if changed:
             log.warning("needs a restart, not a reload", settings=", ".join(changed))

@@ -6,6 +6,7 @@ import asyncio
 import functools
 import hashlib
 import os
+import secrets
 import socket
 import stat
 import tempfile
@@ -13,12 +14,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from pipeline import diagnosis
+from pipeline import diagnosis, keys, objectstore
 from pipeline.allowance import Allowance
 from pipeline.archive import cloud, duck
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
-from pipeline.bodies import Bodies, LocalCold
+from pipeline.bodies import Bodies, Cold, LocalCold
+from pipeline.bodies.cloud import CloudCold
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError
@@ -30,7 +32,8 @@ from pipeline.outgoing import Forwarding
 from pipeline.retry import RetryPolicy
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
-from pipeline.store import Store
+from pipeline.store import Store, faults
+from pipeline.topology.address import RedisAddress, of_settings
 from pipeline.watching import Watchlist
 from projections.readers.past import Past
 
@@ -64,8 +67,9 @@ def private_directory() -> Path:
     return directory
 
 
-def redis_url(settings: Settings) -> str:
-    return settings.redis_url or f"unix://{socket_path(settings.data)}"
+def redis_address(settings: Settings) -> RedisAddress:
+    """Raises ConfigurationError."""
+    return of_settings(settings, "" if settings.redis_url else f"unix://{socket_path(settings.data)}")
 
 
 def hostname(settings: Settings) -> str:
@@ -81,7 +85,7 @@ def key_sealer(settings: Settings, authserv_id: str) -> KeySealer:
 
 def objects(settings: Settings) -> Objects:
     """Where the archive is kept. Raises ConfigurationError."""
-    if cloud.is_address(settings.archive_store):
+    if objectstore.is_address(settings.archive_store):
         return cloud.CloudObjects(settings.archive_store, settings.data / "archive", int(settings.archive_cache))
     return LocalObjects(Path(settings.archive_store) if settings.archive_store else settings.data / "archive")
 
@@ -89,21 +93,37 @@ def objects(settings: Settings) -> Objects:
 def _bodies(settings: Settings, store: Store) -> Bodies:
     """Raises ConfigurationError."""
     root = settings.data / "bodies"
-    drafts = root / "drafts"
+    drafts, segments = root / "drafts", settings.data / "segments"
     try:
-        drafts.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for directory in (drafts, segments):
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     except OSError as error:
         raise ConfigurationError(
             f"cannot write to {root}: {error.strerror}",
             remedy="Choose another --data, or give this user the right to write there.",
         ) from None
-    return Bodies(store.redis, LocalCold(root, drafts), drafts)
+    cold: Cold = LocalCold(root, drafts)
+    if settings.bodies_store:
+        owner = functools.partial(_owner_of_bodies, store)
+        cold = CloudCold(settings.bodies_store, drafts, owner, settings.bodies_timeout.seconds)
+    # A pointer means something only on the machine where it was made, which with the embedded Redis is the only one.
+    appending = settings.hot_bodies == "files" or (settings.hot_bodies == "auto" and not settings.redis_url)
+    return Bodies(store.redis, cold, drafts, segments=segments, appending=appending)
+
+
+async def _owner_of_bodies(store: Store) -> str:
+    """The name of this Redis where bodies are: no other one may sweep there."""
+    with faults():
+        await store.redis.hsetnx(keys.STORE, "bodies", secrets.token_hex(16))
+        name: bytes = await store.redis.hget(keys.STORE, "bodies")
+    return name.decode()
 
 
 class Wiring:
-    """What one process works with. `clock` gives ns since 1970."""
+    """What one process works with. `clock` gives ns since 1970, `steady` ns since some moment, however the clock is stepped."""
 
     clock = staticmethod(time.time_ns)
+    steady = staticmethod(time.monotonic_ns)
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
@@ -149,7 +169,7 @@ class Wiring:
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:
         """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""
-        store = await Store.connect(redis_url(settings), settings.partitions)
+        store = await Store.connect(redis_address(settings), settings.partitions)
         try:
             return cls(settings, store)
         except GatepostError:

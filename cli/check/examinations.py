@@ -20,6 +20,7 @@ async def examine(common: Common) -> list[Finding]:
     except GatepostError as fault:
         return [Finding(FATAL, "settings", str(fault), fault.remedy)]
     from cli.check.archive import about_archive
+    from cli.check.bodies import about_bodies
     from cli.check.lists import about_lists
     from cli.check.machine import (
         about_certificate,
@@ -40,6 +41,7 @@ async def examine(common: Common) -> list[Finding]:
         *about_countries(settings),
         *about_sources(settings),
         *about_archive(settings),
+        *await about_bodies(settings),
         *await about_seal(settings),
         *await about_lists(settings),
         *await about_engines(settings),

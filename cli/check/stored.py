@@ -45,6 +45,7 @@ async def about_store(common: Common, settings: Settings) -> AsyncIterator[tuple
 
 
 async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
+    from pipeline import clock
     from pipeline.store import dangers
 
     found = await dangers(opened.wiring.store.redis)
@@ -53,6 +54,9 @@ async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
     if not found:
         words = {"outside": "answers", "offline": "its data can be read", "running": "answers"}[where]
         yield Finding(GOOD, "redis", f"{words}, and keeps everything on disk")
+    ahead = await clock.difference(opened.wiring.store.redis, opened.wiring.settings, opened.wiring.clock)
+    if ahead:
+        yield Finding(FATAL, "clock", clock.in_words(ahead), clock.REMEDY)
     async for finding in _about_domains(opened):
         yield finding
     async for finding in _about_work(opened):

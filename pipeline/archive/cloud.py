@@ -2,20 +2,18 @@
 
 Objects are put whole or not at all, and only where there is nothing yet: who is second with the same name finds that it is
 there, compares, and replaces what is not the same. Those that are read are kept in a bounded directory of this machine, each
-under the hash that it should have. Credentials come from the environment or the files that each provider's own tools read;
-none is in our settings, and none is in what we say.
+under the hash that it should have.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from pipeline import objectstore
 from pipeline.archive.cache import Cache
 from pipeline.archive.objects import LARGEST, SMALL, WORK, disk, too_large
 from pipeline.faults import ConfigurationError, CorruptError, GatepostError, StoreAwayError
@@ -23,38 +21,22 @@ from pipeline.faults import ConfigurationError, CorruptError, GatepostError, Sto
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
-SCHEMES: Final = ("s3://", "gs://", "az://")
 TIMEOUT: Final = timedelta(seconds=30)
-RETRIES: Final = 3
 DELETED_TOGETHER: Final = 500
-_SECRET: Final = re.compile(r"(?i)(signature|credential|token|key|secret)[^,;\s]*")
-
-
-def missing() -> ConfigurationError:
-    return ConfigurationError(
-        "obstore is not installed, which object stores are reached with",
-        remedy="Install it: pip install 'gatepost[cloud]'.",
-    )
-
-
-def is_address(text: str) -> bool:
-    return text.startswith(SCHEMES)
 
 
 @contextlib.contextmanager
 def _asked(place: str) -> Iterator[None]:
-    """Turns errors of the store into faults. What the library says may hold an address that was signed: the first line, without that."""
+    """Turns errors of the store into faults."""
     try:
         yield
     except (GatepostError, FileNotFoundError):
         raise
     except Exception as error:  # noqa: BLE001 - the library's own, which is not loaded before it is needed
-        kind = type(error).__name__
-        text = _SECRET.sub("...", str(error).partition("\n")[0])[:200]
-        if kind in ("PermissionDeniedError", "UnauthenticatedError", "ConfigurationError"):
+        text = objectstore.words(error)
+        if objectstore.is_denied(error):
             raise ConfigurationError(
-                f"the archive in {place} cannot be used: {text}",
-                remedy="Check the credentials in the environment, and that they may list, read, write and delete there.",
+                f"the archive in {place} cannot be used: {text}", remedy=objectstore.remedy(error)
             ) from None
         raise StoreAwayError(f"the archive in {place} cannot be reached: {text}") from None
 
@@ -67,14 +49,7 @@ class CloudObjects:
 
         Raises ConfigurationError.
         """
-        if not find_spec("obstore"):
-            raise missing()
-        if re.fullmatch(r"(s3|gs|az)://[A-Za-z0-9._-]+(/[A-Za-z0-9._/-]*)?", address) is None:
-            raise ConfigurationError(
-                f"archive_store is {address!a}",
-                remedy="Write it as s3://BUCKET/PREFIX, gs://BUCKET/PREFIX or az://CONTAINER/PREFIX.",
-            )
-        self._address = address.rstrip("/")
+        self._address = objectstore.checked(address, "archive_store")
         self._directory = directory
         self._cache = Cache(directory / "cache", cache)
         self._opened: ObjectStore | None = None
@@ -94,14 +69,8 @@ class CloudObjects:
     def _store(self) -> Any:
         """Connected to when it is first asked for: most processes never are."""
         if self._opened is None:
-            from obstore.store import from_url  # noqa: PLC0415 - an extra, and it takes a moment to load
-
             with _asked(self._address):
-                self._opened = from_url(
-                    self._address,
-                    client_options={"timeout": TIMEOUT, "allow_http": True},
-                    retry_config={"max_retries": RETRIES, "retry_timeout": TIMEOUT},
-                )
+                self._opened = objectstore.opened(self._address, TIMEOUT)
         return self._opened
 
     def put(self, name: str, source: Path) -> None:

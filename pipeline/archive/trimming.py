@@ -10,6 +10,7 @@ from redis.exceptions import NoPermissionError, ResponseError
 from pipeline import keys
 from pipeline.places import HOUR_MS, place_of
 from pipeline.store import Client, Script, faults
+from pipeline.topology.spread import memory
 
 AT_ONCE: Final = 5_000
 """Entries taken out in one call: measured, some 3 ms of the server's time."""
@@ -34,7 +35,7 @@ async def space(redis: Client, partitions: range, allowed: int) -> Space:
                 pipe.memory_usage(keys.log(partition), samples=SAMPLES)
             used = sum(answer or 0 for answer in await pipe.execute())
             if not allowed:
-                allowed = int((await redis.info("memory")).get("maxmemory", 0)) // 2
+                allowed = sum(one.most for one in await memory(redis)) // 2
         except (NoPermissionError, ResponseError):
             return Space(0, 0)
     return Space(used, allowed)

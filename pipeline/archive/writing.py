@@ -27,7 +27,7 @@ from pipeline.store import Client, Script, faults
 PAGE: Final = 1000
 LEASE: Final = 60.0
 """Seconds."""
-_seal = Script.named("seal", beyond_memory=True)
+_seal = Script.named("seal", beyond_memory=True, replicated=True)
 
 
 def due(first: int, unsealed: int, now: int, *, size: int, urgent: int) -> int:

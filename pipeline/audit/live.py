@@ -21,6 +21,7 @@ from pipeline.ids import born, is_id
 from pipeline.log import SKEW_MS
 from pipeline.places import place_of
 from pipeline.store import Client, faults
+from pipeline.topology.spread import masters
 
 HEADS: Final = 1000
 """Asked for in one call."""
@@ -166,15 +167,17 @@ def _number(version: bytes | None) -> int:
 
 async def _stored(redis: Client) -> AsyncIterator[list[tuple[int, str]]]:
     """All heads of messages that there are: partition and id."""
-    prefix, cursor = keys.head(0, "").partition("0")[0], 0
+    prefix = keys.head(0, "").partition("0")[0]
     pattern = f"{prefix}*}}:msg:*"
-    while True:
-        with faults():
-            cursor, found = await redis.scan(cursor, match=pattern, count=10 * HEADS)
-        named = [name.decode("utf-8", "replace").removeprefix(prefix).split("}:msg:", 1) for name in found]
-        yield [(int(partition), subject) for partition, subject in named if partition.isdigit() and is_id(subject)]
-        if not cursor:
-            return
+    with faults():
+        servers = await masters(redis)
+    for server in servers:
+        cursor = -1
+        while cursor:
+            with faults():
+                cursor, found = await server.scan(max(0, cursor), match=pattern, count=10 * HEADS)
+            named = [name.decode("utf-8", "replace").removeprefix(prefix).split("}:msg:", 1) for name in found]
+            yield [(int(partition), subject) for partition, subject in named if partition.isdigit() and is_id(subject)]
 
 
 async def directory(redis: Client, walk: Walk) -> None:

@@ -38,7 +38,7 @@ class Cold(Protocol):
         """Raises CorruptError when there is none."""
 
     async def drop_many(self, message_ids: Sequence[str]) -> None:
-        """Harmless for those that are not there. What the place would not let go is swept up later."""
+        """Harmless for those that are not there. What a disk would not let go is swept up later."""
 
     async def older(self, partition: int, than: float) -> list[str]:
         """Ids of a partition's bodies that were written before `than` (seconds since 1970)."""

@@ -28,6 +28,17 @@ def disk() -> Iterator[None]:
         raise
 
 
+def sweep_drafts(directory: Path, before: float) -> int:
+    """Remove what dead processes of this machine left before a moment (seconds since 1970); how many files. Blocks."""
+    swept = 0
+    for path in directory.iterdir():
+        with contextlib.suppress(FileNotFoundError):  # somebody is done with it
+            if path.stat().st_mtime < before:
+                path.unlink()
+                swept += 1
+    return swept
+
+
 class Draft:
     """A body on its way in: in memory up to the hot limit, in a file of its own above."""
 
@@ -66,10 +77,15 @@ class Draft:
 
     def sync(self) -> str:
         """Everything on disk; the name of the file. Blocks."""
+        return self.written(durably=True)
+
+    def written(self, *, durably: bool = False) -> str:
+        """Everything in the file; its name. Blocks."""
         assert self._file is not None
         with disk():
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if durably:
+                os.fsync(self._file.fileno())
             self._file.close()
         return self._name
 

@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Final
 
 from pipeline import keys
 from pipeline.bodies.cold import Buffer, Cold
 from pipeline.bodies.draft import Draft
-from pipeline.faults import CorruptError
+from pipeline.bodies.segments import WORTH, Writer, path_of, pointer, read
+from pipeline.faults import CorruptError, StoreAwayError, StoreError
 from pipeline.ids import partition_of
 from pipeline.store import Client, faults
+
+DOOMED: Final = 10_000
+"""Bodies that wait for a place that cannot be reached, to be dropped there; what is more is swept up later."""
 
 
 class Bodies:
     """Both tiers behind one door; one for each process."""
 
-    def __init__(self, redis: Client, cold: Cold, drafts: Path) -> None:
-        """`drafts`: a directory of this machine, for what is too large for memory while it comes in."""
+    def __init__(self, redis: Client, cold: Cold, drafts: Path, *, segments: Path, appending: bool = False) -> None:
+        """`drafts`: a directory of this machine, for what is too large for memory while it comes in. `segments`: see segments.py;
+        `appending`: whether new mail goes there.
+        """
         self._redis = redis
         self.cold = cold
         self.drafts = drafts
+        self.segments = segments
+        self._writer = Writer(segments) if appending else None
         self._doomed: list[str] = []
         self._dropping: asyncio.Task[None] | None = None
 
@@ -33,40 +42,95 @@ class Bodies:
         """Make a draft ready for the step that accepts it: its bytes when it goes into Redis, None when it is durable on disk."""
         hot = draft.hot
         if hot is None:
-            await self.cold.keep(draft, message_ids)
+            try:
+                await self.cold.keep(draft, message_ids)
+            except StoreError:
+                draft.discard()
+                raise
         return hot
+
+    @contextlib.asynccontextmanager
+    async def settled(self, draft: Draft, message_ids: Sequence[str]) -> AsyncIterator[bytes | None]:
+        """As `settle`, for steps that the block waits for: what Redis gets may be a pointer."""
+        hot = draft.hot
+        if hot is None or self._writer is None or len(hot) < WORTH:
+            yield await self.settle(draft, message_ids)
+            return
+        async with self._writer.kept(message_ids, hot) as found:
+            yield found
 
     async def get(self, message_id: str) -> Buffer:
         """Raises CorruptError when the message has no body, StoreAwayError."""
-        with faults():
-            hot: bytes | None = await self._redis.get(keys.body(partition_of(message_id), message_id))
-        return hot if hot is not None else await self.cold.get(message_id)
+        found = await self._found(message_id)
+        if found is None:
+            return await self.cold.get(message_id)
+        try:
+            return self._behind(message_id, found)
+        except CorruptError as damage:
+            with contextlib.suppress(CorruptError):
+                return await self.cold.get(message_id)
+            raise damage from None
 
     async def of(self, message_id: str, hot: bytes | None) -> Buffer:
         """The body of a message, given what Redis was just seen to have of it: it only ever moves from there to the cold store."""
         if hot is not None:
-            return hot
+            with contextlib.suppress(CorruptError):
+                return self._behind(message_id, hot)
         with contextlib.suppress(CorruptError):
             return await self.cold.get(message_id)
         return await self.get(message_id)
 
-    async def cool(self, message_ids: Sequence[str]) -> int:
-        """Move bodies out of Redis, in bulk; how many moved."""
-        names = [keys.body(partition_of(message_id), message_id) for message_id in message_ids]
+    async def in_motion(self, message_id: str) -> bytes | None:
+        """The body of a message, unless it is in the cold store or nowhere. Raises StoreAwayError."""
+        found = await self._found(message_id)
+        with contextlib.suppress(CorruptError):
+            return None if found is None else self._behind(message_id, found)
+        return None
+
+    async def _found(self, message_id: str) -> bytes | None:
+        with faults():
+            found: bytes | None = await self._redis.get(keys.body(partition_of(message_id), message_id))
+        return found
+
+    def _behind(self, message_id: str, found: bytes) -> bytes:
+        """What Redis was seen to have, or what that points to. Raises CorruptError: it has moved to the cold store since, or is gone."""
+        where = pointer(found)
+        return found if where is None else read(self.segments, where, message_id)
+
+    async def living(self, message_ids: Sequence[str], segment: Path) -> list[str]:
+        """Those of whose bodies Redis has a pointer into a segment."""
+        living = []
+        for message_id, found in zip(message_ids, await self._several(message_ids), strict=True):
+            with contextlib.suppress(CorruptError):
+                where = pointer(found) if found is not None else None
+                if where is not None and path_of(self.segments, where.segment) == segment:
+                    living.append(message_id)
+        return living
+
+    async def _several(self, message_ids: Sequence[str]) -> list[bytes | None]:
         with faults():
             pipe = self._redis.pipeline(transaction=False)
-            for name in names:
-                pipe.get(name)
-            found = [
-                (message_id, body) for message_id, body in zip(message_ids, await pipe.execute(), strict=True) if body
-            ]
+            for message_id in message_ids:
+                pipe.get(keys.body(partition_of(message_id), message_id))
+            found: list[bytes | None] = await pipe.execute()
+        return found
+
+    async def cool(self, message_ids: Sequence[str]) -> int:
+        """Move bodies to the cold store, in bulk; how many moved."""
+        moving = []
+        for message_id, found in zip(message_ids, await self._several(message_ids), strict=True):
             if found:
-                await self.cold.put_many(found)
-                pipe = self._redis.pipeline(transaction=False)
-                for message_id, _ in found:
-                    pipe.delete(keys.body(partition_of(message_id), message_id))
-                await pipe.execute()
-        return len(found)
+                with contextlib.suppress(CorruptError):
+                    moving.append((message_id, self._behind(message_id, found)))
+        if not moving:
+            return 0
+        await self.cold.put_many(moving)
+        with faults():
+            pipe = self._redis.pipeline(transaction=False)
+            for message_id, _ in moving:
+                pipe.delete(keys.body(partition_of(message_id), message_id))
+            await pipe.execute()
+        return len(moving)
 
     async def drop_cold(self, message_id: str) -> None:
         """After the step that recorded a last outcome and found no hot body.
@@ -81,9 +145,17 @@ class Bodies:
     async def _drop_doomed(self) -> None:
         while self._doomed:
             doomed, self._doomed = self._doomed, []
-            await self.cold.drop_many(doomed)
+            try:
+                await self.cold.drop_many(doomed)
+            except StoreAwayError:
+                # With the next one that has to go.
+                self._doomed = [*doomed, *self._doomed][:DOOMED]
+                return
 
     async def close(self) -> None:
-        """Until no file is left that has to go."""
+        """Until no file is left that has to go, but for what cannot be reached: it is swept up later."""
+        if self._writer is not None:
+            self._writer.retire()
         if self._dropping is not None:
             await self._dropping
+        await self._drop_doomed()

@@ -8,7 +8,8 @@
 --            expected    version that the head must have; 0: there is no head
 --            state       new value of m; empty: the subject is finished, its head goes
 --            fence       key, zset    slots of a domain, or empty
---            token       member that must be in the fence: a worker that lost its lease cannot commit
+--            token       member that must be in the fence: a worker that lost its lease cannot commit. `!`: the fence is a string
+--                        instead that must not be there yet, and then it is a conflict: what is done once was done
 --            n, then n events
 --            n, then n effects, each: n, then n words
 -- An effect is one Redis command on a key of the same slot (see steps.py for the few that there are), or
@@ -48,6 +49,8 @@ while position <= #ARGV do
   local result = 1
   if tonumber(redis.call('HGET', head, 'v') or 0) ~= expected then
     result = 0
+  elseif token == '!' then
+    if redis.call('EXISTS', fence) == 1 then result = 0 end
   elseif fence ~= '' and not redis.call('ZSCORE', fence, token) then
     result = -1
   end

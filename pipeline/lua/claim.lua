@@ -6,7 +6,7 @@
 -- KEYS[4] route  hash    until, open, full, good
 -- Also reads the heads (hash msg:<id>) and hot bodies (string body:<id>) of the messages, whose prefix is in ARGV.
 -- ARGV: domain, now, end of the lease, retry at, slots allowed when open, messages at most, octets at most, token,
---       "new" or "more", prefix of the partition's keys
+--       "new", "more" or "flow" (more, of a domain that was open when this slot claimed last), prefix of the partition's keys
 --
 -- The next attempt is written before this one is made: a domain that was not open is not tried again before `retry at`,
 -- whatever becomes of the worker.
@@ -14,13 +14,14 @@
 --   early   not due, or nothing waits that may be tried now (`next`: when to look again, or empty)
 --   full    as many slots as allowed are in use
 --   lost    "more" was asked for a slot that is no longer held
---   empty   nothing waits that may be tried now, and the slot that asked for more is given back
+--   empty   nothing waits that may be tried now, and the slot that asked for more is given back; or another slot has backed
+--           the domain off since this one claimed
 --   work    messages follow
 
 local due, queue, slots, route = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local domain, now, lease, retry_at = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local limit, batch, octets, token = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
-local held, prefix = ARGV[9] == 'more', ARGV[10]
+local held, prefix = ARGV[9] ~= 'new', ARGV[10]
 
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 local state = redis.call('HMGET', route, 'open', 'good')
@@ -28,6 +29,10 @@ local open, good = state[1] and 1 or 0, state[2] or '0'
 
 if held then
   if not redis.call('ZSCORE', slots, token) then return { 'lost', open, '', good } end
+  if ARGV[9] == 'flow' and open == 0 then
+    redis.call('ZREM', slots, token)
+    return { 'empty', open, '', good }
+  end
 else
   local at = redis.call('ZSCORE', due, domain)
   if not at then return { 'early', open, '', good } end

@@ -15,7 +15,7 @@
 local verb, now, lease, token = ARGV[1], tonumber(ARGV[2]), ARGV[3], ARGV[4]
 local most, number = tonumber(ARGV[5]), tonumber(ARGV[6])
 local server, slots, pace = KEYS[1], KEYS[2], KEYS[3]
-local KEPT, PATIENCE, TOGETHER = 3600000, 2000, 1000
+local KEPT, PATIENCE, TOGETHER, MARGIN = 3600000, 2000, 1000, 60000
 
 redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
 local known = redis.call('HMGET', pace, 'width', 'most', 'most_until', 'narrowed', 'next')
@@ -24,6 +24,10 @@ if known[2] and tonumber(known[3]) > now then cap = math.min(cap, tonumber(known
 local width = math.min(cap, tonumber(known[1] or 1))
 
 if verb == 'take' then
+  -- A lease that ends later than one can was written by a clock that was ahead, and has been put back.
+  for _, wrong in ipairs(redis.call('ZRANGEBYSCORE', slots, tonumber(lease) + MARGIN, '+inf', 'LIMIT', 0, 100)) do
+    redis.call('ZADD', slots, lease, wrong)
+  end
   local state = redis.call('HMGET', server, 'until', 'why')
   if state[1] and tonumber(state[1]) > now then return { 'down', state[1], state[2] or '', width } end
   if redis.call('ZCARD', slots) >= width and not redis.call('ZSCORE', slots, token) then
@@ -36,6 +40,7 @@ end
 
 if verb == 'admit' then
   local at = math.max(now, tonumber(known[5] or 0))
+  if at - now > PATIENCE + 60000 / number + MARGIN then at = now end
   if at - now > PATIENCE then return now - at end
   redis.call('HSET', pace, 'next', at + 60000 / number)
   redis.call('PEXPIRE', pace, KEPT)

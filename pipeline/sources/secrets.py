@@ -42,10 +42,13 @@ class Secret:
         raise TypeError("a secret is not stored")
 
 
-def read(file: str, variable: str, environ: Mapping[str, str] | None = None) -> Secret | None:
-    """What the file or the variable holds; None when neither is named. Raises ConfigurationError."""
+def read(file: str, variable: str, environ: Mapping[str, str] | None = None, *, quiet: bool = False) -> Secret | None:
+    """What the file or the variable holds; None when neither is named. Raises ConfigurationError.
+
+    `quiet`: for what is read so often, and by every command, that a warning would be no help.
+    """
     if file:
-        return _checked(_content(file), file)
+        return _checked(_content(file, quiet=quiet), file)
     if variable:
         text = (os.environ if environ is None else environ).get(variable)
         if text is None:
@@ -56,13 +59,13 @@ def read(file: str, variable: str, environ: Mapping[str, str] | None = None) -> 
     return None
 
 
-def _content(file: str) -> str:
+def _content(file: str, *, quiet: bool) -> str:
     try:
         # Not blocking: somebody may have put a pipe there.
         descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with contextlib.closing(os.fdopen(descriptor, "rb")) as opened:
             status = os.fstat(descriptor)
-            _check_status(file, status)
+            _check_status(file, status, quiet=quiet)
             data = opened.read(MAX_SECRET + 1)
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else "not a file name"
@@ -78,12 +81,12 @@ def _content(file: str) -> str:
         raise ConfigurationError(f"the secret in {shown(file)} is not UTF-8") from None
 
 
-def _check_status(file: str, status: os.stat_result) -> None:
+def _check_status(file: str, status: os.stat_result, *, quiet: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigurationError(f"the secret's file {shown(file)} is not a plain file")
     if status.st_mode & stat.S_IWOTH:
         raise ConfigurationError(f"everybody may change the secret in {shown(file)}", remedy=f"chmod 600 {shown(file)}")
-    if status.st_mode & stat.S_IROTH:
+    if status.st_mode & stat.S_IROTH and not quiet:
         _log.warning("a secret can be read by everybody on this machine", file=shown(file))
 
 

@@ -14,6 +14,7 @@ import msgspec
 from pipeline import keys
 from pipeline.places import place_of
 from pipeline.store import Client, faults
+from pipeline.topology.spread import time_ms
 from projections.base import START, DamagedEntry, History
 from projections.builds import builds_key
 from projections.readers.common import decoded, text
@@ -114,8 +115,7 @@ async def read_health(
 async def redis_now(redis: Client) -> int:
     """ns, by Redis's clock."""
     with faults():
-        seconds, micros = await redis.time()
-    return int(seconds) * 1_000_000_000 + int(micros) * 1000
+        return await time_ms(redis, keys.log(0)) * 1_000_000
 
 
 async def _builds_and_ends(

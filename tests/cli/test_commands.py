@@ -31,6 +31,7 @@ from tests.cli.conftest import ANNA, BUSY, CONTENT, DOMAIN, SECOND, SENDER, Shop
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import free_port
 from tests.support.signing import rsa_signer
+from workers.wiring import Wiring
 
 TAKEN = Attempt(server="mx.example.test:25", address="192.0.2.1", stage="dot", code=250, reply="250 2.0.0 taken")
 NO_USER = Attempt(
@@ -640,6 +641,8 @@ def test_settings_are_shown_without_passwords(shop: Shop, monkeypatch):
         ("redis://:sesame/sesame@redis.test/0", "https://me:sesame@hooks.test/"),
         ("redis://redis.test/0?password=sesame&db=1", "https://hooks.test?sesame"),
         ("rediss://u:sesame@[::1]:6379", "https://hooks.test#sesame"),
+        ("rediss+sentinel://u:sesame@a:1,b:2/main", "https://hooks.test#sesame"),
+        ("redis+cluster://:sesame@a:1,b:2", "https://hooks.test#sesame"),
     ],
 )
 def test_no_way_to_write_a_password_is_shown(shop: Shop, monkeypatch, redis, hook):
@@ -720,6 +723,11 @@ def test_a_check_finds_a_redis_that_would_lose_mail(shop: Shop, redis_server):
         assert "redis: Redis never forces its file to disk (appendfsync no)" in findings(shop)["fatal"]
     finally:
         redis_server.command("CONFIG", "SET", "appendfsync", "always")
+
+
+def test_a_check_finds_a_clock_by_which_others_would_lose_their_work(shop: Shop, monkeypatch):
+    monkeypatch.setattr(Wiring, "clock", staticmethod(lambda: time.time_ns() + 3_600_000_000_000))
+    assert "clock: the clock of this machine is 3600 s ahead of Redis's" in findings(shop)["fatal"]
 
 
 def test_a_check_works_when_redis_is_away_or_settings_are_wrong(shop: Shop, monkeypatch):

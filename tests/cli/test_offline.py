@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from cli.session import actor
+from tests.support import warm
 from tests.support.servers import ROOT, Process, wait_until
 
 
@@ -28,10 +29,8 @@ def data() -> Iterator[Path]:
 
 
 def gatepost(data: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "cli.main", *words, "--data", str(data)], cwd=ROOT, capture_output=True, text=True,
-        timeout=60, check=False, env={**os.environ, "GATEPOST_HOSTNAME": "gateway.test", "GATEPOST_SMTP": "127.0.0.1:0"},
-    )  # fmt: skip
+    environ = {**os.environ, "GATEPOST_HOSTNAME": "gateway.test", "GATEPOST_SMTP": "127.0.0.1:0"}
+    return warm.run(*words, "--data", str(data), environ=environ, cwd=ROOT)
 
 
 def servers_of(data: Path) -> list[int]:

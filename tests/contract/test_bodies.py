@@ -1,13 +1,17 @@
-"""Bodies in Redis and on the disk: where each is found, and that none is left."""
+"""Bodies in Redis, in segments and in the cold store: where each is found, and that none is left."""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
 from pipeline import keys
 from pipeline.bodies import Bodies, LocalCold
-from pipeline.faults import CorruptError
+from pipeline.bodies.segments import WORTH, closed, path_of, pointer
+from pipeline.faults import CorruptError, StoreAwayError
 from pipeline.ids import new_id
+from workers.segments import COOL_AFTER, Segments
 
 NOW = 1_795_428_000_000_000_000
 
@@ -16,7 +20,9 @@ NOW = 1_795_428_000_000_000_000
 def bodies(store, tmp_path) -> Bodies:
     root, drafts = tmp_path / "bodies", tmp_path / "drafts"
     drafts.mkdir()
-    return Bodies(store.redis, LocalCold(root, drafts), drafts)
+    segments = tmp_path / "segments"
+    segments.mkdir()
+    return Bodies(store.redis, LocalCold(root, drafts), drafts, segments=segments, appending=True)
 
 
 def ids(count: int) -> list[str]:
@@ -65,3 +71,111 @@ async def test_a_file_that_the_disk_does_not_give_up_keeps_no_other(bodies, stor
         await bodies.drop_cold(message_id)
     await bodies.close()
     assert not any(bodies.cold.path(message_id).exists() for message_id in others)
+
+
+async def put(bodies, store, message_ids, body, *, pending=None):
+    """What a receiver does: the body, durable, and the key that its step sets; the segment that it is in, if any."""
+    draft = bodies.draft()
+    draft.write(body)
+    async with bodies.settled(draft, message_ids) as found:
+        for message_id in message_ids:
+            await store.redis.set(keys.body(3, message_id), found)
+        if pending is not None:
+            await pending()
+    where = pointer(found)
+    return path_of(bodies.segments, where.segment) if where else None
+
+
+async def test_a_body_of_some_size_is_in_a_segment_and_found_for_each_of_its_messages(bodies, store):
+    small, *several = ids(4)
+    assert await put(bodies, store, [small], b"s" * (WORTH - 1)) is None
+    segment = await put(bodies, store, several, b"m" * WORTH)
+    assert segment.stat().st_size < 2 * WORTH
+    for message_id in several:
+        found = await store.redis.get(keys.body(3, message_id))
+        assert len(found) < 100
+        assert await bodies.get(message_id) == await bodies.of(message_id, found) == b"m" * WORTH
+        assert await bodies.in_motion(message_id) == b"m" * WORTH
+    assert await bodies.in_motion(small) == await bodies.get(small) == b"s" * (WORTH - 1)
+    await store.redis.set(keys.body(3, small), found)
+    with pytest.raises(CorruptError, match="does not have"):
+        await bodies.get(small)  # nobody gets the mail of another, whatever Redis says
+
+
+async def test_a_segment_goes_when_no_message_is_in_it_any_more_and_not_before(bodies, store):
+    segments = Segments(bodies)
+    ended, lives = ids(2)
+    segment = await put(bodies, store, [ended], b"e" * WORTH)
+    assert await put(bodies, store, [lives], b"l" * WORTH) == segment
+    assert closed(bodies.segments) == []  # it is still written to
+    await bodies.close()
+    await store.redis.delete(keys.body(3, ended))
+    for _ in range(3):
+        assert await segments.collect() == 0
+    assert await bodies.get(lives) == b"l" * WORTH
+    await store.redis.delete(keys.body(3, lives))
+    await segments.collect()
+    assert segment.exists()
+    await segments.collect()
+    assert list(bodies.segments.iterdir()) == []
+
+
+async def test_what_stays_in_a_segment_moves_to_the_cold_store_and_is_found_by_whoever_has_the_pointer(bodies, store):
+    segments = Segments(bodies)
+    lives, damaged = ids(2)
+    segment = await put(bodies, store, [lives], b"l" * WORTH)
+    await put(bodies, store, [damaged], b"d" * WORTH)
+    await bodies.close()
+    seen = {name: await store.redis.get(keys.body(3, name)) for name in (lives, damaged)}
+    with segment.open("r+b") as file:
+        os.pwrite(file.fileno(), b"?", segment.stat().st_size - WORTH - 10)  # in the head of the second record
+    os.utime(segment, (0, segment.stat().st_mtime - COOL_AFTER - 1))
+    assert await segments.collect() == 1
+    assert await store.redis.get(keys.body(3, lives)) is None
+    for _ in range(2):
+        assert await bodies.of(lives, seen[lives]) == await bodies.get(lives) == b"l" * WORTH
+        with pytest.raises(CorruptError):
+            await bodies.of(damaged, seen[damaged])
+        await segments.collect()
+        await segments.collect()
+    assert not segment.exists()
+
+
+async def test_a_cold_store_that_is_away_keeps_no_segment_that_nobody_needs(bodies, store, monkeypatch):
+    lives, ended = ids(2)
+
+    async def away(_):
+        raise StoreAwayError("no way there")
+
+    monkeypatch.setattr(bodies.cold, "put_many", away)
+    paths = []
+    for message_id in (lives, ended):
+        paths.append(await put(bodies, store, [message_id], b"x" * WORTH))
+        await bodies.close()
+        os.utime(paths[-1], (0, 0))
+    await store.redis.delete(keys.body(3, ended))
+    segments = Segments(bodies)
+    for _ in range(2):
+        with pytest.raises(StoreAwayError):
+            await segments.collect()
+    assert [path.exists() for path in paths] == [True, False]
+    assert await bodies.get(lives) == b"x" * WORTH
+
+
+async def test_a_segment_stays_while_a_step_that_points_into_it_may_still_happen(bodies, store):
+    (message_id,) = ids(1)
+    segments = Segments(bodies)
+
+    async def meanwhile():
+        await store.redis.delete(keys.body(3, message_id))  # it has not happened yet
+        await bodies.close()
+        for path in bodies.segments.iterdir():
+            os.utime(path, (0, 0))
+        for _ in range(3):
+            await segments.collect()
+
+    segment = await put(bodies, store, [message_id], b"x" * WORTH, pending=meanwhile)
+    assert segment.exists()
+    await segments.collect()
+    await segments.collect()
+    assert not segment.exists()

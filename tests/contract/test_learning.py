@@ -16,6 +16,7 @@ from pipeline.log import Log
 from pipeline.scanning.bayes.tokens import SIZE, unpacked
 from pipeline.settings import Settings
 from tests.support.examples import DOMAIN
+from tests.support.topologies import all_keys
 from workers.learning import Learning, learning_key
 
 MAIL = b"From: A <a@b.example>\r\nMessage-ID: <1@b.example>\r\nSubject: cheap pills\r\n\r\nBuy them today\r\n"
@@ -108,7 +109,7 @@ async def test_different_messages_are_learnt_side_by_side(learning):
 
 async def test_what_was_said_of_a_message_is_not_remembered_for_ever(store, learning):
     await learning.learn(DOMAIN, MAIL, spam=True)
-    (head,) = await store.redis.keys("gp:*:learned:*")
+    (head,) = await all_keys(store.redis, "gp:*:learned:*")
     assert 0 < await store.redis.pttl(head) <= 180 * 86_400_000
 
 

@@ -12,8 +12,9 @@ from pipeline.faults import ConflictError, LeaseLostError
 from pipeline.ids import new_id
 from pipeline.log import Damaged, Log
 from pipeline.state import Stage, decode_head
-from pipeline.steps import MS, Route, message_step, received_step, route_deferred_step
+from pipeline.steps import MS, Route, message_step, promised_step, received_step, route_deferred_step
 from tests.support.examples import ANNA, AT, ATTEMPT, BEN, DOMAIN, SECOND, event, received
+from tests.support.topologies import all_keys
 
 P = 3
 
@@ -66,7 +67,7 @@ async def test_after_the_last_outcome_only_the_log_knows_of_it(store, log):
     was_cold, after = await go(store, log, message_id, Delivered)
     assert not was_cold
     assert not after.live
-    left = {key.decode() for key in await store.redis.keys("*")}
+    left = {key.decode() for key in await all_keys(store.redis, "*")}
     assert left == {keys.log(P), keys.due(P)}
     assert await kinds(log) == ["Received", "Scanned", "Queued", "Delivered"]
 
@@ -111,6 +112,21 @@ async def test_a_conflict_does_not_disturb_the_steps_sent_in_the_same_call(store
     assert [index for index, result in enumerate(results) if isinstance(result, ConflictError)] == [1]
     assert await store.redis.get(keys.body(P, first)) == b"hello"
     assert len(await log.read(P, "0", 100)) == 11
+
+
+async def test_what_was_promised_is_made_once_also_when_it_is_finished_since(store, log):
+    """A janitor that slept with the promise in its hands wakes up when another's message of it was delivered long ago."""
+    message_id = new_id(AT, P)
+    await log.commit(promised_step(message_id, received(ANNA), b"hello"))
+    with pytest.raises(ConflictError):
+        await log.commit(promised_step(message_id, received(ANNA), b"hello"))
+    await go(store, log, message_id, Scanned, Queued, Delivered)
+    assert await head(store, message_id) is None
+    with pytest.raises(ConflictError):
+        await log.commit(promised_step(message_id, received(ANNA), b"hello"))
+    assert await kinds(log) == ["Received", "Scanned", "Queued", "Delivered"]
+    assert await store.redis.get(keys.body(P, message_id)) is None
+    assert await store.redis.pttl(keys.made(P, message_id)) > 86_400_000
 
 
 async def test_a_finished_message_cannot_be_moved_by_a_late_worker(store, log):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
-from pipeline.events import Deferred, Queued, Scanned
+from pipeline.events import Deferred, Queued, RouteDeferred, Scanned
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
 from pipeline.schedule import BATCH, Schedule
 from pipeline.settings import Settings
 from pipeline.state import decode_head
-from pipeline.steps import MS, message_step, opened, received_step
+from pipeline.steps import MS, message_step, opened, received_step, route_deferred_step
 from pipeline.units import Duration
 from tests.support.examples import ANNA, AT, DOMAIN, SECOND, event, received
 
@@ -171,6 +171,19 @@ async def test_a_slot_that_was_not_used_does_not_cost_the_domain_its_attempt(sto
     await claim(schedule, "t2", now=RETRY)
     await schedule.release(P, DOMAIN, "t2", [message_id], RETRY, at=RETRY + SECOND, untried=True)
     assert await due_at(store) == (RETRY + SECOND) // MS
+
+
+async def test_a_slot_of_an_open_domain_gets_no_more_when_another_has_backed_it_off_since(store, log, schedule):
+    await open_route(store)
+    await queue_mail(store, log, 3 * BATCH)
+    first, second = await claim(schedule, "t1"), await claim(schedule, "t2")
+    assert (len(first.work), len(second.work)) == (BATCH, BATCH)
+    event = RouteDeferred(at=NOW, domain=DOMAIN, tries=1, since=NOW, next_try=NOW + 60 * SECOND, attempts=())
+    await log.commit(route_deferred_step(P, await schedule.route(P, DOMAIN), event, "t1", []))
+    got = await schedule.claim(P, DOMAIN, "t2", now=NOW, retry_at=RETRY, more=True, was_open=True)
+    assert (got.word, got.open, got.work) == ("empty", False, [])
+    assert await store.redis.zcard(keys.slots(P, DOMAIN)) == 0
+    assert await due_at(store) == (NOW + 60 * SECOND) // MS
 
 
 async def test_a_drained_domain_leaves_the_schedule(store, log, schedule):

@@ -12,7 +12,6 @@ import os
 import random
 import signal
 import threading
-import time
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
@@ -21,11 +20,12 @@ import pytest
 
 from pipeline.directory import Address, Domain
 from pipeline.directory.policy import Policy
-from pipeline.events import Delivered, Failed, Learned, MessageEvent, Postponed, Released
-from pipeline.faults import GatepostError, StoreError
-from pipeline.state import Message, Stage, replay
+from pipeline.events import Failed, Learned, MessageEvent, Postponed, Released
+from pipeline.faults import GatepostError
+from pipeline.state import Stage
 from projections.readers.quarantine import Query
-from tests.faults.test_kill import Senders, excused
+from tests.faults import accounts
+from tests.faults.accounts import Fault, Senders, killed, wait_settled
 from tests.support import engines
 from tests.support.customer import Customer, customer
 from tests.support.engines import BAD_LETTER, EngineServer
@@ -134,22 +134,22 @@ class Postmaster:
                 raise one
 
 
-def kill_some(running: Gateway, engine: EngineServer) -> list[tuple[float, str]]:
+def kill_some(running: Gateway, engine: EngineServer) -> list[Fault]:
     """At random; and the engine goes for a while, twice."""
     chance = random.Random(20261130)
-    killed: list[tuple[float, str]] = []
+    faults: list[Fault] = []
     pause = threading.Event()
-    while len(killed) < KILLS:
+    while len(faults) < KILLS:
         pause.wait(chance.uniform(0.2, 0.8))
         children = running.children()
         role = chance.choice(sorted({"scanner", "deliverer", "janitor", "projector", "redis"} & set(children.values())))
         os.kill(chance.choice([pid for pid, name in children.items() if name == role]), signal.SIGKILL)
-        killed.append((time.time(), role))
-        if len(killed) in (KILLS // 4, KILLS * 3 // 4):
+        faults.append(killed(role))
+        if len(faults) in (KILLS // 4, KILLS * 3 // 4):
             engine.kill()
             pause.wait(DOWN)
             engine.start()
-    return killed
+    return faults
 
 
 @pytest.mark.timeout(600)
@@ -165,64 +165,32 @@ def test_every_copy_ends_as_its_recipient_wants_whoever_is_killed_and_whatever_i
         postmaster = Postmaster(running)
         for thread in senders.threads:
             thread.start()
-        killed = kill_some(running, engine)
+        faults = kill_some(running, engine)
         wait_until(lambda: senders.done, within=240, what="all messages accepted")
         postmaster.stop()
         assert not postmaster.troubles, postmaster.troubles
 
-        def settled() -> bool:
-            try:
-                heads = folded(running).values()
-            except StoreError:  # killed a moment ago
-                return False
-            stages = {recipient.stage for head in heads for recipient in head.recipients}
-            return not stages & {Stage.RECEIVED, Stage.SCANNED, Stage.QUEUED, Stage.HELD}
-
-        wait_until(settled, within=120, what="everything to end")
-        account(running, server, senders, postmaster, killed)
-        wait_until(lambda: running.cli("books", ok=False).returncode == 0, within=30, what="balanced books")
+        wait_settled(running)
+        account(running, server, senders, postmaster, faults)
         replayed = running.cli("replay", "--all", ok=False)
         assert replayed.returncode == 0, replayed.stdout + replayed.stderr
 
 
-def folded(running: Gateway) -> dict[str, Message]:
-    """Each message as its events make it: a step that cannot follow raises."""
-    found = {}
-    for name, events in running.message_events().items():
-        head = replay([(name, event) for event in events])
-        assert head is not None
-        found[name] = head
-    return found
-
-
-def account(
-    running: Gateway, server: Customer, senders: Senders, postmaster: Postmaster, killed: list[tuple[float, str]]
-) -> None:
-    histories, heads = running.message_events(), folded(running)
-    assert not set(senders.acknowledged) - set(heads), "acknowledged, and not in the log"
+def account(running: Gateway, server: Customer, senders: Senders, postmaster: Postmaster, faults: list[Fault]) -> None:
+    ledger = accounts.account(running, senders.acknowledged, server.arrived, faults)
+    histories, heads = ledger.histories, ledger.heads
     for name, number in senders.acknowledged.items():
         found = {recipient.address: recipient.stage for recipient in heads[name].recipients}
         assert found == expected(number, histories[name]), f"{kind(number)} {name}: {found}\n{histories[name]}"
     assert {
         name for name in postmaster.released if any(isinstance(e, Released) for e in histories[name])
     } == postmaster.released
-    arrived = Counter((mail.id, recipient) for mail in server.arrived for recipient in mail.recipients)
-    delivered = {
-        (name, address) for name, events in histories.items() for event in events if isinstance(event, Delivered)
-        for address in event.recipients
-    }  # fmt: skip
-    assert set(arrived) == delivered
-    for (name, address), count in arrived.items():
-        if count > 1:
-            times = [mail.at for mail in server.arrived if mail.id == name and address in mail.recipients]
-            excused(f"{name} to {address}", times, killed)
     postponed = sum(any(isinstance(event, Postponed) for event in events) for events in histories.values())
     lessons = sum(isinstance(recorded.event, Learned) for recorded in running.events())
     assert postponed, "nothing waited for the engine"
     print(
-        f"\n{len(killed)} kills ({dict(Counter(role for _, role in killed))}), {len(senders.acknowledged)} acknowledged, "
-        f"{postponed} waited for the engine, {len(postmaster.released)} released, {lessons} lessons, "
-        f"{len(delivered)} copies delivered, twice {sum(count > 1 for count in arrived.values())}"
+        f"\n{len(faults)} kills ({dict(Counter(fault.what for fault in faults))}), {len(senders.acknowledged)} acknowledged, "
+        f"{postponed} waited for the engine, {len(postmaster.released)} released, {lessons} lessons; {ledger}"
     )
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
 from pipeline.events import Discarded, Looked, Quarantined, Received
 from tests.flows.test_paths import virus
+from tests.support import warm
 from tests.support.customer import customer
 from tests.support.gateway import Gateway, gateway
 from tests.support.servers import wait_until
@@ -79,16 +78,16 @@ def test_spam_is_found_read_released_and_arrives_octet_for_octet(running, server
     wait_until(lambda: listed(running, "--domain", domain) == [], what="the list")
 
 
-def test_twenty_processes_that_release_one_message_deliver_it_once(running, server, domain):
+def test_twenty_processes_that_release_one_message_deliver_it_once(running, server, domain, tmp_path):
     message_id = kept(running, spam(), f"anna@{domain}")
-    command = [sys.executable, "-m", "cli.main", "quarantine", "release", message_id]
-    processes = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, **running.environ})
-        for _ in range(20)
-    ]
-    said = [process.communicate(timeout=120)[0] for process in processes]
-    assert {process.returncode for process in processes} == {0}
-    assert sum("on its way" in text for text in said) == 1
+    outputs = [tmp_path / f"{number}" for number in range(20)]
+    processes = []
+    for output in outputs:
+        with output.open("wb") as out:
+            environ = {**os.environ, **running.environ}
+            processes.append(warm.start("quarantine", "release", message_id, environ=environ, stdout=out.fileno()))
+    assert {process.wait(120) for process in processes} == {0}
+    assert sum("on its way" in output.read_text() for output in outputs) == 1
     running.wait_kinds(message_id, *BEGIN, "Released", "Delivered")
     assert [one.id for one in server.wait(1)] == [message_id]
 

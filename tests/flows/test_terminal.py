@@ -13,8 +13,6 @@ import pty
 import re
 import select
 import smtplib
-import subprocess
-import sys
 import unicodedata
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +20,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import files
+from tests.support import files, warm
 from tests.support.customer import customer
 from tests.support.gateway import Gateway, gateway, send_on
 from tests.support.mail import PROGRAM, attachment, multipart, part
@@ -209,21 +207,19 @@ def on_a_terminal(running: Gateway, *words: str) -> str:
     try:
         environ = {**os.environ, **running.environ, "TERM": "xterm-256color", "COLUMNS": "200"}
         environ.pop("NO_COLOR", None)
-        with subprocess.Popen(
-            [sys.executable, "-m", "cli.main", *words], stdout=theirs, stderr=theirs, stdin=theirs, env=environ
-        ) as process:
-            os.close(theirs)
-            theirs = -1
-            seen = b""
-            while select.select([ours], [], [], 60)[0]:
-                try:
-                    piece = os.read(ours, 65536)
-                except OSError:  # the other end is closed
-                    break
-                if not piece:
-                    break
-                seen += piece
-            assert process.wait(60) == 0, seen
+        process = warm.start(*words, stdout=theirs, stderr=theirs, stdin=theirs, environ=environ)
+        os.close(theirs)
+        theirs = -1
+        seen = b""
+        while select.select([ours], [], [], 60)[0]:
+            try:
+                piece = os.read(ours, 65536)
+            except OSError:  # the other end is closed
+                break
+            if not piece:
+                break
+            seen += piece
+        assert process.wait(60) == 0, seen
     finally:
         os.close(ours)
         if theirs >= 0:

@@ -7,7 +7,7 @@ import contextlib
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -46,9 +46,12 @@ class _Server(SMTP):
 class Customer:
     """`refuse`: recipient -> reply, given at RCPT. `after_data`: recipient -> reply, given to the dot."""
 
-    def __init__(self, port: int = 0) -> None:
+    def __init__(self, port: int = 0, host: str = "127.0.0.1", enter: Callable[[], None] | None = None) -> None:
+        """`enter`: called in its thread before it listens, which may be on another host (tests/support/network.py)."""
         self.port = port or free_port()
-        self.route = f"127.0.0.1:{self.port}"
+        self.host = host
+        self.enter = enter
+        self.route = f"{host}:{self.port}"
         self.refuse: dict[str, str] = {}
         self.after_data: dict[str, str] = {}
         self.arrived: list[Arrived] = []
@@ -82,13 +85,15 @@ class Customer:
         started = threading.Event()
 
         def serve() -> None:
+            if self.enter is not None:
+                self.enter()
             loop = self._loop = asyncio.new_event_loop()
             controller = UnthreadedController(
-                self, hostname="127.0.0.1", port=self.port, loop=loop, decode_data=False, enable_SMTPUTF8=True,
+                self, hostname=self.host, port=self.port, loop=loop, decode_data=False, enable_SMTPUTF8=True,
                 data_size_limit=64 << 20,
             )  # fmt: skip
             controller.factory = lambda: self._session(loop)  # type: ignore[method-assign]
-            server = loop.run_until_complete(loop.create_server(controller.factory, "127.0.0.1", self.port))
+            server = loop.run_until_complete(loop.create_server(controller.factory, self.host, self.port))
             started.set()
             loop.run_forever()
             server.close()
@@ -101,8 +106,9 @@ class Customer:
         self._thread = threading.Thread(target=serve, daemon=True)
         self._thread.start()
         assert started.wait(10)
-        wait_until(lambda: listens(self.port))
-        self.connections = 0
+        if self.enter is None:
+            wait_until(lambda: listens(self.port))
+            self.connections = 0
 
     def _session(self, loop: asyncio.AbstractEventLoop) -> SMTP:
         self.connections += 1

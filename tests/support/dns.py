@@ -17,6 +17,8 @@ from typing import Self
 
 from dnslib import QTYPE, RCODE, RR, DNSRecord
 
+from tests.support.network import Host
+
 
 class Names(asyncio.DatagramProtocol):
     def __init__(
@@ -33,10 +35,11 @@ class Names(asyncio.DatagramProtocol):
         self.signed = set(signed)
         self.asked: list[tuple[str, str]] = []
         self.port = 0
+        self.place = ("127.0.0.1", 0)
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=("127.0.0.1", 0))
+        self._transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=self.place)
         self.port = self._transport.get_extra_info("sockname")[1]
         return self
 
@@ -66,11 +69,15 @@ class Names(asyncio.DatagramProtocol):
 
 
 @contextlib.contextmanager
-def names_in_a_thread(records: Mapping[tuple[str, str], Sequence[str]]) -> Iterator[Names]:
-    """For programs that are not part of the test's event loop."""
+def names_in_a_thread(records: Mapping[tuple[str, str], Sequence[str]], host: Host | None = None) -> Iterator[Names]:
+    """For programs that are not part of the test's event loop. With a host of tests/support/network.py: there, on port 53."""
     loop = asyncio.new_event_loop()
     names = Names(records)
-    loop.run_until_complete(names.__aenter__())
+    if host is None:
+        loop.run_until_complete(names.__aenter__())
+    else:
+        names.place = (host.address, 53)
+        host.call(lambda: loop.run_until_complete(names.__aenter__()))
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
     try:

@@ -16,14 +16,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import redis
+
 from pipeline import configuration
 from pipeline.directory import Address, Domain
 from pipeline.events import MessageEvent, Recorded
 from pipeline.log import Damaged
 from pipeline.settings import Settings
+from tests.support import warm
 from tests.support.dns import names_in_a_thread
 from tests.support.servers import Process, wait_until
-from workers.wiring import Wiring
+from workers.wiring import Wiring, socket_path
 
 DOMAIN = "example.test"
 ANNA = "anna@example.test"
@@ -87,10 +90,7 @@ class Gateway:
     # Asking
 
     def cli(self, *words: str, ok: bool = True, stdin: str | None = None) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "cli.main", *words], capture_output=True, text=True, timeout=60, check=False,
-            env={**os.environ, **self.environ}, input=stdin,
-        )  # fmt: skip
+        done = warm.run(*words, environ={**os.environ, **self.environ}, stdin=stdin)
         if ok:
             assert done.returncode == 0, f"gatepost {' '.join(words)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
@@ -110,6 +110,10 @@ class Gateway:
             await wiring.directory.set_addresses({domain: listed}, by="test", now=wiring.clock())
         finally:
             await wiring.close()
+
+    def redis(self) -> redis.Redis:
+        """A client of the embedded Redis, to close after use."""
+        return redis.Redis(unix_socket_path=str(socket_path(self.data)))
 
     def settings(self) -> Settings:
         return configuration.load(environ=self.environ)
@@ -192,11 +196,19 @@ def gateway(records: Mapping[tuple[str, str], Sequence[str]] | None = None, **se
     `records`: what its DNS knows (see tests/support/dns.py); every other name does not exist.
     """
     with names_in_a_thread(records or {}) as names:
-        yield from _gateway(**{"resolver": f"127.0.0.1:{names.port}", **settings})
+        directory = Path(tempfile.mkdtemp(prefix="gp-"))
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+        subprocess.run(["rm", "-rf", str(directory)], check=True)
 
 
-def _gateway(**settings: object) -> Iterator[Gateway]:
-    directory = Path(tempfile.mkdtemp(prefix="gp-"))
+@contextlib.contextmanager
+def gateway_in(directory: Path, **settings: object) -> Iterator[Gateway]:
+    """As `gateway`, in a directory that the test made."""
+    with names_in_a_thread({}) as names:
+        yield from _gateway(directory, **{"resolver": f"127.0.0.1:{names.port}", **settings})
+
+
+def _gateway(directory: Path, **settings: object) -> Iterator[Gateway]:
     running = Gateway(directory / "data", **settings)
     running.start()
     try:
@@ -206,4 +218,3 @@ def _gateway(**settings: object) -> Iterator[Gateway]:
         sys.stderr.write(f"kept: {directory}\n")
         raise
     running.stop()
-    subprocess.run(["rm", "-rf", str(directory)], check=True)

@@ -1,9 +1,12 @@
-"""A real S3 server on a free port (moto's), as an object store for the archive."""
+"""A real S3 server on a free port (moto's), as an object store for the archive and for bodies."""
 
 from __future__ import annotations
 
 import contextlib
 import http.client
+import os
+import re
+import signal
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,7 +23,7 @@ ENVIRONMENT = {
 
 
 class S3Server:
-    """`stop()` and `start()` as a test likes; its objects are in memory, so a stop that keeps them is `pause()`."""
+    """`stop()` and `start()` as a test likes; its objects are in memory, so a stop that keeps them is `paused()`."""
 
     def __init__(self, directory: Path) -> None:
         self.port = free_port()
@@ -28,11 +31,31 @@ class S3Server:
         self.process: Process | None = None
         self.environment = {**ENVIRONMENT, "AWS_ENDPOINT_URL": f"http://127.0.0.1:{self.port}"}
 
-    def start(self) -> None:
+    def start(self, *, bucket: bool = True) -> None:
         program = Path(sys.executable).with_name("moto_server")
         self.process = Process([program, "-H", "127.0.0.1", "-p", str(self.port)], self.directory / "moto.log")
         self.process.wait_ready(lambda: listens(self.port), timeout=60)
-        self.request("PUT", f"/{BUCKET}")
+        if bucket:
+            self.request("PUT", f"/{BUCKET}")
+
+    def names(self, prefix: str) -> list[str]:
+        """Of all objects whose names begin so, without that."""
+        listing = self.request("GET", f"/{BUCKET}?list-type=2&prefix={prefix}").decode()
+        return [name.removeprefix(prefix) for name in re.findall(r"<Key>([^<]*)</Key>", listing)]
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Connections are taken, and nothing is answered."""
+        assert self.process is not None
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
+
+    def use(self) -> None:
+        """It is the store of this process, and of those that it starts."""
+        os.environ.update(self.environment)
 
     def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)

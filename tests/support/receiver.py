@@ -20,6 +20,7 @@ import msgspec
 from fakeredis import FakeAsyncRedis
 
 from pipeline.bodies import Draft
+from pipeline.brake import FREE, Brake
 from pipeline.directory import Domain
 from pipeline.directory.inherit import home
 from pipeline.events import Refused
@@ -134,6 +135,7 @@ class MemoryRecord:
 @dataclass
 class MemoryPressure:
     reason: str | None = None
+    brake: Brake = FREE
 
 
 class Drafts:

@@ -48,22 +48,27 @@ def need(program: str) -> str:
 
 def wait_until(condition: Callable[[], T], *, within: float = 10, what: str = "the condition") -> T:
     """What `condition()` returns as soon as that is true; fail the test after `within` seconds."""
-    deadline = time.monotonic() + within
+    started = time.monotonic()
     pause = threading.Event()
     while not (found := condition()):
-        if time.monotonic() > deadline:
+        if time.monotonic() > started + within:
             pytest.fail(f"{what} did not come true within {within:g} s")
-        pause.wait(0.01)
+        pause.wait(_until_next_look(started))
     return found
+
+
+def _until_next_look(started: float) -> float:
+    """Seconds: a tenth of what was waited already, so that looking does not take the time from what is waited for."""
+    return min(0.05, max(0.01, (time.monotonic() - started) / 10))
 
 
 async def eventually(condition: Callable[[], Awaitable[object]], *, within: float = 10, what: str = "it") -> None:
     """`wait_until` for a condition that is a coroutine function."""
-    deadline = time.monotonic() + within
+    started = time.monotonic()
     while not await condition():
-        if time.monotonic() > deadline:
+        if time.monotonic() > started + within:
             pytest.fail(f"{what} did not come true within {within:g} s")
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(_until_next_look(started))
 
 
 def free_port() -> int:

@@ -33,11 +33,18 @@ class Parts(Wiring):
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.offset = 0
-        self.clock = lambda: time.time_ns() + self.offset  # type: ignore[method-assign,assignment]
+        self.stepped = 0
+        self.clock = lambda: time.time_ns() + self.offset + self.stepped  # type: ignore[method-assign,assignment]
+        self.steady = lambda: time.monotonic_ns() + self.offset  # type: ignore[method-assign,assignment]
         super().__init__(settings, store)
 
     def forward(self, seconds: float) -> None:
+        """Time passes."""
         self.offset += int(seconds * 1e9)
+
+    def step(self, seconds: float) -> None:
+        """Somebody sets the clock."""
+        self.stepped += int(seconds * 1e9)
 
     async def customer(self, *route: str, domain: str = DOMAIN) -> None:
         await self.directory.set_domain(Domain(name=domain, route=route), by="test", now=self.clock())

@@ -13,7 +13,7 @@ from pipeline.store import Store
 from tests.support.servers import eventually
 from tests.workers.conftest import PARTITION, Parts, running
 from workers import consume
-from workers.consume import Consumer, ensure_groups, streams
+from workers.consume import Consumer, consumer_name, ensure_groups, streams
 
 
 def consumer(wiring, handle, stop, name=None, ahead=1):
@@ -55,6 +55,10 @@ async def test_work_that_was_there_before_the_first_worker_is_done(parts):
 
 async def done(handler, *ids):
     return set(ids) <= set(handler.seen)
+
+
+def test_no_two_processes_have_the_same_name_whatever_their_host_calls_itself():
+    assert len({consumer_name() for _ in range(100)}) == 100
 
 
 async def test_work_in_the_hands_of_the_dead_is_taken_over_within_a_lease(parts):

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline import keys
+from pipeline.bodies.segments import WORTH
 from pipeline.faults import ConfigurationError
+from tests.workers.conftest import PARTITION
 from workers.wiring import SOCKET_LIMIT, socket_path
 
 
@@ -34,3 +37,21 @@ def test_a_directory_that_others_can_write_is_not_used(tmp_path, monkeypatch):
         directory.chmod(0o777)
         with pytest.raises(ConfigurationError, match="not a private directory"):
             socket_path(tmp_path / ("x" * SOCKET_LIMIT))
+
+
+@pytest.mark.parametrize(
+    ("settings", "pointers"),
+    [
+        ({}, True),
+        ({"redis_url": "redis://elsewhere.test"}, False),
+        ({"redis_url": "redis://elsewhere.test", "hot_bodies": "files"}, True),
+        ({"hot_bodies": "redis"}, False),
+    ],
+)
+async def test_a_pointer_is_made_only_where_all_workers_are_on_one_machine(parts, settings, pointers):
+    wiring = await parts(**settings)
+    content = b"Subject: x\r\n\r\n" + b"x" * WORTH
+    message_id = await wiring.accept(content)
+    found = await wiring.store.redis.get(keys.body(PARTITION, message_id))
+    assert found.startswith(b"\0") is pointers
+    assert await wiring.bodies.get(message_id) == content

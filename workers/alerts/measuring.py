@@ -17,11 +17,13 @@ from pipeline.scanning.engines.board import Board
 from pipeline.scanning.engines.health import AWAY, together
 from pipeline.scanning.engines.outside import addresses
 from pipeline.store import faults
+from pipeline.topology.spread import memory
 from pipeline.units import SECOND
 from projections.builds import live_prefixes
 from projections.queue import NAME as QUEUE
 from projections.readers import DomainQueue, read_health, read_queue
 from projections.readers.books_check import Unbalanced, last_check
+from projections.readers.health import redis_now
 from projections.readers.selfcheck import CheckedView, last_selfcheck
 from projections.views import projections
 from workers.wiring import Wiring
@@ -111,9 +113,7 @@ class Measuring:
         )
 
     async def _lags(self) -> tuple[tuple[str, int], ...]:
-        with faults():
-            seconds, micros = await self._store.redis.time()
-        now = int(seconds) * SECOND + int(micros) * 1000
+        now = await redis_now(self._store.redis)
         behind: dict[str, int] = {}
         for one in await read_health(self._store.redis, self._wiring.log, self._store.partitions, self._views, now):
             behind[one.view] = max(behind.get(one.view, 0), one.behind)
@@ -185,8 +185,8 @@ class Measuring:
 
     async def _memory(self) -> tuple[int, int]:
         with faults():
-            info: Any = await self._store.redis.info("memory")
-        return int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))
+            fullest = max(await memory(self._store.redis), key=lambda one: one.part)
+        return fullest.used, fullest.most
 
     async def _parked(self) -> int:
         with faults():

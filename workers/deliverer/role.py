@@ -19,8 +19,10 @@ from pipeline.faults import StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
+from pipeline.topology.spread import is_spread
 from workers.deliverer.connections import Connections
 from workers.deliverer.slot import Slot
+from workers.deliverer.steady import Steady
 from workers.deliverer.watch import Watch
 from workers.notify import notify
 from workers.wiring import Wiring
@@ -42,6 +44,7 @@ class Deliverer:
     def __init__(self, wiring: Wiring, resolver: Resolver, stop: asyncio.Event) -> None:
         self.wiring = wiring
         self.connections = Connections(wiring, resolver)
+        self.steady = Steady(wiring.clock, wiring.steady, int(wiring.settings.lease))
         self._stop = stop
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -75,6 +78,7 @@ class Deliverer:
             asyncio.create_task(self._listen()),
             asyncio.create_task(self._renew()),
             asyncio.create_task(Watch(self.wiring).run(self._stop)),
+            asyncio.create_task(self._wake_to_stop()),
         ]
         away = False
         metrics.DELIVERY_SLOTS.watch(lambda: len(self._tasks))
@@ -96,6 +100,10 @@ class Deliverer:
             await end(helpers)
             await self._finish()
 
+    async def _wake_to_stop(self) -> None:
+        await self._stop.wait()
+        self._wake.set()
+
     async def _pause(self) -> None:
         wait = POLL
         if self._next:
@@ -103,24 +111,37 @@ class Deliverer:
         await pause(self._wake, wait)
         self._wake.clear()
 
-    async def _look(self) -> None:
+    def _open_hinted(self) -> None:
         hinted, self._hinted = self._hinted, set()
         for partition, domain in hinted:
             self._open(partition, domain)
+
+    async def _look(self) -> None:
+        self._open_hinted()
         now = self.wiring.clock()
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
-        for partition in range(self.wiring.store.partitions):
-            domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
-            for domain in domains:
-                self.look_at(partition, domain)
-            if following:
-                self.later(following)
-        hinted, self._hinted = self._hinted, set()
-        for partition, domain in hinted:
-            self._open(partition, domain)
+        away: StoreError | None = None
+        spread = is_spread(self.wiring.store.redis)
+        everything = range(self.wiring.store.partitions)
+        for some in [[one] for one in everything] if spread else [everything]:
+            try:
+                found = await self.wiring.schedule.due_in(some, now, DUE_AT_ONCE)
+            except StoreError as fault:
+                if not spread:
+                    raise
+                away = fault  # a node of a Cluster, and others are there
+                continue
+            for partition, (domains, following) in zip(some, found, strict=True):
+                for domain in domains:
+                    self.look_at(partition, domain)
+                if following:
+                    self.later(following)
+        self._open_hinted()
+        if away is not None:
+            raise away
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
@@ -171,20 +192,20 @@ class Deliverer:
         """Every lease is renewed while its slot works: a server may think for ten minutes after the dot (RFC 5321 4.5.3.2.6)."""
         while True:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
-            for slot in [slot for slots in self._slots.values() for slot in slots]:
-                try:
-                    now = self.wiring.clock()
-                    if await self.wiring.schedule.renew(
-                        slot.partition, slot.domain, slot.token, [work.id for work in slot.held], now
-                    ):
-                        slot.renewed()
-                    else:
-                        slot.lost()
-                except StoreError:
-                    break
+            # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
+            await asyncio.gather(*(self._renew_slot(slot) for slots in self._slots.values() for slot in slots))
             for server, token in self.connections.held():
                 with contextlib.suppress(StoreError):
                     await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+
+    async def _renew_slot(self, slot: Slot) -> None:
+        asked, apart = time.monotonic(), self.steady.apart()
+        with contextlib.suppress(StoreError):
+            held = [work.id for work in slot.held]
+            if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
+                slot.renewed(asked, apart)
+            else:
+                slot.lost()
 
     async def _finish(self) -> None:
         """Stopping: what is in hand is finished; slots that wait for a server let go."""

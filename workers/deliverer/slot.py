@@ -31,7 +31,14 @@ from pipeline.consequences import (
     unwanted,
     weigh,
 )
-from pipeline.faults import ConflictError, CorruptError, LeaseLostError, StoreError
+from pipeline.faults import (
+    ConflictError,
+    CorruptError,
+    LeaseLostError,
+    StoreAwayError,
+    StoreError,
+    StoreFullError,
+)
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.schedule import Claim, Work, new_token
@@ -42,12 +49,15 @@ from workers.deliverer.connections import Connection, Connections, RouteDown, Se
 from workers.deliverer.destination import Destination
 from workers.deliverer.record import Fence, record
 from workers.deliverer.session import Session, SessionFailed
+from workers.deliverer.steady import Steady
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
 
 BUSY_NS: Final = 500_000_000
 """Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
+AWAY_NS: Final = 10_000_000_000
+"""Time until a message is looked at again whose body cannot be reached, where nothing is known of its server."""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 SOURCES: Final = 16
@@ -67,6 +77,8 @@ class Office(Protocol):
 
     @property
     def connections(self) -> Connections: ...
+    @property
+    def steady(self) -> Steady: ...
     @property
     def stopping(self) -> bool: ...
     def look_at(self, partition: int, domain: str) -> None: ...
@@ -92,18 +104,21 @@ class Slot:
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = wiring.settings.lease.seconds
         self._valid_until = 0.0
+        self._apart = office.steady.apart()
+        """How far the clock by which the lease ends was from one that is never stepped."""
 
     # What the deliverer sees
 
-    def renewed(self) -> None:
-        self._valid_until = time.monotonic() + self._lease
+    def renewed(self, asked: float, apart: int) -> None:
+        """`asked`: when (monotonic) that was asked for. The answer may have lain unread, in a process that slept. `apart`: the clocks, then."""
+        self._valid_until, self._apart = asked + self._lease, apart
 
     def lost(self) -> None:
         self._valid_until = 0.0
 
     def valid(self) -> bool:
         """Whether the lease surely still holds: asked right before a final dot, so that a process that slept does not deliver late."""
-        return time.monotonic() < self._valid_until - self._lease / 4
+        return time.monotonic() < self._valid_until - self._lease / 4 and self._office.steady.same(self._apart)
 
     # The loop
 
@@ -127,6 +142,11 @@ class Slot:
 
     async def _claim(self, *, more: bool) -> bool:
         """Whether there is work. A slot that asks for more and gets none has been given back by the same call."""
+        if self._office.steady.unsure():
+            if more:
+                await self._give_back()
+            return False
+        apart = self._office.steady.apart()
         now = self._wiring.clock()
         started = time.monotonic()
         retry_at = self._destination.next_try()
@@ -137,10 +157,11 @@ class Slot:
             now=now,
             retry_at=retry_at,
             more=more,
+            was_open=self._destination.open,
             limit=self._office.connections.slots(self.domain),
         )
         self._destination.claimed(is_open=claim.open, good=claim.good)
-        self._valid_until = started + self._lease
+        self._valid_until, self._apart = started + self._lease, apart
         self.held = claim.work
         if claim.word == "work":
             self._open_another(claim, now)
@@ -210,6 +231,13 @@ class Slot:
             content = await self._wiring.bodies.of(work.id, work.hot)
         except CorruptError as error:
             await self._set_aside(work.id, error)
+            return
+        except (StoreAwayError, StoreFullError) as fault:
+            # Nobody's fault but ours, so no try. It comes again when its lease is over; until then those behind it have their turn.
+            if not self._destination.open or self._destination.probing:
+                raise ServerBusy(
+                    AWAY_NS
+                ) from fault  # the one message that may see whether the server is there is another
             return
         left: Message | None = message
         for some in transactions(recipients):
@@ -368,6 +396,8 @@ class Slot:
     async def _give_back(self, *, delay: int = 0, untried: bool = False) -> None:
         now = self._wiring.clock()
         held = [work.id for work in self.held]
+        # The claim of an open domain wrote no next attempt: if there is one, it is another slot's, which backed the domain off.
+        untried = untried and not self._destination.open
         await self._wiring.schedule.release(
             self.partition, self.domain, self.token, held, now, at=now + delay, untried=untried
         )

@@ -20,6 +20,7 @@ from pipeline.archive.chain import head as chain_head
 from pipeline.faults import StoreError
 from pipeline.meters import OTHER, Gauge
 from pipeline.store import faults
+from pipeline.topology.spread import memory
 from pipeline.units import SECOND
 from projections.readers.books import BooksReport, read_books
 from projections.readers.books_check import last_check
@@ -129,12 +130,12 @@ class StoreView:
 
     async def _memory(self) -> list[Gauge]:
         with faults():
-            info: Any = await self._wiring.store.redis.info("memory")
+            servers = await memory(self._wiring.store.redis)
             domains: Any = await self._wiring.store.redis.hlen(keys.DOMAINS)
         return [
             _with(metrics.DOMAINS, domains),
-            _with(metrics.REDIS_USED, int(info["used_memory"])),
-            _with(metrics.REDIS_MOST, int(info.get("maxmemory", 0))),
+            _with(metrics.REDIS_USED, sum(one.used for one in servers)),
+            _with(metrics.REDIS_MOST, sum(one.most for one in servers)),
         ]
 
     async def _checks(self) -> list[Gauge]:

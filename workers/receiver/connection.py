@@ -165,7 +165,7 @@ class Connection(SMTP):
         if resting is not None and not resting.done():
             resting.set_result(None)
 
-    async def _rest(self, seconds: float) -> None:
+    async def hold_back(self, seconds: float) -> None:
         """Hold back the next answer. Nothing that the client does makes it shorter but leaving."""
         self._flush()
         if not self._ended:

@@ -3,7 +3,7 @@
 A hook changes the transaction only when its reply is a 2xx. The rules:
 
 - Who is a recipient is decided in `recipients.py`.
-- No room: 452 at MAIL, before the client has sent anything. No store: 451. Anything unforeseen: 451 and a fixed text.
+- No room, or too much to do: 452 at MAIL, before the client has sent anything, after answers that came later and later. No store: 451. Anything unforeseen: 451 and a fixed text.
 - What goes round is refused (RFC 5321 6.3), and the domain through whose server it does is held.
 - 250 to the dot after the intake has returned, with the ids under which the message can be asked for.
 """
@@ -13,9 +13,10 @@ from __future__ import annotations
 import itertools
 from typing import Any, Final, Protocol
 
-from pipeline import replies
+from pipeline import metrics, replies
 from pipeline.address import Address
 from pipeline.bodies import Draft
+from pipeline.brake import Brake
 from pipeline.faults import StoreAwayError, StoreFullError
 from pipeline.intake import Envelope
 from pipeline.replies import Reply
@@ -41,6 +42,10 @@ class Pressure(Protocol):
     @property
     def reason(self) -> str | None:
         """Why not; None while there is room."""
+
+    @property
+    def brake(self) -> Brake:
+        """How much receivers slow down, as more comes than can be handled."""
 
 
 class Loops(Protocol):
@@ -99,6 +104,12 @@ class Handler:
             return replies.TOO_BIG
         if self._pressure.reason is not None:
             return replies.STORE_FULL
+        brake = self._pressure.brake
+        if brake.closed:
+            return replies.OVERLOADED
+        if brake.delay:
+            metrics.SMTP_BRAKED.add()
+            await server.hold_back(brake.delay)
         envelope.mail_from = sender
         envelope.size = options.size
         envelope.eight_bit = options.eight_bit

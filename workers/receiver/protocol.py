@@ -196,7 +196,7 @@ class ReceiverProtocol(Arrival):
             return
         seconds = self.guard.tarpit()
         if seconds:
-            await self._rest(seconds)
+            await self.hold_back(seconds)
         self._send(replies.NO_SUCH_USER)
 
     async def _rcpt(self, argument: str) -> Reply:

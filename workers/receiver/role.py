@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import time
 from typing import Final
 
 from pipeline import gateways, metrics
+from pipeline.bodies import sweep_drafts
 from pipeline.faults import StoreError
 from pipeline.greylist import Greylist
 from pipeline.pause import end
 from pipeline.resolver import Resolver
+from workers.duties import every
 from workers.notify import notify
 from workers.pressure import Pressure
 from workers.receiver.greylisting import Greylisting
@@ -24,6 +27,8 @@ GRACE: Final = 20.0
 """Seconds for transactions under way when we are told to stop."""
 
 
+TIDY_EVERY: Final = 3600.0
+DRAFT_AGE: Final = 6 * 3600.0
 REGISTER_EVERY: Final = 3600.0
 """Seconds."""
 
@@ -36,17 +41,31 @@ async def _stay_known(wiring: Wiring, port: int) -> None:
         await asyncio.sleep(REGISTER_EVERY)
 
 
+async def _tidy(wiring: Wiring, stop: asyncio.Event) -> None:
+    """A machine may have receivers and no janitor, who could not see its drafts."""
+
+    async def sweep_own_drafts() -> int:
+        return await asyncio.to_thread(sweep_drafts, wiring.bodies.drafts, time.time() - DRAFT_AGE)
+
+    await every(TIDY_EVERY, sweep_own_drafts, stop)
+
+
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
-    pressure = Pressure(wiring.store.redis, wiring.settings)
+    pressure = Pressure(wiring.store, wiring.settings, wiring.clock)
     with contextlib.suppress(StoreError):
         await pressure.look()
     limiter, refusals = wiring.limiter, Refusals(wiring.intake_log, wiring.store.partitions, wiring.clock)
     written = asyncio.Event()
     writing = asyncio.create_task(refusals.run(written))
-    helpers = [asyncio.create_task(pressure.watch()), asyncio.create_task(limiter.tend())]
+    helpers = [
+        asyncio.create_task(pressure.watch()),
+        asyncio.create_task(limiter.tend()),
+        asyncio.create_task(_tidy(wiring, stop)),
+    ]
     try:
         server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
         metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
+        metrics.SMTP_BRAKE.watch(lambda: pressure.brake.delay)
         helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
         notify("READY=1")

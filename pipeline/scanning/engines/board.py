@@ -46,7 +46,10 @@ class Board:
         """What each process that lives wrote last."""
         with faults():
             names = await self._store.redis.zrange(keys.ENGINES, 0, MOST - 1)
-            rows = await self._store.redis.mget([keys.engines_of(name.decode()) for name in names]) if names else []
+            pipe = self._store.redis.pipeline(transaction=False)
+            for name in names:
+                pipe.get(keys.engines_of(name.decode()))
+            rows = await pipe.execute()
         found = []
         for row in rows:
             if row is not None:

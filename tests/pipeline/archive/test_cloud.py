@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.archive import cloud
+from pipeline import objectstore
 from pipeline.archive.archive import SealedArchive
 from pipeline.archive.cache import Cache
 from pipeline.archive.cloud import CloudObjects
@@ -64,7 +64,7 @@ async def test_everything_works_as_in_a_directory(ground, tmp_path):
 
 
 async def test_a_store_that_is_away_is_said_and_nothing_is_lost(ground, server, monkeypatch):
-    monkeypatch.setattr(cloud, "RETRIES", 0)
+    monkeypatch.setattr(objectstore, "RETRIES", 0)
     await ground.append(*range(DAY, DAY + 30))
     entries = await ground.whole()
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")

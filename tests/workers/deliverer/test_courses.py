@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from pipeline import keys
@@ -10,6 +12,7 @@ from pipeline.events import Attempt, Deferred, DomainSet, Failed, RouteDeferred,
 from pipeline.faults import ConflictError
 from pipeline.log import Log
 from pipeline.route import Resolver, Target
+from pipeline.schedule import BATCH
 from pipeline.steps import MS
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
@@ -171,6 +174,37 @@ async def test_all_slots_of_a_domain_that_meet_the_same_say_it_once(parts, words
         assert (names.count("RouteDeferred"), names.count("Delivered"), names.count("Failed")) == (1, 60, 0)
         assert names.count("Deferred") <= 2 * 8
         assert bool(await held(wiring)) == (words == RELAY)
+
+
+async def test_a_slot_that_still_works_when_another_backs_its_domain_off_takes_no_more_of_its_mail(parts):
+    gate = asyncio.Event()
+    async with Peer({"rcpt": [b"250 ok", Do(wait=gate), BUSY, BUSY]}, features=()) as peer:
+        wiring = await customer(parts, peer, connections_per_server=2)
+        for _ in range(50):
+            await wiring.queued()
+        async with delivering(wiring):
+            await eventually(lambda: counted(wiring, 1))
+            gate.set()
+            await eventually(lambda: is_at_rest(wiring))
+        names = await wiring.kinds()
+        assert (names.count("RouteDeferred"), names.count("RouteOpened")) == (1, 0)
+        assert names.count("Delivered") <= 1 + BATCH
+        assert not (await wiring.schedule.due(PARTITION, wiring.clock(), 10))[0]
+
+
+async def test_a_slot_cut_off_while_it_dials_leaves_the_interval_as_it_is_that_another_one_wrote(parts):
+    gate = asyncio.Event()
+    script = {"greeting": [Do(), Do(b"", after="stall")], "rcpt": [b"250 ok", Do(BUSY, wait=gate), BUSY]}
+    async with Peer(script, features=()) as peer:
+        wiring = await customer(parts, peer, connections_per_server=2)
+        for _ in range(50):
+            await wiring.queued()
+        async with delivering(wiring):
+            await peer.until(lambda: peer.connections == 2)
+            gate.set()
+            await eventually(lambda: counted(wiring, 1))
+        assert await is_at_rest(wiring)
+        assert not (await wiring.schedule.due(PARTITION, wiring.clock(), 10))[0]
 
 
 async def at_least(wiring, count):

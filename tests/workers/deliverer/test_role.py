@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
@@ -219,6 +220,90 @@ async def test_a_worker_that_was_away_longer_than_its_lease_does_not_send_the_fi
         stop.set()
         await task
         assert await wiring.kinds(message_id) == ["Received", "Scanned", "Queued"]
+
+
+async def test_an_answer_about_the_lease_that_lay_unread_keeps_nobody_a_lease(parts):
+    go_on = asyncio.Event()
+    async with Peer({"data": [Do(wait=go_on)]}) as peer:
+        wiring = await parts(lease="2s", connections_per_server=1)
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        await wiring.queued()
+        stop = asyncio.Event()
+        sleeper = Deliverer(wiring, Resolver(""), stop)
+        task = asyncio.create_task(sleeper.run())
+        await peer.until(lambda: b"DATA" in peer.said)
+        (slot,) = sleeper._slots[DOMAIN]
+        # SIGSTOP came between Redis's answer to a renewal and our reading of it, and lasted for two minutes.
+        slot.renewed(time.monotonic() - 120, sleeper.steady.apart())
+        assert not slot.valid()
+        go_on.set()
+        await peer.until(lambda: peer.unfinished == 1)
+        assert peer.transactions == []
+        stop.set()
+        await task
+
+
+async def test_a_clock_that_is_put_forward_makes_nobody_send_what_another_is_just_sending(parts):
+    go_on = asyncio.Event()
+    async with Peer({"dot": [Do(wait=go_on)]}) as peer:
+        wiring, other = await parts(lease="2s"), await parts(lease="2s")
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        stop = asyncio.Event()
+        second = Deliverer(other, Resolver(""), stop)
+        async with delivering(wiring):
+            await peer.until(lambda: len(peer.transactions) == 1)
+            task = asyncio.create_task(second.run())
+            for one in (wiring, other):
+                one.step(3600)
+
+            async def noticed():
+                return second.steady.unsure()
+
+            async def certain_again():
+                return not second.steady.unsure()
+
+            await eventually(noticed)
+            await eventually(certain_again)
+            # It looks again, and finds the lease renewed with the new time.
+            second.look_at(PARTITION, DOMAIN)
+            await eventually(lambda: asyncio.sleep(0, not second._hinted))
+            go_on.set()
+            await ends(wiring, message_id, "Delivered")
+            stop.set()
+            await task
+        assert len(peer.transactions) == 1
+
+
+async def test_a_final_dot_is_not_sent_when_the_clock_was_put_forward_meanwhile(parts):
+    go_on = asyncio.Event()
+    async with Peer({"data": [Do(wait=go_on)]}) as peer:
+        wiring = await parts(lease="60s")
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        async with delivering(wiring):
+            await peer.until(lambda: b"DATA" in peer.said)
+            wiring.step(3600)
+            go_on.set()
+            await peer.until(lambda: peer.unfinished == 1)
+        assert peer.transactions == []
+        assert await wiring.kinds(message_id) == ["Received", "Scanned", "Queued"]
+
+
+async def test_a_clock_that_is_put_back_delivers_what_comes_and_what_is_there(parts):
+    go_on = asyncio.Event()
+    async with Peer({"dot": [Do(wait=go_on)]}) as peer:
+        wiring = await parts(lease="2s")
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        async with delivering(wiring):
+            await peer.until(lambda: len(peer.transactions) == 1)
+            wiring.step(-3600)
+            later = await wiring.queued()
+            go_on.set()
+            await ends(wiring, message_id, "Delivered")
+            await ends(wiring, later, "Delivered")
+        assert len(peer.transactions) == 2
 
 
 async def test_a_thousand_recipients_go_in_transactions_that_every_server_takes(parts):

@@ -213,6 +213,17 @@ async def test_who_speaks_for_itself_keeps_its_address(tmp_path, header):
         assert gate.limiter.clients == 0
 
 
+@pytest.mark.parametrize("header", ITSELF.values(), ids=ITSELF)
+async def test_a_balancer_that_looks_whether_we_are_there_has_no_limits_and_does_not_wait(tmp_path, header):
+    settings = {**BEHIND_PROXY, **LIMITED, "greeting_delay": HOUR, "client_connections": 1, "client_connection_rate": 1}
+    async with receiver(tmp_path, **settings) as gate:
+        for _ in range(3):
+            client = await gate.connect()
+            client.send(header)
+            await client.hello()
+        assert gate.limiter.clients == 0
+
+
 async def test_limits_are_those_of_the_client_behind_the_balancer(tmp_path):
     """Here the balancer itself has none."""
     async with receiver(tmp_path, client_connections=1, **BEHIND_PROXY) as gate:

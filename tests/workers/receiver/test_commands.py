@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from pipeline.brake import FREE, Brake
 from pipeline.events import RecipientSpec
 from pipeline.faults import StoreAwayError, StoreFullError
 from tests.support.receiver import receiver
@@ -265,6 +266,18 @@ async def test_without_room_mail_is_put_off_before_it_is_sent(gate):
     assert await client.ask(b"MAIL FROM:<a@b.example>") == "452 4.3.1 Out of storage, try again later"
     assert (await client.ask(b"RCPT TO:<user@example.test>")).startswith("503")
     gate.pressure.reason = None
+    assert (await client.deliver(MESSAGE)).startswith("250")
+
+
+async def test_with_too_much_to_do_mail_is_taken_later_and_later_and_then_put_off(gate):
+    client = await gate.client()
+    gate.pressure.brake = Brake(delay=0.01, reason="much")
+    assert (await client.deliver(MESSAGE)).startswith("250")
+    gate.pressure.brake = Brake(delay=0.01, closed=True, reason="more")
+    assert (
+        await client.ask(b"MAIL FROM:<a@b.example>") == "452 4.3.1 More mail than can be handled now, try again later"
+    )
+    gate.pressure.brake = FREE
     assert (await client.deliver(MESSAGE)).startswith("250")
 
 

@@ -1,0 +1,91 @@
+"""A part of Redis is lost while mail flows: a master, whose replica takes its place, and a node of a Cluster, which comes back.
+
+Exact accounts, as in test_kill.py. `GATEPOST_TEST_MESSAGES` sets the length.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from pipeline.ids import partition_for
+from tests.faults.test_kill import Senders, account, message
+from tests.support import topologies
+from tests.support.customer import Customer, customer
+from tests.support.gateway import Gateway, gateway
+from tests.support.servers import wait_until
+
+MESSAGES = int(os.environ.get("GATEPOST_TEST_MESSAGES", "150"))
+SECOND = "d2.test"
+SETTINGS = {"lease": "3s", "retry_interval": "1s", "receivers": 1}
+
+
+def settled(running: Gateway) -> bool:
+    return running.cli("books", ok=False).returncode == 0 and not running.json("queue")["waiting"]["recipients"]
+
+
+def for_two(number: int) -> tuple[bytes, str]:
+    """One in five is for a domain of another node."""
+    content, recipient = message(number)
+    return content, f"anna@{SECOND}" if number % 5 == 1 else recipient
+
+
+def sending(running: Gateway, server: Customer, make: Callable[[int], tuple[bytes, str]] = message) -> Senders:
+    server.refuse["gone@example.test"] = "550 5.1.1 no such user"
+    running.add(server.route, "anna@example.test", "gone@example.test")
+    running.add(server.route, "sender@elsewhere.test", domain="elsewhere.test")
+    running.add(server.route, f"anna@{SECOND}", domain=SECOND)
+    senders = Senders(running.port, MESSAGES, make)
+    for thread in senders.threads:
+        thread.start()
+    return senders
+
+
+def finish(running: Gateway, server: Customer, senders: Senders, lost: list[tuple[float, str]]) -> None:
+    wait_until(lambda: senders.done, within=120, what="all messages accepted")
+    wait_until(lambda: settled(running), within=60, what="an empty queue")
+    account(running, server, senders, lost)
+
+
+@pytest.mark.timeout(300)
+def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
+    with (
+        topologies.watched_redis() as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, redis_replicas=1, **SETTINGS) as running,
+    ):
+        senders = sending(running, server)
+        wait_until(lambda: len(senders.acknowledged) > MESSAGES // 3, within=60, what="mail")
+        first = redis.master()
+        first.kill()
+        lost = [(time.time(), "redis")]
+        finish(running, server, senders, lost)
+        assert redis.master() is not first
+        assert redis.refused() == {b"*0\r\n"}
+
+
+@pytest.mark.timeout(300)
+def test_a_node_of_a_cluster_may_be_away_and_come_back():
+    with (
+        topologies.redis_cluster() as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, **SETTINGS) as running,
+    ):
+        first, second = (redis.master_of(f"gp:{{{partition_for(name, 8)}}}:log") for name in ("example.test", SECOND))
+        assert first is not second
+        senders = sending(running, server, for_two)
+        wait_until(lambda: len(senders.acknowledged) > MESSAGES // 4, within=60, what="mail")
+        second.kill()
+        lost = [(time.time(), "redis")]
+        before = len(senders.acknowledged)
+        wait_until(lambda: len(senders.acknowledged) > before + 10, within=60, what="mail through the other nodes")
+        second.start()
+        wait_until(lambda: len(senders.acknowledged) > MESSAGES // 2, within=60, what="mail")
+        first.kill()
+        lost.append((time.time(), "redis"))
+        first.start()
+        finish(running, server, senders, lost)
+        assert redis.refused() == {b"*0\r\n"}
