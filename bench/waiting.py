@@ -163,14 +163,15 @@ def measure_memory(directory: Path, count: int, figures: Figures) -> None:
         figures.add(group, "all processes, before", "MiB", OURS, before)
         figures.add(group, "all processes, now", "MiB", OURS, memory(system.processes()))
         for name, processes in by_role(system).items():
-            figures.add(group, f"  {name}", "MiB", OURS, memory(processes))
+            figures.add(group, f"  {'supervisor' if name == 'up' else name}", "MiB", OURS, memory(processes))
 
 
 def by_role(system: Gatepost) -> dict[str, list[psutil.Process]]:
     found: dict[str, list[psutil.Process]] = {}
     for process in system.processes():
         words = process.cmdline()
-        role = words[words.index("worker") + 1] if "worker" in words else "supervisor" if "up" in words else "Redis"
+        named = [role for role in ("nursery", "up") if role in words]
+        role = words[words.index("worker") + 1] if "worker" in words else named[0] if named else "Redis"
         found.setdefault(role, []).append(process)
     return found
 

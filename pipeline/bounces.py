@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Sequence
 
 from pipeline import dsn
@@ -24,10 +23,12 @@ def header_of(content: Buffer) -> bytes:
 
 def unsent(message: Message, content: Buffer) -> Callable[[Recipient], str]:
     """Why a recipient's failure is not worth a bounce, or "". The header is looked at only when somebody asks, and then once."""
+    known: list[str] = []
 
-    @functools.cache
     def unreturned() -> str:
-        return reasons.unreturned(message, header_of(content))
+        if not known:
+            known.append(reasons.unreturned(message, header_of(content)))
+        return known[0]
 
     return lambda recipient: reasons.unasked(recipient) or unreturned()
 

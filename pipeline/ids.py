@@ -21,16 +21,14 @@ MAX_PARTITIONS: Final = 1024
 _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 _LETTERS: Final = frozenset(ALPHABET)
 _RANDOM_BITS: Final = 55
+_PARTITION_BITS: Final = 10
 PACKED: Final = 14
 _PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
+_SHIFTS: Final = range(100, -1, -10)
 
 
-def _encode(value: int, width: int) -> str:
-    characters = []
-    for _ in range(width):
-        characters.append(ALPHABET[value & 31])
-        value >>= 5
-    return "".join(reversed(characters))
+def _written(value: int) -> str:
+    return "".join([_PAIRS[value >> shift & 1023] for shift in _SHIFTS])
 
 
 def _decode(text: str) -> int:
@@ -43,7 +41,7 @@ def _decode(text: str) -> int:
 def new_id(at: int, partition: int, random: int | None = None) -> str:
     """A fresh id. `at`: ns since the epoch; `random`: 55 bits, drawn from the system when not given."""
     bits = secrets.randbits(_RANDOM_BITS) if random is None else random & ((1 << _RANDOM_BITS) - 1)
-    return _encode(at // 1_000_000, 9) + _encode(bits, 11) + _encode(partition, 2)
+    return _written(at // 1_000_000 << _RANDOM_BITS + _PARTITION_BITS | bits << _PARTITION_BITS | partition)
 
 
 def derived_id(at: int, partition: int, cause: str) -> str:
@@ -61,8 +59,7 @@ def packed(message_id: str) -> bytes:
 
 
 def unpacked(octets: bytes) -> str:
-    value = int.from_bytes(octets, "big")
-    return "".join([_PAIRS[value >> shift & 1023] for shift in range(100, -1, -10)])
+    return _written(int.from_bytes(octets, "big"))
 
 
 def partition_of(message_id: str) -> int:

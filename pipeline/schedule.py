@@ -81,12 +81,20 @@ class Schedule:
 
     async def due(self, partition: int, now: int, count: int) -> tuple[list[str], int]:
         """Domains that are due, the longest waiting first; and when (ms) the next one is, 0 when nothing waits."""
+        return (await self.due_in([partition], now, count))[0]
+
+    async def due_in(self, partitions: Sequence[int], now: int, count: int) -> list[tuple[list[str], int]]:
+        """As `due`, of each of these in one round trip."""
         with faults():
             pipe = self._store.redis.pipeline(transaction=False)
-            pipe.zrangebyscore(keys.due(partition), "-inf", now // MS, start=0, num=count)
-            pipe.zrangebyscore(keys.due(partition), f"({now // MS}", "+inf", start=0, num=1, withscores=True)
-            ready, later = await pipe.execute()
-        return [name.decode() for name in ready], int(later[0][1]) if later else 0
+            for partition in partitions:
+                pipe.zrangebyscore(keys.due(partition), "-inf", now // MS, start=0, num=count)
+                pipe.zrangebyscore(keys.due(partition), f"({now // MS}", "+inf", start=0, num=1, withscores=True)
+            rows = await pipe.execute()
+        return [
+            ([name.decode() for name in ready], int(later[0][1]) if later else 0)
+            for ready, later in zip(rows[::2], rows[1::2], strict=True)
+        ]
 
     async def claim(
         self,

@@ -111,7 +111,10 @@ async def examine(
         now=wiring.clock(),
         seconds=settings.scan_budget.seconds,
     )
-    async with room(guards_of(looking)):
+    if guards := guards_of(looking):
+        async with room(guards):
+            report = await run(looking, mail, settings.scan_budget)
+    else:
         report = await run(looking, mail, settings.scan_budget)
     if mail.authentication.flooded:
         report = msgspec.structs.replace(report, findings=(*report.findings, FLOODED))

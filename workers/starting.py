@@ -49,10 +49,11 @@ class Nursery:
         pid = os.fork()
         if not pid:
             try:
-                ours.close()
                 null = os.open(os.devnull, os.O_RDONLY)
                 os.dup2(null, 0)
-                os.close(null)
+                keep = theirs.fileno()
+                os.closerange(3, keep)
+                os.closerange(keep + 1, os.sysconf("SC_OPEN_MAX"))
                 tend(theirs, supervisor, run)
             finally:
                 os._exit(1)
@@ -120,6 +121,9 @@ class Starter:
         """None: it is to be started as a program."""
         if not self._forks:
             return 0, None
+        if self._nursery is not None and self._nursery.process.poll() is not None:
+            log.warning("the process that forks workers died, a new one takes its place")
+            self._drop(self._nursery)
         self._nursery = nursery = self._nursery or Nursery.started()
         try:
             pid, birth = await nursery.bear()

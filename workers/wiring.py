@@ -67,9 +67,13 @@ def private_directory() -> Path:
     return directory
 
 
+def redis_url(settings: Settings) -> str:
+    return settings.redis_url or f"unix://{socket_path(settings.data)}"
+
+
 def redis_address(settings: Settings) -> RedisAddress:
     """Raises ConfigurationError."""
-    return of_settings(settings, "" if settings.redis_url else f"unix://{socket_path(settings.data)}")
+    return of_settings(settings, redis_url(settings))
 
 
 def hostname(settings: Settings) -> str:

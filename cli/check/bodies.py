@@ -15,6 +15,16 @@ HERE = ("", "localhost", "127.0.0.1", "::1")
 
 
 async def about_bodies(settings: Settings) -> list[Finding]:
+    found = await _about_waiting(settings)
+    if settings.hot_bodies == "files" and _is_elsewhere(settings.redis_url):
+        text = "Redis is on another machine and hot_bodies is files: workers on other machines cannot read what is received here"
+        found.append(
+            Finding(WARNING, "bodies", text, 'Set hot_bodies = "auto", unless all workers are on this machine.')
+        )
+    return found
+
+
+async def _about_waiting(settings: Settings) -> list[Finding]:
     if not settings.bodies_store:
         return [_local(settings)]
     from pipeline.bodies.cloud import CloudCold

@@ -26,6 +26,8 @@ from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation
 from pipeline.units import SECOND, Duration
 
+SHORTEST: Final = 3
+"""Characters of a name in which two words have room."""
 MOST: Final = 80
 """Local parts that are asked for."""
 _TITLES: Final = frozenset({
@@ -46,6 +48,10 @@ class People:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+
+    def at_once(self, mail: Mail) -> Sequence[Finding] | None:
+        """Nothing, of who gives no name of two words."""
+        return () if mail.domain is None or all(len(name) < SHORTEST for name in names_of(mail)) else None
 
     async def scan(self, mail: Mail) -> Sequence[Finding]:
         home, author = mail.domain, author_of(mail)

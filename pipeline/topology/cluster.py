@@ -1,7 +1,7 @@
 """A Redis Cluster that answers like one server: each command goes to the master of its slot.
 
 Our own, and not the library's, for three reasons. That retries what may have happened. It refuses scripts in a pipeline. And it sends in
-the costly way (connections.py). What is here is little: a map of the slots, which is asked for anew when a node is away or says that a
+the costly way (quick.py). What is here is little: a map of the slots, which is asked for anew when a node is away or says that a
 slot has moved.
 """
 

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final, TypeAlias
 
-import hiredis
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.credentials import CredentialProvider
-from redis.exceptions import ConnectionError, RedisError  # noqa: A004 - the name is the library's
+from redis.exceptions import RedisError
 
 from pipeline.faults import ConfigurationError
 from pipeline.sources.secrets import Secret
 from pipeline.topology.address import CLUSTER, ONE, SENTINEL, RedisAddress, Tls, how, parse
 from pipeline.topology.cluster import Cluster
+from pipeline.topology.quick import Client as Quick
+from pipeline.topology.quick import Pool, Sending
 from pipeline.topology.sentinel import Masters, ToMaster
 
 SOCKET_TIMEOUT: Final = 10.0
@@ -30,42 +29,6 @@ ASKING_TIMEOUT: Final = 2.0
 Client: TypeAlias = Any
 """A `redis.asyncio.Redis` that answers in bytes. The library types every reply as bytes or text or more, whichever way the
 client was made, so replies are checked where they are decoded."""
-
-
-class _Sending:
-    """How our connections send: redis-py's asyncio connections do it in a costly and in a wrong way.
-
-    They pack commands in Python, 1.4 us a word against 0.2 with hiredis, and a step of the log has some forty words. They
-    write inside `asyncio.wait_for`, which is a task more for each command, and which until Python 3.12 swallows a cancellation
-    that comes together with the end of the write: a worker told to stop would then wait for ever for the task it cancelled.
-    """
-
-    is_connected: bool
-    socket_timeout: float | None
-    connect_check_health: Any
-    disconnect: Any
-    _writer: asyncio.StreamWriter
-
-    def pack_command(self, *words: Any) -> list[bytes]:
-        return [hiredis.pack_command((*words[0].split(), *words[1:]))]  # `CONFIG GET` is two words on the wire
-
-    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
-        del check_health  # we never ask for health checks; the name is the library's
-        if not self.is_connected:
-            await self.connect_check_health(check_health=False)
-        if isinstance(command, str):
-            command = command.encode()
-        try:
-            self._writer.writelines((command,) if isinstance(command, bytes) else command)
-            async with asyncio.timeout(self.socket_timeout):
-                await self._writer.drain()
-        except OSError as error:  # TimeoutError too
-            await self.disconnect(nowait=True)
-            raise ConnectionError(f"while writing: {error or 'no progress'}") from error
-        except BaseException:
-            # Half a command may be written: nothing can follow it on this connection.
-            await self.disconnect(nowait=True)
-            raise
 
 
 class _Credentials(CredentialProvider):
@@ -113,18 +76,18 @@ def _options(timeout: float) -> dict[str, Any]:
 
 def _of_one(address: RedisAddress, timeout: float) -> Client:
     try:
-        pool: Any = BlockingConnectionPool.from_url(address.url, **_options(timeout))
+        pool: Any = Pool.from_url(address.url, **_options(timeout))
         if address.user or address.password_file:
             known = pool.connection_kwargs
             user, password = known.pop("username", ""), known.pop("password", "")
             known["credential_provider"] = _Credentials(_with_user(address, user, password))
         if address.encrypted:
             pool.connection_kwargs |= _tls(address.tls)
-        pool.connection_class = type("Connection", (_Sending, pool.connection_class), {})
+        pool.connection_class = type("Connection", (Sending, pool.connection_class), {})
     except (ValueError, RedisError):
         # What the library says may have a piece of the password in it.
         raise ConfigurationError("redis_url is no address of a Redis", remedy=how(ONE)) from None
-    return Redis.from_pool(pool)
+    return Quick.from_pool(pool)
 
 
 def _with_user(address: RedisAddress, user: str, password: str) -> RedisAddress:
@@ -142,21 +105,21 @@ def _pool(address: RedisAddress, kind: tuple[type, ...], options: dict[str, Any]
     if address.encrypted:
         options |= _tls(address.tls)
     base = SSLConnection if address.encrypted else Connection
-    return Redis.from_pool(BlockingConnectionPool(connection_class=type("Connection", (*kind, base), {}), **options))
+    return Quick.from_pool(Pool(connection_class=type("Connection", (*kind, base), {}), **options))
 
 
 def _of_node(address: RedisAddress, timeout: float, host: str, port: int) -> Client:
-    return _pool(address, (_Sending,), {**_options(timeout), "host": host, "port": port})
+    return _pool(address, (Sending,), {**_options(timeout), "host": host, "port": port})
 
 
 def _of_master(address: RedisAddress, timeout: float) -> Client:
     def ask(host: tuple[str, int], login: bool) -> Client:
         options = {**_options(min(timeout, ASKING_TIMEOUT)), "host": host[0], "port": host[1]}
-        return _pool(address, (_Sending,), options, login=login)
+        return _pool(address, (Sending,), options, login=login)
 
     masters = Masters(address.hosts, address.service, ask)
     options = {**_options(timeout), "db": address.database, "masters": masters}
-    return _pool(address, (_Sending, ToMaster), options)
+    return _pool(address, (ToMaster, Sending), options)
 
 
 def _tls(tls: Tls) -> dict[str, Any]:

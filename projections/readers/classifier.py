@@ -72,8 +72,17 @@ class StoredCounts:
         self._minimum = minimum
         self._totals: dict[str, Totals] = {}
 
+    def untrained(self, domain: str) -> bool:
+        now = time.monotonic()
+        shared, own = self._totals.get(ALL), self._totals.get(domain)
+        if shared is None or own is None or domain == ALL or min(shared.until, own.until) <= now:
+            return False
+        return not self._enough(shared, own)
+
     async def trained(self, domain: str) -> bool:
-        shared, own = await self._both(domain)
+        return self._enough(*await self._both(domain))
+
+    def _enough(self, shared: Totals, own: Totals) -> bool:
         return min(shared.spam + own.spam, shared.ham + own.ham) >= self._minimum
 
     async def key(self) -> bytes:

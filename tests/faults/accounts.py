@@ -7,6 +7,7 @@ final dot and the record of it when something happened that can lose a final rep
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import smtplib
 import threading
@@ -20,9 +21,11 @@ import redis
 from pipeline import keys
 from pipeline.events import Delivered, Failed, MessageEvent, Received
 from pipeline.state import Message, Stage, replay
+from pipeline.store import Client, open_client
 from tests.support.customer import Arrived
 from tests.support.gateway import Gateway, send_on
 from tests.support.servers import wait_until
+from workers.wiring import redis_address
 
 RECORDING = 1.5
 """Seconds that may pass on a busy machine between the customer's 250 and its record."""
@@ -110,15 +113,21 @@ def fold(histories: Mapping[str, Sequence[MessageEvent]]) -> dict[str, Message]:
 
 def waits(running: Gateway) -> int:
     """How much is still to be done, as the store has it: scans, scans again, promised mail, domains with waiting mail."""
-    with running.redis() as client:
-        partitions = range(int(client.hget(keys.STORE, "partitions") or 0))
+    return asyncio.run(_waits(open_client(redis_address(running.settings()))))
+
+
+async def _waits(client: Client) -> int:
+    try:
+        partitions = range(int(await client.hget(keys.STORE, "partitions") or 0))
         pipe = client.pipeline(transaction=False)
         for partition in partitions:
             pipe.xlen(keys.scan(partition))
             pipe.zcard(keys.rescan(partition))
             pipe.xlen(keys.outbox(partition))
             pipe.zcard(keys.due(partition))
-        return sum(pipe.execute())
+        return sum(await pipe.execute())
+    finally:
+        await client.aclose()
 
 
 def wait_settled(running: Gateway, *, within: float = 120) -> None:

@@ -6,13 +6,13 @@ Exact accounts, as in test_kill.py. `GATEPOST_TEST_MESSAGES` sets the length.
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable
 
 import pytest
 
 from pipeline.ids import partition_for
-from tests.faults.test_kill import Senders, account, message
+from tests.faults.accounts import Fault, Senders, killed, wait_settled
+from tests.faults.test_kill import account, message
 from tests.support import topologies
 from tests.support.customer import Customer, customer
 from tests.support.gateway import Gateway, gateway
@@ -21,10 +21,6 @@ from tests.support.servers import wait_until
 MESSAGES = int(os.environ.get("GATEPOST_TEST_MESSAGES", "150"))
 SECOND = "d2.test"
 SETTINGS = {"lease": "3s", "retry_interval": "1s", "receivers": 1}
-
-
-def settled(running: Gateway) -> bool:
-    return running.cli("books", ok=False).returncode == 0 and not running.json("queue")["waiting"]["recipients"]
 
 
 def for_two(number: int) -> tuple[bytes, str]:
@@ -39,14 +35,13 @@ def sending(running: Gateway, server: Customer, make: Callable[[int], tuple[byte
     running.add(server.route, "sender@elsewhere.test", domain="elsewhere.test")
     running.add(server.route, f"anna@{SECOND}", domain=SECOND)
     senders = Senders(running.port, MESSAGES, make)
-    for thread in senders.threads:
-        thread.start()
+    senders.start()
     return senders
 
 
-def finish(running: Gateway, server: Customer, senders: Senders, lost: list[tuple[float, str]]) -> None:
+def finish(running: Gateway, server: Customer, senders: Senders, lost: list[Fault]) -> None:
     wait_until(lambda: senders.done, within=120, what="all messages accepted")
-    wait_until(lambda: settled(running), within=60, what="an empty queue")
+    wait_settled(running, within=60)
     account(running, server, senders, lost)
 
 
@@ -61,7 +56,7 @@ def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
         wait_until(lambda: len(senders.acknowledged) > MESSAGES // 3, within=60, what="mail")
         first = redis.master()
         first.kill()
-        lost = [(time.time(), "redis")]
+        lost = [killed("redis")]
         finish(running, server, senders, lost)
         assert redis.master() is not first
         assert redis.refused() == {b"*0\r\n"}
@@ -79,13 +74,13 @@ def test_a_node_of_a_cluster_may_be_away_and_come_back():
         senders = sending(running, server, for_two)
         wait_until(lambda: len(senders.acknowledged) > MESSAGES // 4, within=60, what="mail")
         second.kill()
-        lost = [(time.time(), "redis")]
+        lost = [killed("redis")]
         before = len(senders.acknowledged)
         wait_until(lambda: len(senders.acknowledged) > before + 10, within=60, what="mail through the other nodes")
         second.start()
         wait_until(lambda: len(senders.acknowledged) > MESSAGES // 2, within=60, what="mail")
         first.kill()
-        lost.append((time.time(), "redis"))
+        lost.append(killed("redis"))
         first.start()
         finish(running, server, senders, lost)
         assert redis.refused() == {b"*0\r\n"}

@@ -116,7 +116,7 @@ def test_sigterm_ends_everything_in_order_and_a_restart_goes_on_where_it_was():
         server.stop()
         running.add(server.route)
         waiting = [running.send(MAIL) for _ in range(5)]
-        children = list(running.children())
+        children = [*running.children(), running.nursery()]
         started = time.monotonic()
         assert running.stop() == 0
         assert time.monotonic() - started < 30
@@ -134,6 +134,28 @@ def test_a_worker_that_dies_is_replaced_and_it_is_said():
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: "worker died" in running.process.output(), what="the message")
         wait_until(lambda: any(role == "scanner" and new != pid for new, role in running.children().items()))
+
+
+def test_when_what_forks_workers_is_killed_mail_flows_on_and_the_next_workers_are_of_a_new_one():
+    with customer() as server, gateway() as running:
+        running.add(server.route)
+        nursery, before = running.nursery(), running.children()
+        os.kill(nursery, signal.SIGKILL)
+        wait_until(lambda: not Path(f"/proc/{nursery}").exists(), what="its end")
+        running.send(MAIL)
+        server.wait(1)
+        assert running.children() == before
+        (scanner,) = [pid for pid, role in before.items() if role == "scanner"]
+        os.kill(scanner, signal.SIGKILL)
+        running.send(MAIL)
+        server.wait(2)
+        assert running.nursery() != nursery
+        nursery = running.nursery()
+        running.process.popen.send_signal(signal.SIGHUP)
+        wait_until(lambda: "reloaded" in running.process.output(), within=40, what="the reload")
+        wait_until(lambda: not Path(f"/proc/{nursery}").exists(), what="the end of the nursery with the old code")
+        running.send(MAIL)
+        server.wait(3)
 
 
 def test_sighup_takes_new_settings_and_a_new_certificate_without_refusing_anybody():
@@ -261,7 +283,7 @@ def test_after_a_kill_of_the_supervisor_nothing_is_left_running_and_the_next_sta
         server.stop()
         running.add(server.route)
         waiting = [running.send(MAIL) for _ in range(5)]
-        children = list(running.children())
+        children = [*running.children(), running.nursery()]
         os.kill(running.process.pid, signal.SIGKILL)
         running.process.wait()
         server.start()

@@ -251,7 +251,7 @@ class Fleet:
 @contextlib.contextmanager
 def fleet() -> Iterator[Fleet]:
     """Everything but workers, of which two receivers run; the others are the tests' own."""
-    with network() as lan, tempfile.TemporaryDirectory(prefix="gp-") as directory:
+    with tempfile.TemporaryDirectory(prefix="gp-") as directory, network() as lan:
         ships = Fleet(lan, Path(directory))
         try:
             ships.start_redis()

@@ -70,9 +70,7 @@ class Gateway:
         for pid, words in self._family():
             if "worker" in words:
                 found[pid] = words[words.index("worker") + 1]
-            elif (
-                words[0].partition(" ")[0].endswith("-server")
-            ):  # where there is room for it, it writes where it listens
+            elif "-server" in words[0]:  # it adds where it listens to its name
                 found[pid] = "redis"
         return found
 

@@ -32,6 +32,9 @@ async def entries(wiring):
 class Away:
     """Counts in a store that cannot be reached."""
 
+    def untrained(self, domain):
+        return False
+
     async def trained(self, domain):
         return True
 

@@ -111,31 +111,35 @@ class Deliverer:
         await pause(self._wake, wait)
         self._wake.clear()
 
-    async def _look(self) -> None:
+    def _open_hinted(self) -> None:
         hinted, self._hinted = self._hinted, set()
         for partition, domain in hinted:
             self._open(partition, domain)
+
+    async def _look(self) -> None:
+        self._open_hinted()
         now = self.wiring.clock()
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
         away: StoreError | None = None
-        for partition in range(self.wiring.store.partitions):
+        spread = is_spread(self.wiring.store.redis)
+        everything = range(self.wiring.store.partitions)
+        for some in [[one] for one in everything] if spread else [everything]:
             try:
-                domains, following = await self.wiring.schedule.due(partition, now, DUE_AT_ONCE)
+                found = await self.wiring.schedule.due_in(some, now, DUE_AT_ONCE)
             except StoreError as fault:
-                if not is_spread(self.wiring.store.redis):
+                if not spread:
                     raise
                 away = fault  # a node of a Cluster, and others are there
                 continue
-            for domain in domains:
-                self.look_at(partition, domain)
-            if following:
-                self.later(following)
-        hinted, self._hinted = self._hinted, set()
-        for partition, domain in hinted:
-            self._open(partition, domain)
+            for partition, (domains, following) in zip(some, found, strict=True):
+                for domain in domains:
+                    self.look_at(partition, domain)
+                if following:
+                    self.later(following)
+        self._open_hinted()
         if away is not None:
             raise away
 

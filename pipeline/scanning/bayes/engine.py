@@ -17,6 +17,9 @@ from pipeline.units import SECOND, Duration
 class Counts(Protocol):
     """What was learnt."""
 
+    def untrained(self, domain: str) -> bool:
+        """Whether it is remembered that not enough was learnt; False also when somebody has to be asked."""
+
     async def trained(self, domain: str) -> bool:
         """Whether enough was learnt to say anything of a domain's mail. Remembered for some seconds, so it costs nothing."""
 
@@ -38,6 +41,9 @@ class Classifier:
         self._counts = counts
         self._threshold = threshold
         self._tokeniser: Tokeniser | None = None
+
+    def at_once(self, mail: Mail) -> Sequence[Finding] | None:
+        return () if self._counts.untrained(mail.message.domain) else None
 
     async def scan(self, mail: Mail) -> Sequence[Finding]:
         domain = mail.message.domain

@@ -36,6 +36,12 @@ async def test_bodies_of_one_machine_beside_a_redis_for_many_are_warned_of(tmp_p
     assert "password" not in finding.found
 
 
+@pytest.mark.parametrize(("url", "weights"), [("", ["good"]), ("redis://10.0.0.7/0", ["warning", "warning"])])
+async def test_files_of_one_machine_for_what_is_just_received_are_warned_of_too(tmp_path, url, weights):
+    settings = load(None, {}, {"data": tmp_path, "redis_url": url, "hot_bodies": "files"})
+    assert [finding.weight for finding in await about_bodies(settings)] == weights
+
+
 async def test_a_store_is_good_when_it_answers_and_has_the_bucket(tmp_path, server, monkeypatch):
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)

@@ -186,3 +186,30 @@ def test_a_message_is_read_once_for_all_engines():
     shared = mail()
     assert shared.header is shared.header
     assert shared.parts is shared.parts
+
+
+class Ready(Waiting):
+    """Knows some answers without waiting: a list, an exception, or None."""
+
+    def __init__(self, name, at_once, answer=()):
+        super().__init__(name, answer)
+        self.known = at_once
+
+    def at_once(self, mail):
+        if isinstance(self.known, Exception):
+            raise self.known
+        return self.known
+
+
+async def test_an_engine_that_knows_its_answer_is_not_waited_for_and_one_that_does_not_is_asked():
+    knows = Ready("knows", [Finding(name="KNOWN")], RuntimeError("asked"))
+    asks = Ready("asks", None, [Finding(name="ASKED")])
+    report = await run([knows, asks, Local("c", [Finding(name="C")])], mail(), BUDGET)
+    assert names(report) == ["KNOWN", "ASKED", "C"]
+    assert report.engines == ("knows/7", "asks/7", "c/1")
+
+
+async def test_one_that_breaks_while_it_looks_whether_it_knows_is_told_as_any_other():
+    report = await run([Ready("bad", RuntimeError("x")), Local("c", [Finding(name="C")])], mail(), BUDGET)
+    assert names(report) == ["ENGINE_ERROR", "C"]
+    assert report.engines == ("c/1",)
