@@ -264,7 +264,7 @@ def test_commands_start_quickly_enough_to_be_used_in_scripts(directory):
 
 
 def test_a_full_redis_refuses_new_mail_until_what_waits_has_moved_to_disk():
-    with customer() as server, gateway(redis_memory="8MiB", retry_interval="60s") as running:
+    with customer() as server, gateway(redis_memory="8MiB", hot_bodies="redis", retry_interval="60s") as running:
         running.add("127.0.0.1:9")
         content = b"Subject: large\r\n\r\n" + b"x" * 200_000 + b"\r\n"
         accepted = []
