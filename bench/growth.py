@@ -1,0 +1,215 @@
+"""How the cost of a message grows, or does not: with its size, with the domains, with the history, with the processes.
+
+`python -m bench.growth --help`. One gateway for each row, except for the history, where one gateway gets block after block. Each row
+has messages a second from the first connection to the last arrival, and the processor time of all processes for one message.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from bench.load import SESSIONS, Sink
+from bench.measure import Load, cpu_seconds, run_load, settle
+from bench.report import machine
+from bench.systems import LOAD_DOMAIN, BenchError, takes_mail, wait_for
+from bench.waiting import WaitingGatepost
+from pipeline.directory.change import Change
+from pipeline.directory.model import Domain
+from workers.wiring import Wiring
+
+MEASURES: Final = ("size", "domains", "history", "processes")
+KIB: Final = 1 << 10
+MIB: Final = 1 << 20
+SIZES: Final = (KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 34 * MIB)
+DOMAINS: Final = (1, 10, 100, 1_000, 10_000)
+BLOCKS: Final = 8
+PROCESSES: Final[Mapping[str, Mapping[str, str]]] = {
+    "1 receiver": {"GATEPOST_RECEIVERS": "1"},
+    "2 receivers": {"GATEPOST_RECEIVERS": "2"},
+    "4 receivers": {"GATEPOST_RECEIVERS": "4"},
+    "2 of each": {"GATEPOST_RECEIVERS": "2", "GATEPOST_SCANNERS": "2", "GATEPOST_DELIVERERS": "2"},
+    "4 of each": {"GATEPOST_RECEIVERS": "4", "GATEPOST_SCANNERS": "4", "GATEPOST_DELIVERERS": "4"},
+}
+ADDED: Final = 500
+"""Domains in one change of the directory."""
+BAR: Final = 40
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One line of a chart: messages per second, CPU milliseconds for one message."""
+
+    measure: str
+    name: str
+    rate: float
+    cpu: float
+
+
+def chart(rows: Iterable[Row]) -> Iterator[str]:
+    """The bars are the processor time, the longest one of each measure being the dearest."""
+    rows = list(rows)
+    for measure in dict.fromkeys(row.measure for row in rows):
+        these = [row for row in rows if row.measure == measure]
+        most = max(row.cpu for row in these) or 1.0
+        yield f"\n{measure:<22}{'messages/s':>12}{'CPU ms each':>14}"
+        for row in these:
+            yield f"  {row.name:<20}{row.rate:>12,.1f}{row.cpu:>14.2f}  {'#' * max(1, round(row.cpu / most * BAR))}"
+
+
+@contextlib.contextmanager
+def gateway(directory: Path, sink: Sink, settings: Mapping[str, str]) -> Iterator[WaitingGatepost]:
+    with tempfile.TemporaryDirectory(dir=directory) as place:
+        system = WaitingGatepost(Path(place) / "g", {LOAD_DOMAIN: sink.port})
+        system.settings = {**system.settings, **settings}
+        with system:
+            run_load(system, sink, Load("warming up", 200, 4 * KIB, reuse=True))
+            yield system
+
+
+def of_load(measure: str, name: str, system: WaitingGatepost, sink: Sink, count: int, size: int) -> Row:
+    rates = run_load(system, sink, Load(name, count, size, reuse=True))
+    return Row(measure, name, rates.end_to_end, rates.cpu)
+
+
+def by_size(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
+    with gateway(directory, sink, {}) as system:
+        for size in SIZES:
+            count = max(4, min(messages, 128 * MIB // size))
+            name = f"{size // MIB} MiB" if size >= MIB else f"{size // KIB} KiB"
+            yield of_load("size", name, system, sink, count, size)
+
+
+def by_history(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
+    with gateway(directory, sink, {"GATEPOST_ARCHIVE": "false"}) as system:
+        for block in range(BLOCKS):
+            name = f"after {block * messages:,}"
+            yield of_load("history (messages)", name, system, sink, messages, 4 * KIB)
+
+
+def by_processes(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
+    for name, settings in PROCESSES.items():
+        with gateway(directory, sink, settings) as system:
+            yield of_load("processes", name, system, sink, messages, 4 * KIB)
+
+
+def by_domains(directory: Path, sink: Sink, messages: int, most: int) -> Iterator[Row]:
+    for count in (some for some in DOMAINS if some <= most):
+        with gateway(directory, sink, {}) as system:
+            names = [f"d{number}.bench.example" for number in range(count)]
+            system.ask(partial(add, names=names, port=sink.port))
+            wait_for(partial(takes_mail, system.port, names[-1]), "the last domain")
+            yield of_domains(system, sink, names, messages)
+
+
+def of_domains(system: WaitingGatepost, sink: Sink, names: list[str], messages: int) -> Row:
+    settle(system)
+    before, target = cpu_seconds(system), sink.count + messages
+    began = time.perf_counter()
+    asyncio.run(spread(system.port, names, messages))
+    wait_for(lambda: sink.count >= target, "all messages at the sink", 300)
+    took = time.perf_counter() - began
+    settle(system)
+    return Row("domains", f"{len(names):,}", messages / took, (cpu_seconds(system) - before) * 1000 / messages)
+
+
+async def add(wiring: Wiring, names: list[str], port: int) -> None:
+    """Domains that take whatever address, many in one change."""
+    for start in range(0, len(names), ADDED):
+
+        async def build(change: Change, some: list[str] = names[start : start + ADDED]) -> None:
+            for name in some:
+                change.set_domain(Domain(name=name, route=(f"127.0.0.1:{port}",), catch_all=True))
+
+        await wiring.directory.change(build, by="bench", now=time.time_ns())
+
+
+async def spread(port: int, domains: list[str], messages: int) -> None:
+    """So many messages over 20 connections, each to a domain of its own chance. Raises BenchError when one is refused."""
+    rng = random.Random(1)
+    to = [rng.choice(domains) for _ in range(messages)]
+    await asyncio.gather(*(session(port, to[number::SESSIONS]) for number in range(SESSIONS)))
+
+
+async def session(port: int, to: list[str]) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    body = b"Subject: growth\r\nFrom: <sender@client.example>\r\n\r\n" + (b"x" * 70 + b"\r\n") * 56
+    await said(reader, b"220")
+    writer.write(b"EHLO client.example\r\n")
+    await said(reader, b"250")
+    for domain in to:
+        writer.write(b"MAIL FROM:<sender@client.example>\r\nRCPT TO:<user@%s>\r\nDATA\r\n" % domain.encode())
+        for code in (b"250", b"250", b"354"):
+            await said(reader, code)
+        writer.write(body + b".\r\n")
+        await said(reader, b"250")
+    writer.write(b"QUIT\r\n")
+    await said(reader, b"221")
+    writer.close()
+
+
+async def said(reader: asyncio.StreamReader, code: bytes) -> None:
+    while True:
+        line = await asyncio.wait_for(reader.readline(), 60)
+        if not line.startswith(code):
+            raise BenchError(f"expected {code.decode()}, got {line.decode('ascii', 'replace').strip()!r}")
+        if line[3:4] == b" ":
+            return
+
+
+def measured(measures: Iterable[str], directory: Path, sink: Sink, messages: int, domains: int) -> Iterator[Row]:
+    for measure in measures:
+        if measure == "size":
+            yield from by_size(directory, sink, messages)
+        elif measure == "domains":
+            yield from by_domains(directory, sink, messages, domains)
+        elif measure == "history":
+            yield from by_history(directory, sink, messages)
+        else:
+            yield from by_processes(directory, sink, messages)
+
+
+def arguments(words: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="bench.growth", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--measures", default=",".join(MEASURES), help=f"which of {', '.join(MEASURES)}; default: all")
+    parser.add_argument("--messages", type=int, default=3000, help="of a row, fewer of large ones; default 3000")
+    parser.add_argument("--domains", type=int, default=DOMAINS[-1], help=f"at most; default {DOMAINS[-1]:,}")
+    parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on a disk, not a tmpfs")
+    given = parser.parse_args(words)
+    given.measures = given.measures.split(",")
+    if unknown := set(given.measures) - set(MEASURES):
+        parser.error(f"there is no measure {', '.join(sorted(unknown))}")
+    return given
+
+
+def main(words: list[str] | None = None) -> int:
+    given = arguments(words)
+    print("\n".join(f"{key}: {value}" for key, value in machine(given.directory).items()))
+    rows = []
+    try:
+        with (
+            tempfile.TemporaryDirectory(prefix="gpb-", dir=given.directory) as place,
+            Sink(Path(place), "sink") as sink,
+        ):
+            for row in measured(given.measures, Path(place), sink, given.messages, given.domains):
+                print(f"{time.strftime('%H:%M:%S')} {row.measure}: {row.name}", file=sys.stderr, flush=True)
+                rows.append(row)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(chart(rows)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
