@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import smtplib
+import socket
 from pathlib import Path
 
 import pytest
 
 from tests.support import servers
+from tests.support.warm import Started
 
 
 def test_a_killed_redis_has_everything_it_acknowledged(own_redis):
@@ -84,3 +86,15 @@ def test_a_missing_program_is_skipped_at_home_and_fails_in_ci(monkeypatch):
     monkeypatch.setenv("CI", "true")
     with pytest.raises(pytest.fail.Exception):
         servers.need("no-such-program")
+
+
+def test_a_forked_command_s_exit_code_is_told_however_early_it_ended():
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b"123 ")
+        theirs.sendall(b"5")
+    assert Started(("version",), ours).wait() == 5
+    ours, theirs = socket.socketpair()
+    with theirs:
+        theirs.sendall(b"123 ")
+    assert Started(("version",), ours).wait() == -9

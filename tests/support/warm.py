@@ -71,12 +71,14 @@ class Started:
         self.words = words
         self._said = said
         said.settimeout(60)
-        self.pid = int(said.recv(16).split()[0])
+        # A command that was quick has said its exit code already.
+        pid, _, self._told = said.recv(16).partition(b" ")
+        self.pid = int(pid)
 
     def wait(self, timeout: float = 60) -> int:
         """Its exit code when it has ended; -9 when it was killed. Whoever takes longer is killed, and TimeoutExpired raised."""
         self._said.settimeout(timeout)
-        told = b""
+        told = self._told
         with self._said:
             try:
                 while piece := self._said.recv(16):
