@@ -70,4 +70,4 @@ def test_a_report_that_cannot_be_delivered_has_failed_and_nobody_is_told(running
     running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Failed")
     failures = wait_until(lambda: running.json("failures", domain)["failures"], what="the failure")
     assert [(one["id"], one["bounce"], one["unsent"]) for one in failures] == [(message_id, "", "null sender")]
-    assert running.json("books", domain)["domains"][0]["balanced"]
+    wait_until(lambda: running.json("books", domain, ok=False)["domains"][0]["balanced"], what="balanced books")
