@@ -204,6 +204,9 @@ class Limiter:
 
     async def close(self) -> None:
         """Give everything back; nobody is connected any more."""
+        if self._asking is not None:
+            # What a call under way brings is to be given back too.
+            await asyncio.wait([self._asking])
         for account in self._accounts.values():
             account.sessions = 0
             account.forget_times()

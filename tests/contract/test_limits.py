@@ -403,6 +403,22 @@ async def test_a_receiver_that_ends_gives_everything_back(receiver):
     assert await taken(second, second._accounts[CLIENT], Limit.MESSAGES, 2000) == 1599
 
 
+async def test_a_receiver_that_ends_while_it_asks_gives_back_what_it_is_given_then(receiver, calls, store):
+    limiter = receiver(client_connections=200)
+    calls.road.clear()
+    waiting = [asyncio.create_task(limiter.enter(CLIENT)) for _ in range(5)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.wait(waiting)
+    ending = asyncio.create_task(limiter.close())
+    await asyncio.sleep(0)
+    calls.road.set()
+    await ending
+    assert await all_keys(store.redis, "*slots") == []
+
+
 async def test_a_client_that_leaves_while_it_waits_costs_nothing(receiver):
     limiter = receiver(client_connections=5)
     waiting = [asyncio.create_task(limiter.enter(CLIENT)) for _ in range(5)]
