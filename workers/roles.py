@@ -48,7 +48,7 @@ async def _connect(settings: Settings, stop: asyncio.Event) -> Wiring | None:
             return await Wiring.connect(settings)
         except StoreAwayError as fault:
             if not told:
-                log.warning("waiting for Redis", reason=str(fault))
+                log.warning("waiting for Redis", reason=str(fault), remedy=fault.remedy)
                 told = True
             await pause(stop, AWAY)
     return None

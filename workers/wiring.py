@@ -23,7 +23,7 @@ from pipeline.bodies import Bodies, Cold, LocalCold
 from pipeline.bodies.cloud import CloudCold
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
-from pipeline.faults import ConfigurationError, GatepostError
+from pipeline.faults import ConfigurationError, GatepostError, StoreAwayError
 from pipeline.history import History
 from pipeline.intake import Intake
 from pipeline.limits import Limiter
@@ -173,7 +173,12 @@ class Wiring:
     @classmethod
     async def connect(cls, settings: Settings) -> Wiring:
         """Raises StoreAwayError, ConfigurationError (a store of a newer version)."""
-        store = await Store.connect(redis_address(settings), settings.partitions)
+        try:
+            store = await Store.connect(redis_address(settings), settings.partitions)
+        except StoreAwayError as fault:
+            if settings.redis_url and not fault.remedy:
+                fault.remedy = "See that it runs, and that redis_url is right."
+            raise
         try:
             return cls(settings, store)
         except GatepostError:

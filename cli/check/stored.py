@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli.check.alerts import about_alerts
 from cli.check.finding import FATAL, GOOD, WARNING, Finding
-from pipeline.faults import ConfigurationError, GatepostError, NotFoundError
+from pipeline.faults import GatepostError, NotFoundError
 
 if TYPE_CHECKING:
     from cli.options import Common
@@ -37,11 +37,8 @@ async def about_store(common: Common, settings: Settings) -> AsyncIterator[tuple
                 yield finding, not opened.offline
     except NotFoundError:
         yield Finding(GOOD, "redis", "the embedded one will be made at the first start"), False
-    except ConfigurationError as fault:
-        yield Finding(FATAL, "redis", str(fault), fault.remedy), False
     except GatepostError as fault:
-        remedy = fault.remedy or "See that it runs, and that redis_url is right."
-        yield Finding(FATAL, "redis", str(fault), remedy), False
+        yield Finding(FATAL, "redis", str(fault), fault.remedy), False
 
 
 async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:

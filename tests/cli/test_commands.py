@@ -766,3 +766,4 @@ def test_a_redis_that_is_away_is_exit_code_5(shop: Shop, monkeypatch, words):
     done = shop.run(*words)
     assert done.code == 5
     assert done.err.startswith("gatepost: Redis cannot be reached")
+    assert done.err.endswith("\n  See that it runs, and that redis_url is right.\n")

@@ -28,7 +28,7 @@ from tests.support.customer import Customer
 from tests.support.dns import names_in_a_thread
 from tests.support.gateway import Gateway
 from tests.support.network import Host, Network, network
-from tests.support.servers import ROOT, Process, missing, need, redis_binaries, wait_until
+from tests.support.servers import ROOT, Process, asked, missing, need, redis_binaries, wait_until
 
 NETWORK: Final = "10.86.0"
 PLACES: Final = {
@@ -73,14 +73,7 @@ class Node:
         process.wait_ready(lambda: self.command("PING") == b"+PONG\r\n")
 
     def command(self, *words: str) -> bytes:
-        """The first 64 KiB of the reply, as it came; nothing when the server is away."""
-        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w.encode()), w.encode()) for w in words)
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
-            client.connect(str(self.socket))
-            client.sendall(request)
-            return client.recv(65536)
-        return b""
+        return asked(self.socket, *words)
 
 
 class Worker:

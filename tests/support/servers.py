@@ -202,6 +202,17 @@ def redis_binaries() -> list[str]:
     return [binary for binary in found if binary]
 
 
+def asked(place: Path, *words: str) -> bytes:
+    """What the Redis on a socket says to a command: the first 64 KiB of the reply, as it came; nothing when the server is away."""
+    request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w.encode()), w.encode()) for w in words)
+    with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
+        client.settimeout(5)
+        client.connect(str(place))
+        client.sendall(request)
+        return client.recv(65536)
+    return b""
+
+
 class RedisServer:
     """A real server on a unix socket, configured as the embedded one is: everything on disk before it is acknowledged."""
 
@@ -223,14 +234,7 @@ class RedisServer:
         self.process.wait_ready(lambda: self.command("PING") == b"+PONG\r\n")
 
     def command(self, *words: str) -> bytes:
-        """The first 64 KiB of the reply, as it came; nothing when the server is away."""
-        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w.encode()), w.encode()) for w in words)
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
-            client.connect(str(self.socket))
-            client.sendall(request)
-            return client.recv(65536)
-        return b""
+        return asked(self.socket, *words)
 
     def running(self) -> bool:
         return self.process is not None and self.process.running()
