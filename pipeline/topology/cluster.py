@@ -160,7 +160,7 @@ class Cluster(AsyncCoreCommands):
         """Connections to nodes that are masters no more are let go; what is under way there ends by itself."""
         wanted = set(self._slots)
         for place in [place for place in self._nodes if place not in wanted]:
-            await self._nodes.pop(place).connection_pool.disconnect(inuse_connections=False)
+            await self._nodes.pop(place).connection_pool.retire()
 
 
 class Pipeline(AsyncCoreCommands):

@@ -97,6 +97,12 @@ class Pool(BlockingConnectionPool):
         super().__init__(*words, **options)
         self._queueing = 0
         """Who waits in the library's queue, or connects: they go first, and are told of what becomes free."""
+        self._retired = False
+
+    async def retire(self) -> None:
+        """Nobody asks for a connection any more: those that are free are closed now, and each other one when it comes back."""
+        self._retired = True
+        await self.disconnect(inuse_connections=False)
 
     async def get_connection(self, command_name: Any = None, *names: Any, **options: Any) -> Any:
         del command_name, names, options  # nobody gives them; the names are the library's
@@ -117,7 +123,7 @@ class Pool(BlockingConnectionPool):
 
     def let_go(self, connection: Any) -> bool:
         """Take a connection back if that takes no time."""
-        if self._queueing or connection.should_reconnect():
+        if self._queueing or self._retired or connection.should_reconnect():
             return False
         self._in_use_connections.remove(connection)
         self._available_connections.append(connection)
@@ -125,6 +131,8 @@ class Pool(BlockingConnectionPool):
 
     async def release(self, connection: Any) -> None:
         if not self.let_go(connection):
+            if self._retired:
+                await connection.disconnect()
             await super().release(connection)
 
 

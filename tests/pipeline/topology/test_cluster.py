@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -97,6 +98,21 @@ async def test_a_seed_that_is_away_is_passed_over(redis_cluster):
         await nowhere.get("x")
     await nowhere.aclose()
     assert isinstance(client, Cluster)
+
+
+async def test_a_node_that_is_no_master_any_more_keeps_no_connection(client):
+    node = await client.node_of("gp:{0}:list")
+    waiting = asyncio.create_task(node.blpop(["gp:{0}:list"], timeout=5))
+    while not node.connection_pool._in_use_connections:
+        await asyncio.sleep(0)
+    (connection,) = node.connection_pool._in_use_connections
+    slots = client._slots
+    client._slots = [None if place == slots[slot_of("gp:{0}:list")] else place for place in slots]
+    await client._drop_others()
+    client._slots = slots
+    await client.rpush("gp:{0}:list", "x")
+    assert await waiting == (b"gp:{0}:list", b"x")
+    assert not connection.is_connected
 
 
 async def test_growth_of_any_of_several_streams_ends_a_wait(client):
