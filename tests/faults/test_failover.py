@@ -17,6 +17,7 @@ from tests.support import topologies
 from tests.support.customer import Customer, customer
 from tests.support.gateway import Gateway, gateway
 from tests.support.servers import wait_until
+from tests.support.topologies import RedisCluster, WatchedRedis
 
 MESSAGES = int(os.environ.get("GATEPOST_TEST_MESSAGES", "150"))
 SECOND = "d2.test"
@@ -48,7 +49,7 @@ def finish(running: Gateway, server: Customer, senders: Senders, lost: list[Faul
 @pytest.mark.timeout(300)
 def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
     with (
-        topologies.watched_redis() as redis,
+        topologies.started(WatchedRedis) as redis,
         customer() as server,
         gateway(redis_url=redis.url, redis_replicas=1, **SETTINGS) as running,
     ):
@@ -65,7 +66,7 @@ def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
 @pytest.mark.timeout(300)
 def test_a_node_of_a_cluster_may_be_away_and_come_back():
     with (
-        topologies.redis_cluster() as redis,
+        topologies.started(RedisCluster) as redis,
         customer() as server,
         gateway(redis_url=redis.url, **SETTINGS) as running,
     ):
