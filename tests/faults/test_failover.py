@@ -1,4 +1,4 @@
-"""A part of Redis is lost while mail flows: a master, whose replica takes its place, and a node of a Cluster, which comes back.
+"""A part of Redis is lost while mail flows: a master, whose replica takes its place, or a node of a Cluster, which comes back.
 
 Exact accounts, as in test_kill.py. `GATEPOST_TEST_MESSAGES` sets the length.
 """
@@ -84,4 +84,26 @@ def test_a_node_of_a_cluster_may_be_away_and_come_back():
         lost.append(killed("redis"))
         first.start()
         finish(running, server, senders, lost)
+        assert redis.refused() == {b"*0\r\n"}
+
+
+@pytest.mark.timeout(300)
+def test_a_master_of_a_cluster_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
+    with (
+        topologies.started(RedisCluster, replicas=1) as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, redis_replicas=1, **SETTINGS) as running,
+    ):
+        first = redis.master_of(f"gp:{{{partition_for('example.test', 8)}}}:log")
+        replica = redis.nodes[redis.nodes.index(first) + redis.masters]
+        senders = sending(running, server, for_two)
+        wait_until(lambda: len(senders.acknowledged) > MESSAGES // 3, within=60, what="mail")
+        first.kill()
+        lost = [killed("redis")]
+        wait_until(replica.is_master, within=30, what="its replica in its place")
+        # It comes back as the other's replica; until then there is none that could have a copy, and new mail waits.
+        first.start()
+        finish(running, server, senders, lost)
+        assert replica.is_master()
+        assert not first.is_master()
         assert redis.refused() == {b"*0\r\n"}

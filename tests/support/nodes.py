@@ -128,6 +128,10 @@ class Node:
             client.recv(65536)
         return client
 
+    def is_master(self) -> bool:
+        """As it says itself."""
+        return self.command("ROLE").startswith(b"*3\r\n$6\r\nmaster")
+
     def refused(self) -> bytes:
         """What the gateway tried and may not do: nothing, when it is `*0`."""
         return self.command("ACL", "LOG")
