@@ -16,6 +16,7 @@ from tests.faults.test_kill import account, message
 from tests.support import topologies
 from tests.support.customer import Customer, customer
 from tests.support.gateway import Gateway, gateway
+from tests.support.moving import Move
 from tests.support.servers import wait_until
 from tests.support.topologies import RedisCluster, WatchedRedis
 
@@ -106,4 +107,27 @@ def test_a_master_of_a_cluster_that_is_lost_takes_nothing_with_it_that_was_ackno
         finish(running, server, senders, lost)
         assert replica.is_master()
         assert not first.is_master()
+        assert redis.refused() == {b"*0\r\n"}
+
+
+@pytest.mark.timeout(300)
+def test_slots_may_be_moved_to_other_nodes_while_mail_flows():
+    with (
+        topologies.started(RedisCluster) as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, **SETTINGS) as running,
+    ):
+        senders = sending(running, server, for_two)
+        for name in ("example.test", SECOND):
+            before = len(senders.acknowledged)
+            wait_until(lambda before=before: len(senders.acknowledged) > before + 20, within=60, what="mail")
+            with Move(redis, f"gp:{{{partition_for(name, 8)}}}:log") as move:
+                move.begin()
+                move.carry(*move.left()[::2])
+                # Half is here and half is there: its mail waits for its 250, and that for the other domain goes on.
+                before = len(senders.acknowledged)
+                if name == SECOND:
+                    wait_until(lambda before=before: len(senders.acknowledged) > before + 10, within=60, what="mail")
+                move.end()
+        finish(running, server, senders, [])
         assert redis.refused() == {b"*0\r\n"}
