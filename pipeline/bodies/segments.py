@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from pipeline.bodies.cold import sync_directory
 from pipeline.bodies.draft import disk
 from pipeline.faults import CorruptError
+from pipeline.group_commit import GroupCommit
 from pipeline.ids import PACKED, packed, unpacked
 
 WORTH: Final = 32 << 10
@@ -223,14 +224,17 @@ class _Waiting(NamedTuple):
     body: bytes
     done: asyncio.Future[tuple[_Segment, bytes]]
 
+    @property
+    def weight(self) -> int:
+        return len(self.body)
+
 
 class Writer:
     """One for each process. What comes while the disk is at work goes together in the next write."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._waiting: list[_Waiting] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._group = GroupCommit(self._store, most=_BATCH, weight=_BATCH_OCTETS, name="segments", failed=self._failed)
         self._segment: _Segment | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -241,9 +245,7 @@ class Writer:
         Raises StoreFullError.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(message_ids, body, done))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(), name="segments")
+        self._group.add(_Waiting(message_ids, body, done))
         try:
             segment, found = await done
         except asyncio.CancelledError:
@@ -255,31 +257,9 @@ class Writer:
         finally:
             segment.release()
 
-    def _take(self) -> list[_Waiting]:
-        count = octets = 0
-        for waiting in self._waiting:
-            octets += len(waiting.body)
-            if count == _BATCH or (count and octets > _BATCH_OCTETS):
-                break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._take()
-                try:
-                    await self._store(batch)
-                except BaseException as error:
-                    self.retire()  # what is at its end is unknown
-                    for waiting in batch:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
-        finally:
-            self._flushing = None
+    def _failed(self, error: BaseException) -> BaseException:
+        self.retire()  # what is at its end is unknown
+        return error
 
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
