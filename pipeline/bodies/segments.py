@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.bodies.cold import sync_directory
-from pipeline.bodies.draft import disk
+from pipeline.bodies.draft import Piece, disk
 from pipeline.faults import CorruptError
 from pipeline.ids import PACKED, packed, unpacked
 
@@ -39,6 +39,8 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
+_BATCH_PIECES: Final = 1000
+"""The system takes 1,024 in one write."""
 _LARGEST: Final = 64 << 20
 """Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
 _FARTHEST: Final = 1 << 40
@@ -192,7 +194,7 @@ class _Segment:
                 os.close(self.handle)
                 raise
 
-    def write(self, buffers: Sequence[bytes]) -> None:
+    def write(self, buffers: Sequence[Piece]) -> None:
         """At the end, and on disk. Blocks."""
         size = sum(map(len, buffers))
         with disk():
@@ -220,7 +222,8 @@ class _Segment:
 
 class _Waiting(NamedTuple):
     message_ids: Sequence[str]
-    body: bytes
+    pieces: Sequence[Piece]
+    size: int
     done: asyncio.Future[tuple[_Segment, bytes]]
 
 
@@ -235,13 +238,13 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def kept(self, message_ids: Sequence[str], body: bytes) -> AsyncIterator[bytes]:
-        """A pointer to the body, which is on disk, for the steps of these messages, which the block waits for.
+    async def kept(self, message_ids: Sequence[str], pieces: Sequence[Piece], size: int) -> AsyncIterator[bytes]:
+        """A pointer to the body of so many octets, which is on disk, for the steps of these messages, which the block waits for.
 
         Raises StoreFullError.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(message_ids, body, done))
+        self._waiting.append(_Waiting(message_ids, pieces, size, done))
         if self._flushing is None:
             self._flushing = asyncio.create_task(self._flush(), name="segments")
         try:
@@ -256,10 +259,11 @@ class Writer:
             segment.release()
 
     def _take(self) -> list[_Waiting]:
-        count = octets = 0
+        count = octets = pieces = 0
         for waiting in self._waiting:
-            octets += len(waiting.body)
-            if count == _BATCH or (count and octets > _BATCH_OCTETS):
+            octets += waiting.size
+            pieces += len(waiting.pieces) + 1
+            if count == _BATCH or (count and (octets > _BATCH_OCTETS or pieces > _BATCH_PIECES)):
                 break
             count += 1
         batch, self._waiting = self._waiting[:count], self._waiting[count:]
@@ -289,12 +293,13 @@ class Writer:
             self._timer = loop.call_later(AGE, self.retire)
         segment.users += 1
         try:
-            offset, buffers, pointers = segment.end, [], []
-            for message_ids, body, _ in batch:
-                head = _head(segment.name, message_ids, len(body))
-                pointers.append(Pointer(segment.name, offset, len(message_ids), len(body)).encode())
-                buffers += [head, body]
-                offset += len(head) + len(body)
+            offset, pointers = segment.end, []
+            buffers: list[Piece] = []
+            for message_ids, pieces, size, _ in batch:
+                head = _head(segment.name, message_ids, size)
+                pointers.append(Pointer(segment.name, offset, len(message_ids), size).encode())
+                buffers += (head, *pieces)
+                offset += len(head) + size
             await loop.run_in_executor(None, segment.write, buffers)
             for waiting, found in zip(batch, pointers, strict=True):
                 if not waiting.done.done():
