@@ -8,7 +8,7 @@ from typing import Final
 
 import msgspec
 
-from bench.charts import Chart, Panel, number, svg
+from bench.picture import Chart, Panel, number, svg
 
 FEW: Final = 3
 """Figures that stand side by side; more of them are a line each, and the steps side by side."""
@@ -40,7 +40,7 @@ def of_measures(rows: Iterable[Row]) -> dict[str, list[Row]]:
 def table(rows: Iterable[Row]) -> Iterator[str]:
     """Plain text, a block for each measure."""
     for measure, these in of_measures(rows).items():
-        names = list(dict.fromkeys(name for row in these for name in row.figures))
+        names = list(dict.fromkeys(name for row in reversed(these) for name in row.figures))
         yield ""
         if len(names) <= FEW:
             yield f"{measure:<20}" + "".join(f"{name:>16}" for name in names)

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from bench.charts import HEIGHT, Chart, Panel, Scale, ceiling, number, svg
+from bench.picture import HEIGHT, Chart, Panel, Scale, ceiling, number, svg
 
 SIZES = Chart("By size", ("1 KiB", "4 KiB & more"), (Panel("messages/s", (1437.2, 5.3)), Panel("CPU ms", (1.08, 1.5))))
 

@@ -1,4 +1,4 @@
-"""What was measured as a picture: an SVG with a panel for each column, readable in black and white and without its table."""
+"""What was measured as an SVG with a panel for each column, readable in black and white and without its table."""
 
 from __future__ import annotations
 
