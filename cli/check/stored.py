@@ -54,7 +54,7 @@ async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
         yield Finding(GOOD, "redis", f"{words}, and keeps everything on disk")
     ahead = await clock.difference(opened.wiring.store.redis, opened.wiring.settings, opened.wiring.clock)
     if ahead:
-        yield Finding(FATAL, "clock", clock.in_words(ahead), clock.REMEDY)
+        yield Finding(WARNING, "clock", clock.in_words(ahead), clock.REMEDY)
     async for finding in _about_domains(opened):
         yield finding
     async for finding in _about_syncs(opened):
