@@ -27,6 +27,7 @@ from typing import Final, NamedTuple
 from pipeline.bodies.cold import sync_directory
 from pipeline.bodies.draft import Piece, disk
 from pipeline.faults import CorruptError
+from pipeline.group_commit import GroupCommit
 from pipeline.ids import PACKED, packed, unpacked
 
 WORTH: Final = 32 << 10
@@ -39,8 +40,8 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
-_BATCH_PIECES: Final = 1000
-"""The system takes 1,024 in one write."""
+_TOGETHER: Final = 1000
+"""Pieces in one write; the system takes 1,024."""
 _LARGEST: Final = 64 << 20
 """Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
 _FARTHEST: Final = 1 << 40
@@ -194,17 +195,22 @@ class _Segment:
                 os.close(self.handle)
                 raise
 
-    def write(self, buffers: Sequence[Piece]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """At the end, and on disk. Blocks."""
-        size = sum(map(len, buffers))
+        end = self.end
         with disk():
-            written = os.pwritev(self.handle, buffers, self.end)
-            if written < size:
-                rest = memoryview(b"".join(buffers))
-                while written < size:
-                    written += os.pwrite(self.handle, rest[written:], self.end + written)
+            for start in range(0, len(pieces), _TOGETHER):
+                end += self._write(pieces[start : start + _TOGETHER], end)
             os.fdatasync(self.handle)
-        self.end += size
+        self.end = end
+
+    def _write(self, pieces: Sequence[Piece], at: int) -> int:
+        size, written = sum(map(len, pieces)), os.pwritev(self.handle, pieces, at)
+        if written < size:
+            rest = memoryview(b"".join(pieces))
+            while written < size:
+                written += os.pwrite(self.handle, rest[written:], at + written)
+        return size
 
     def retire(self) -> None:
         self._retired = True
@@ -223,7 +229,8 @@ class _Segment:
 class _Waiting(NamedTuple):
     message_ids: Sequence[str]
     pieces: Sequence[Piece]
-    size: int
+    weight: int
+    """Octets of the body."""
     done: asyncio.Future[tuple[_Segment, bytes]]
 
 
@@ -232,8 +239,7 @@ class Writer:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._waiting: list[_Waiting] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._group = GroupCommit(self._store, most=_BATCH, weight=_BATCH_OCTETS, name="segments", failed=self._failed)
         self._segment: _Segment | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -244,9 +250,7 @@ class Writer:
         Raises StoreFullError.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(message_ids, pieces, size, done))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(), name="segments")
+        self._group.add(_Waiting(message_ids, pieces, size, done))
         try:
             segment, found = await done
         except asyncio.CancelledError:
@@ -258,32 +262,9 @@ class Writer:
         finally:
             segment.release()
 
-    def _take(self) -> list[_Waiting]:
-        count = octets = pieces = 0
-        for waiting in self._waiting:
-            octets += waiting.size
-            pieces += len(waiting.pieces) + 1
-            if count == _BATCH or (count and (octets > _BATCH_OCTETS or pieces > _BATCH_PIECES)):
-                break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._take()
-                try:
-                    await self._store(batch)
-                except BaseException as error:
-                    self.retire()  # what is at its end is unknown
-                    for waiting in batch:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
-        finally:
-            self._flushing = None
+    def _failed(self, error: BaseException) -> BaseException:
+        self.retire()  # what is at its end is unknown
+        return error
 
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -294,13 +275,13 @@ class Writer:
         segment.users += 1
         try:
             offset, pointers = segment.end, []
-            buffers: list[Piece] = []
+            written: list[Piece] = []
             for message_ids, pieces, size, _ in batch:
                 head = _head(segment.name, message_ids, size)
                 pointers.append(Pointer(segment.name, offset, len(message_ids), size).encode())
-                buffers += (head, *pieces)
+                written += (head, *pieces)
                 offset += len(head) + size
-            await loop.run_in_executor(None, segment.write, buffers)
+            await loop.run_in_executor(None, segment.write, written)
             for waiting, found in zip(batch, pointers, strict=True):
                 if not waiting.done.done():
                     segment.users += 1

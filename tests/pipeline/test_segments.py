@@ -39,7 +39,7 @@ async def test_bodies_that_come_together_are_written_together_and_each_is_read_a
     writer.retire()
 
 
-async def test_bodies_of_many_pieces_are_whole_and_no_write_has_more_of_them_than_the_system_takes(tmp_path):
+async def test_bodies_of_more_pieces_than_the_system_takes_at_once_are_whole(tmp_path):
     writer = Writer(tmp_path)
     pieces = [bytes([number % 256]) for number in range(900)]
 

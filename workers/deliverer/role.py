@@ -192,11 +192,16 @@ class Deliverer:
         """Every lease is renewed while its slot works: a server may think for ten minutes after the dot (RFC 5321 4.5.3.2.6)."""
         while True:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
-            # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
-            await asyncio.gather(*(self._renew_slot(slot) for slots in self._slots.values() for slot in slots))
-            for server, token in self.connections.held():
-                with contextlib.suppress(StoreError):
-                    await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Keep all leases for another time."""
+        claimed = [slot for slots in self._slots.values() for slot in slots if slot.claimed]
+        # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
+        await asyncio.gather(*(self._renew_slot(slot) for slot in claimed))
+        for server, token in self.connections.held():
+            with contextlib.suppress(StoreError):
+                await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _renew_slot(self, slot: Slot) -> None:
         asked, apart = time.monotonic(), self.steady.apart()
