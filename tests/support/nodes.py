@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
+import signal
 import socket
 import ssl
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -143,6 +146,16 @@ class Node:
         """As when its machine loses power."""
         if self.process:
             self.process.kill()
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """It hangs: connections to it come about, and nothing is answered."""
+        assert self.process
+        os.kill(self.process.pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.kill(self.process.pid, signal.SIGCONT)
 
     def stop(self) -> None:
         if self.process:
