@@ -121,7 +121,8 @@ class Deliverer:
         now = self.wiring.clock()
         if time.monotonic() < self._look_again:
             return
-        self._look_again = time.monotonic() + AT_MOST_EVERY
+        asked = time.monotonic()
+        self._look_again = asked + AT_MOST_EVERY
         self._next = 0
         away: StoreError | None = None
         spread = is_spread(self.wiring.store.redis)
@@ -136,12 +137,17 @@ class Deliverer:
                 continue
             for partition, (domains, following) in zip(some, found, strict=True):
                 for domain in domains:
-                    self.look_at(partition, domain)
+                    if not self._being_claimed(domain, asked):
+                        self.look_at(partition, domain)
                 if following:
                     self.later(following)
         self._open_hinted()
         if away is not None:
             raise away
+
+    def _being_claimed(self, domain: str, asked: float) -> bool:
+        """Whether a claim that was not answered at that time says more of a domain than that it was due then."""
+        return any(slot.answered > asked for slot in self._slots.get(domain, ()))
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
