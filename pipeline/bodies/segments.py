@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.bodies.cold import sync_directory
-from pipeline.bodies.draft import disk
+from pipeline.bodies.draft import Piece, disk
 from pipeline.faults import CorruptError
 from pipeline.group_commit import GroupCommit
 from pipeline.ids import PACKED, packed, unpacked
@@ -40,6 +40,8 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
+_PIECES: Final = 1000
+"""The system takes 1,024 in one write."""
 _LARGEST: Final = 64 << 20
 """Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
 _FARTHEST: Final = 1 << 40
@@ -193,17 +195,14 @@ class _Segment:
                 os.close(self.handle)
                 raise
 
-    def write(self, buffers: Sequence[bytes]) -> None:
+    def write(self, buffers: Sequence[Piece]) -> None:
         """At the end, and on disk. Blocks."""
-        size = sum(map(len, buffers))
+        end = self.end
         with disk():
-            written = os.pwritev(self.handle, buffers, self.end)
-            if written < size:
-                rest = memoryview(b"".join(buffers))
-                while written < size:
-                    written += os.pwrite(self.handle, rest[written:], self.end + written)
+            for start in range(0, len(buffers), _PIECES):
+                end += _write(self.handle, buffers[start : start + _PIECES], end)
             os.fdatasync(self.handle)
-        self.end += size
+        self.end = end
 
     def retire(self) -> None:
         self._retired = True
@@ -219,14 +218,25 @@ class _Segment:
             self.handle = -1
 
 
+def _write(handle: int, buffers: Sequence[Piece], offset: int) -> int:
+    size = sum(map(len, buffers))
+    written = os.pwritev(handle, buffers, offset)
+    if written < size:
+        rest = memoryview(b"".join(buffers))
+        while written < size:
+            written += os.pwrite(handle, rest[written:], offset + written)
+    return size
+
+
 class _Waiting(NamedTuple):
     message_ids: Sequence[str]
-    body: bytes
+    pieces: Sequence[Piece]
+    size: int
     done: asyncio.Future[tuple[_Segment, bytes]]
 
     @property
     def weight(self) -> int:
-        return len(self.body)
+        return self.size
 
 
 class Writer:
@@ -239,13 +249,13 @@ class Writer:
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def kept(self, message_ids: Sequence[str], body: bytes) -> AsyncIterator[bytes]:
-        """A pointer to the body, which is on disk, for the steps of these messages, which the block waits for.
+    async def kept(self, message_ids: Sequence[str], pieces: Sequence[Piece], size: int) -> AsyncIterator[bytes]:
+        """A pointer to the body of so many octets, which is on disk, for the steps of these messages, which the block waits for.
 
         Raises StoreFullError.
         """
         done = asyncio.get_running_loop().create_future()
-        self._group.add(_Waiting(message_ids, body, done))
+        self._group.add(_Waiting(message_ids, pieces, size, done))
         try:
             segment, found = await done
         except asyncio.CancelledError:
@@ -269,12 +279,13 @@ class Writer:
             self._timer = loop.call_later(AGE, self.retire)
         segment.users += 1
         try:
-            offset, buffers, pointers = segment.end, [], []
-            for message_ids, body, _ in batch:
-                head = _head(segment.name, message_ids, len(body))
-                pointers.append(Pointer(segment.name, offset, len(message_ids), len(body)).encode())
-                buffers += [head, body]
-                offset += len(head) + len(body)
+            offset, pointers = segment.end, []
+            buffers: list[Piece] = []
+            for message_ids, pieces, size, _ in batch:
+                head = _head(segment.name, message_ids, size)
+                pointers.append(Pointer(segment.name, offset, len(message_ids), size).encode())
+                buffers += (head, *pieces)
+                offset += len(head) + size
             await loop.run_in_executor(None, segment.write, buffers)
             for waiting, found in zip(batch, pointers, strict=True):
                 if not waiting.done.done():

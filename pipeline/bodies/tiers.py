@@ -52,11 +52,11 @@ class Bodies:
     @contextlib.asynccontextmanager
     async def settled(self, draft: Draft, message_ids: Sequence[str]) -> AsyncIterator[bytes | None]:
         """As `settle`, for steps that the block waits for: what Redis gets may be a pointer."""
-        hot = draft.hot
-        if hot is None or self._writer is None or len(hot) < WORTH:
+        pieces = draft.pieces
+        if pieces is None or self._writer is None or draft.size < WORTH:
             yield await self.settle(draft, message_ids)
             return
-        async with self._writer.kept(message_ids, hot) as found:
+        async with self._writer.kept(message_ids, pieces, draft.size) as found:
             yield found
 
     async def get(self, message_id: str) -> Buffer:

@@ -84,14 +84,18 @@ def calls(store):
 
 
 @pytest.fixture
-def receiver(calls, clock):
-    """Makes limiters that share the store and the clock; all limits that are not named are off."""
+async def receiver(calls, clock):
+    """Makes limiters that share the store and the clock; all limits that are not named are off. None asks any more when the test is over."""
+    made = []
 
     def make(**limits: object) -> Limiter:
         values = {**OPEN, "unlimited_networks": (), "lease": Duration(LEASE * SECOND), **limits}
-        return Limiter(calls, Settings(**values), clock=clock)
+        made.append(Limiter(calls, Settings(**values), clock=clock))
+        return made[-1]
 
-    return make
+    yield make
+    calls.road.set()
+    await settle(*made)
 
 
 async def settle(*limiters: Limiter) -> None:

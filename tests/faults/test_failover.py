@@ -1,4 +1,4 @@
-"""A part of Redis is lost while mail flows: a master, whose replica takes its place, and a node of a Cluster, which comes back.
+"""A part of Redis is lost while mail flows: a master, whose replica takes its place, or a node of a Cluster, which comes back.
 
 Exact accounts, as in test_kill.py. `GATEPOST_TEST_MESSAGES` sets the length.
 """
@@ -16,7 +16,9 @@ from tests.faults.test_kill import account, message
 from tests.support import topologies
 from tests.support.customer import Customer, customer
 from tests.support.gateway import Gateway, gateway
+from tests.support.moving import Move
 from tests.support.servers import wait_until
+from tests.support.topologies import RedisCluster, WatchedRedis
 
 MESSAGES = int(os.environ.get("GATEPOST_TEST_MESSAGES", "150"))
 SECOND = "d2.test"
@@ -48,7 +50,7 @@ def finish(running: Gateway, server: Customer, senders: Senders, lost: list[Faul
 @pytest.mark.timeout(300)
 def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
     with (
-        topologies.watched_redis() as redis,
+        topologies.started(WatchedRedis) as redis,
         customer() as server,
         gateway(redis_url=redis.url, redis_replicas=1, **SETTINGS) as running,
     ):
@@ -65,7 +67,7 @@ def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
 @pytest.mark.timeout(300)
 def test_a_node_of_a_cluster_may_be_away_and_come_back():
     with (
-        topologies.redis_cluster() as redis,
+        topologies.started(RedisCluster) as redis,
         customer() as server,
         gateway(redis_url=redis.url, **SETTINGS) as running,
     ):
@@ -83,4 +85,49 @@ def test_a_node_of_a_cluster_may_be_away_and_come_back():
         lost.append(killed("redis"))
         first.start()
         finish(running, server, senders, lost)
+        assert redis.refused() == {b"*0\r\n"}
+
+
+@pytest.mark.timeout(300)
+def test_a_master_of_a_cluster_that_is_lost_takes_nothing_with_it_that_was_acknowledged():
+    with (
+        topologies.started(RedisCluster, replicas=1) as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, redis_replicas=1, **SETTINGS) as running,
+    ):
+        first = redis.master_of(f"gp:{{{partition_for('example.test', 8)}}}:log")
+        replica = redis.nodes[redis.nodes.index(first) + redis.masters]
+        senders = sending(running, server, for_two)
+        wait_until(lambda: len(senders.acknowledged) > MESSAGES // 3, within=60, what="mail")
+        first.kill()
+        lost = [killed("redis")]
+        wait_until(replica.is_master, within=30, what="its replica in its place")
+        # It comes back as the other's replica; until then there is none that could have a copy, and new mail waits.
+        first.start()
+        finish(running, server, senders, lost)
+        assert replica.is_master()
+        assert not first.is_master()
+        assert redis.refused() == {b"*0\r\n"}
+
+
+@pytest.mark.timeout(300)
+def test_slots_may_be_moved_to_other_nodes_while_mail_flows():
+    with (
+        topologies.started(RedisCluster) as redis,
+        customer() as server,
+        gateway(redis_url=redis.url, **SETTINGS) as running,
+    ):
+        senders = sending(running, server, for_two)
+        for name in ("example.test", SECOND):
+            before = len(senders.acknowledged)
+            wait_until(lambda before=before: len(senders.acknowledged) > before + 20, within=60, what="mail")
+            with Move(redis, f"gp:{{{partition_for(name, 8)}}}:log") as move:
+                move.begin()
+                move.carry(*move.left()[::2])
+                # Half is here and half is there: its mail waits for its 250, and that for the other domain goes on.
+                before = len(senders.acknowledged)
+                if name == SECOND:
+                    wait_until(lambda before=before: len(senders.acknowledged) > before + 10, within=60, what="mail")
+                move.end()
+        finish(running, server, senders, [])
         assert redis.refused() == {b"*0\r\n"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -14,12 +14,20 @@ from pipeline.store import Client, Script, dangers, open_client
 from pipeline.topology.cluster import Cluster
 from pipeline.topology.routing import SLOTS, slot_of
 from pipeline.topology.spread import Growth, masters, memory
+from tests.support import topologies
 from tests.support.servers import free_port
 from tests.support.topologies import RedisCluster
 
 
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with topologies.started(RedisCluster) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 async def client(redis_cluster: RedisCluster) -> AsyncIterator[Client]:
+    redis_cluster.flush()
     opened = open_client(redis_cluster.url)
     yield opened
     await opened.aclose()
