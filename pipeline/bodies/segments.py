@@ -40,8 +40,8 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
-_PIECES: Final = 1000
-"""The system takes 1,024 in one write."""
+_TOGETHER: Final = 1000
+"""Pieces in one write; the system takes 1,024."""
 _LARGEST: Final = 64 << 20
 """Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
 _FARTHEST: Final = 1 << 40
@@ -195,14 +195,22 @@ class _Segment:
                 os.close(self.handle)
                 raise
 
-    def write(self, buffers: Sequence[Piece]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """At the end, and on disk. Blocks."""
         end = self.end
         with disk():
-            for start in range(0, len(buffers), _PIECES):
-                end += _write(self.handle, buffers[start : start + _PIECES], end)
+            for start in range(0, len(pieces), _TOGETHER):
+                end += self._write(pieces[start : start + _TOGETHER], end)
             os.fdatasync(self.handle)
         self.end = end
+
+    def _write(self, pieces: Sequence[Piece], at: int) -> int:
+        size, written = sum(map(len, pieces)), os.pwritev(self.handle, pieces, at)
+        if written < size:
+            rest = memoryview(b"".join(pieces))
+            while written < size:
+                written += os.pwrite(self.handle, rest[written:], at + written)
+        return size
 
     def retire(self) -> None:
         self._retired = True
@@ -218,25 +226,12 @@ class _Segment:
             self.handle = -1
 
 
-def _write(handle: int, buffers: Sequence[Piece], offset: int) -> int:
-    size = sum(map(len, buffers))
-    written = os.pwritev(handle, buffers, offset)
-    if written < size:
-        rest = memoryview(b"".join(buffers))
-        while written < size:
-            written += os.pwrite(handle, rest[written:], offset + written)
-    return size
-
-
 class _Waiting(NamedTuple):
     message_ids: Sequence[str]
     pieces: Sequence[Piece]
-    size: int
+    weight: int
+    """Octets of the body."""
     done: asyncio.Future[tuple[_Segment, bytes]]
-
-    @property
-    def weight(self) -> int:
-        return self.size
 
 
 class Writer:
@@ -280,13 +275,13 @@ class Writer:
         segment.users += 1
         try:
             offset, pointers = segment.end, []
-            buffers: list[Piece] = []
+            written: list[Piece] = []
             for message_ids, pieces, size, _ in batch:
                 head = _head(segment.name, message_ids, size)
                 pointers.append(Pointer(segment.name, offset, len(message_ids), size).encode())
-                buffers += (head, *pieces)
+                written += (head, *pieces)
                 offset += len(head) + size
-            await loop.run_in_executor(None, segment.write, buffers)
+            await loop.run_in_executor(None, segment.write, written)
             for waiting, found in zip(batch, pointers, strict=True):
                 if not waiting.done.done():
                     segment.users += 1

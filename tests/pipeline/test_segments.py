@@ -39,9 +39,9 @@ async def test_bodies_that_come_together_are_written_together_and_each_is_read_a
     writer.retire()
 
 
-async def test_bodies_of_more_pieces_than_the_system_writes_at_once_are_whole(tmp_path):
+async def test_bodies_of_more_pieces_than_the_system_takes_at_once_are_whole(tmp_path):
     writer = Writer(tmp_path)
-    pieces = [bytes([number % 256]) for number in range(2_400)]
+    pieces = [bytes([number % 256]) for number in range(900)]
 
     async def of_pieces(number: int) -> bytes:
         async with writer.kept([IDS[number]], pieces, len(pieces)) as found:
