@@ -49,6 +49,7 @@ class Encrypted:
     """Goes before the library's class of connections with TLS among the bases."""
 
     ssl_context: Any
+    _writer: Any
 
     def __init__(self, *, contexts: Contexts, **options: Any) -> None:
         self._contexts = contexts
@@ -57,6 +58,12 @@ class Encrypted:
     async def _connect(self) -> None:
         self.ssl_context.context = self._contexts.get()
         await super()._connect()  # type: ignore[misc]
+
+    async def disconnect(self, nowait: bool = False, **options: Any) -> None:
+        """Who does not want to wait gets no farewell: a server that hangs would keep the socket until it has said its own."""
+        if nowait and self._writer is not None:
+            self._writer.transport.abort()
+        await super().disconnect(nowait=nowait, **options)  # type: ignore[misc]
 
 
 def _made(tls: Tls) -> ssl.SSLContext:
