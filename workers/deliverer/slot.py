@@ -109,6 +109,11 @@ class Slot:
 
     # What the deliverer sees
 
+    @property
+    def claimed(self) -> bool:
+        """Whether it holds a lease, as far as it knows. One that is just being claimed is not there yet, and so not lost."""
+        return self._valid_until > 0
+
     def renewed(self, asked: float, apart: int) -> None:
         """`asked`: when (monotonic) that was asked for. The answer may have lain unread, in a process that slept. `apart`: the clocks, then."""
         self._valid_until, self._apart = asked + self._lease, apart
