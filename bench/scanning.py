@@ -168,7 +168,13 @@ class Desk:
 @asynccontextmanager
 async def desk(url: str, names: str, directory: Path) -> AsyncIterator[Desk]:
     """`names`: address and port of a DNS server."""
-    given = {"data": directory, "redis_url": url, "resolver": names, "hostname": "mx.gateway.example"}
+    given = {
+        "data": directory,
+        "redis_url": url,
+        "resolver": names,
+        "hostname": "mx.gateway.example",
+        "hot_bodies": "files",
+    }
     settings = load(None, {}, given)
     wiring = Wiring(settings, await Store.connect(url, settings.partitions))
     try:

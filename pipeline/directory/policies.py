@@ -16,6 +16,7 @@ import structlog
 
 from pipeline import keys
 from pipeline.address import Address as Envelope
+from pipeline.asking import Asking
 from pipeline.directory.inherit import above
 from pipeline.directory.lists.entries import EMPTY, Rule, Summary, decode_rule, decode_summary
 from pipeline.directory.lists.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
@@ -69,6 +70,7 @@ class _Place(msgspec.Struct):
 class Policies:
     def __init__(self, store: Store, directory: Reading, settings: Settings) -> None:
         self._store = store
+        self._asking = Asking(store.redis)
         self._directory = directory
         self._settings = settings
         self._places: dict[str, _Place] = {}
@@ -184,11 +186,9 @@ class Policies:
         if not lists:
             return (), {}
         asked = Asked(sender)
-        with faults():
-            pipe = self._store.redis.pipeline(transaction=False)
-            for one in lists:
-                pipe.hmget(keys.rules(one.domain), asked.keys(one.summary, one.person) or ["-"])
-            answers: Any = await pipe.execute()
+        answers = await self._asking.fields(
+            *[(keys.rules(one.domain), asked.keys(one.summary, one.person) or ["-"]) for one in lists]
+        )
         common: tuple[Match, ...] = ()
         own: dict[str, tuple[Match, ...]] = {}
         for one, rows in zip(lists, answers, strict=True):
