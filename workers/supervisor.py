@@ -37,6 +37,7 @@ from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
 from workers.notify import Notifications, notify
 from workers.nursery import Run
+from workers.renewal import RENEW
 from workers.roles import BACKGROUND
 from workers.starting import Starter
 from workers.wiring import Wiring
@@ -294,6 +295,8 @@ class Supervisor:
                 return
             if time.monotonic() - worker.started > STEADY:
                 worker.pause = FIRST_PAUSE
+            if code == RENEW:
+                continue
             metrics.RESTARTS.add(worker.role)
             log.error("worker died", role=worker.role, how=_how(code), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
