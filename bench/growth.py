@@ -1,7 +1,7 @@
-"""How the cost of a message grows, or does not: with its size, with the domains, with the history, with the processes.
+"""How the cost of a message grows, or does not: with its size, the domains, what waits, the history, the processes.
 
-`python -m bench.growth --help`. One gateway for each row, except for the history, where one gateway gets block after block. Each row
-has messages a second from the first connection to the last arrival, and the processor time of all processes for one message.
+`python -m bench.growth --help`. One gateway for each row; for what waits (`crowd.py`) and for the history one gateway gets more and more. A
+row has messages a second from the first connection to the last arrival, and the processor time of all processes for one message.
 """
 
 from __future__ import annotations
@@ -9,32 +9,35 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import random
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-import msgspec
-
+from bench.crowd import STEPS, by_waiting, catch_up, say
+from bench.lives import lives, put
 from bench.load import SESSIONS, Sink
 from bench.measure import Load, cpu_seconds, run_load, settle
 from bench.report import machine
+from bench.rows import Look, Row, draw, table
 from bench.systems import LOAD_DOMAIN, BenchError, takes_mail, wait_for
 from bench.waiting import WaitingGatepost
+from pipeline import keys
 from pipeline.directory.change import Change
 from pipeline.directory.model import Domain
 from workers.wiring import Wiring
 
-MEASURES: Final = ("size", "domains", "history", "processes")
 KIB: Final = 1 << 10
 MIB: Final = 1 << 20
 SIZES: Final = (KIB, 4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB, 16 * MIB, 34 * MIB)
 DOMAINS: Final = (1, 10, 100, 1_000, 10_000)
-BLOCKS: Final = 8
+HISTORY: Final = (0, 10_000, 100_000, 1_000_000)
+"""Events that are in the log before."""
 PROCESSES: Final[Mapping[str, Mapping[str, str]]] = {
     "1 receiver": {"GATEPOST_RECEIVERS": "1"},
     "2 receivers": {"GATEPOST_RECEIVERS": "2"},
@@ -44,27 +47,26 @@ PROCESSES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 ADDED: Final = 500
 """Domains in one change of the directory."""
-BAR: Final = 40
 
 
-class Row(msgspec.Struct, frozen=True):
-    """One line of a chart: messages per second, CPU milliseconds for one message."""
-
-    measure: str
-    name: str
-    rate: float
-    cpu: float
-
-
-def chart(rows: Iterable[Row]) -> Iterator[str]:
-    """The bars are the processor time, the longest one of each measure being the dearest."""
-    rows = list(rows)
-    for measure in dict.fromkeys(row.measure for row in rows):
-        these = [row for row in rows if row.measure == measure]
-        most = max(row.cpu for row in these) or 1.0
-        yield f"\n{measure:<22}{'messages/s':>12}{'CPU ms each':>14}"
-        for row in these:
-            yield f"  {row.name:<20}{row.rate:>12,.1f}{row.cpu:>14.2f}  {'#' * max(1, round(row.cpu / most * BAR))}"
+LOOKS: Final = {
+    "size": Look("Throughput and cost by the size of a message"),
+    "domains": Look("Throughput and cost by the domains that mail is for"),
+    "waiting": Look(
+        "What waits for a server that is away",
+        (
+            "Redis, octets for each",
+            "an interval: CPU of the deliverer, ms",
+            "the queue's view, ms",
+            "other mail, CPU ms each",
+            "other mail, messages/s",
+            "then leave, messages/s",
+        ),
+    ),
+    "history": Look("Throughput and cost by the events in the log"),
+    "processes": Look("Throughput and cost by the processes at work", joined=False),
+}
+MEASURES: Final = tuple(LOOKS)
 
 
 @contextlib.contextmanager
@@ -79,7 +81,11 @@ def gateway(directory: Path, sink: Sink, settings: Mapping[str, str]) -> Iterato
 
 def of_load(measure: str, name: str, system: WaitingGatepost, sink: Sink, count: int, size: int) -> Row:
     rates = run_load(system, sink, Load(name, count, size, reuse=True))
-    return Row(measure, name, rates.end_to_end, rates.cpu)
+    return row(measure, name, rates.end_to_end, rates.cpu)
+
+
+def row(measure: str, name: str, rate: float, cpu: float) -> Row:
+    return Row(measure, name, {"messages/s": rate, "CPU ms each": cpu})
 
 
 def by_size(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
@@ -90,11 +96,21 @@ def by_size(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
             yield of_load("size", name, system, sink, count, size)
 
 
-def by_history(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
-    with gateway(directory, sink, {"GATEPOST_ARCHIVE": "false"}) as system:
-        for block in range(BLOCKS):
-            name = f"after {block * messages:,}"
-            yield of_load("history (messages)", name, system, sink, messages, 4 * KIB)
+def by_history(directory: Path, sink: Sink, messages: int, most: int) -> Iterator[Row]:
+    """All of it in Redis, and in every view: what is archived is no longer in the way of anything."""
+    with gateway(directory, sink, {"GATEPOST_ARCHIVE": "false", "GATEPOST_REDIS_MEMORY": "12GiB"}) as system:
+        for count in (some for some in HISTORY if some <= most):
+            system.ask(partial(remember, count=count))
+            catch_up(system)
+            yield of_load("history", f"{count:,}", system, sink, messages, 4 * KIB)
+
+
+async def remember(wiring: Wiring, count: int) -> None:
+    """Until there are so many events in all logs together."""
+    have = sum([int(await wiring.store.redis.xlen(keys.log(number))) for number in range(wiring.store.partitions)])
+    steps = lives(wiring.store.partitions, seed=count)
+    while have < count:
+        have += await put(wiring.log, itertools.islice(steps, min(20_000, -(-(count - have) // 4))))
 
 
 def by_processes(directory: Path, sink: Sink, messages: int) -> Iterator[Row]:
@@ -120,7 +136,8 @@ def of_domains(system: WaitingGatepost, sink: Sink, names: list[str], messages: 
     wait_for(lambda: sink.count >= target, "all messages at the sink", 300)
     took = time.perf_counter() - began
     settle(system)
-    return Row("domains", f"{len(names):,}", messages / took, (cpu_seconds(system) - before) * 1000 / messages)
+    cpu = (cpu_seconds(system) - before) * 1000 / messages
+    return row("domains", f"{len(names):,}", messages / took, cpu)
 
 
 async def add(wiring: Wiring, names: list[str], port: int) -> None:
@@ -167,16 +184,16 @@ async def said(reader: asyncio.StreamReader, code: bytes) -> None:
             return
 
 
-def measured(measures: Iterable[str], directory: Path, sink: Sink, messages: int, domains: int) -> Iterator[Row]:
-    for measure in measures:
-        if measure == "size":
-            yield from by_size(directory, sink, messages)
-        elif measure == "domains":
-            yield from by_domains(directory, sink, messages, domains)
-        elif measure == "history":
-            yield from by_history(directory, sink, messages)
-        else:
-            yield from by_processes(directory, sink, messages)
+def measured(given: argparse.Namespace, directory: Path, sink: Sink) -> Iterator[Row]:
+    every: dict[str, Callable[[], Iterator[Row]]] = {
+        "size": partial(by_size, directory, sink, given.messages),
+        "domains": partial(by_domains, directory, sink, given.messages, given.domains),
+        "waiting": partial(by_waiting, directory, sink, given.waiting),
+        "history": partial(by_history, directory, sink, given.messages, given.history),
+        "processes": partial(by_processes, directory, sink, given.messages),
+    }
+    for measure in given.measures:
+        yield from every[measure]()
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
@@ -184,6 +201,9 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--measures", default=",".join(MEASURES), help=f"which of {', '.join(MEASURES)}; default: all")
     parser.add_argument("--messages", type=int, default=3000, help="of a row, fewer of large ones; default 3000")
     parser.add_argument("--domains", type=int, default=DOMAINS[-1], help=f"at most; default {DOMAINS[-1]:,}")
+    parser.add_argument("--waiting", type=int, default=STEPS[-1], help=f"at most; default {STEPS[-1]:,}")
+    parser.add_argument("--history", type=int, default=HISTORY[-1], help=f"events, at most; default {HISTORY[-1]:,}")
+    parser.add_argument("--charts", type=Path, metavar="DIRECTORY", help="draw an SVG of each measure there")
     parser.add_argument("--directory", type=Path, default=Path("/var/tmp"), help="on a disk, not a tmpfs")
     given = parser.parse_args(words)
     given.measures = given.measures.split(",")
@@ -201,13 +221,15 @@ def main(words: list[str] | None = None) -> int:
             tempfile.TemporaryDirectory(prefix="gpb-", dir=given.directory) as place,
             Sink(Path(place), "sink") as sink,
         ):
-            for row in measured(given.measures, Path(place), sink, given.messages, given.domains):
-                print(f"{time.strftime('%H:%M:%S')} {row.measure}: {row.name}", file=sys.stderr, flush=True)
-                rows.append(row)
+            for found in measured(given, Path(place), sink):
+                say(f"{found.measure}: {found.name}")
+                rows.append(found)
     except BenchError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 2
-    print("\n".join(chart(rows)))
+    print("\n".join(table(rows)))
+    if given.charts:
+        draw(rows, LOOKS, given.charts)
     return 0
 
 

@@ -46,8 +46,12 @@ class Rates(msgspec.Struct, frozen=True):
 
 def cpu_seconds(system: System) -> float:
     """Of all its processes since they started. Ticks are 10 ms."""
+    return cpu_of(system.processes())
+
+
+def cpu_of(processes: Iterable[psutil.Process]) -> float:
     total = 0.0
-    for process in system.processes():
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             times = process.cpu_times()
             total += times.user + times.system + times.children_user + times.children_system

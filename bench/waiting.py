@@ -92,8 +92,18 @@ class WaitingPostfix(Postfix):
 KINDS: Final = {"gatepost": WaitingGatepost, "postfix": WaitingPostfix}
 
 
-def fill(system: WaitingGatepost | WaitingPostfix, count: int) -> None:
+class Filled(msgspec.Struct, frozen=True):
+    """Messages that were taken in a second, CPU seconds for 1,000 of them until all was at rest, MiB of all processes then."""
+
+    rate: float
+    cpu: float
+    memory: float
+
+
+def fill(system: WaitingGatepost | WaitingPostfix, count: int) -> Filled:
     """Send `count` messages for a server that is away, and wait until they wait."""
+    settle(system)
+    before, began = cpu_seconds(system), time.perf_counter()
     system.count = count
     addresses = ["-f", "sender@client.example", "-t", f"user@{LOAD_DOMAIN}", "-M", "client.example"]
     sending = ["-s", str(SESSIONS), "-m", str(count), "-l", str(SIZE), "-d"]
@@ -103,6 +113,7 @@ def fill(system: WaitingGatepost | WaitingPostfix, count: int) -> None:
         text=True,
         check=False,
     )
+    took = time.perf_counter() - began
     if done.returncode:
         raise BenchError(f"smtp-source: {done.stderr}")
     deadline = time.monotonic() + LIMIT
@@ -111,6 +122,7 @@ def fill(system: WaitingGatepost | WaitingPostfix, count: int) -> None:
             raise BenchError(f"{system.name} did not come to rest with {count} messages waiting")
         time.sleep(1)
     settle(system)
+    return Filled(count / took, (cpu_seconds(system) - before) * 1000 / count, memory(system.processes()))
 
 
 # --- How fast it drains
@@ -136,6 +148,14 @@ def drain(system: WaitingGatepost | WaitingPostfix, directory: Path, figures: Fi
     say(f"{system.name}: {system.count / whole:,.0f}/s, the first after {first:.2f} s")
 
 
+def add_filled(filled: Filled, system: WaitingGatepost | WaitingPostfix, figures: Figures) -> None:
+    group = f"{system.count:,} messages of 4 KiB come for a server that is away"
+    figures.add(group, "accepted", "messages/s", system.name, filled.rate)
+    figures.add(group, "CPU for 1,000 messages", "s", system.name, filled.cpu)
+    figures.add(group, "memory, when all of them wait", "MiB", system.name, filled.memory)
+    say(f"{system.name}: {filled.rate:,.0f}/s accepted")
+
+
 def measure_drain(directory: Path, names: Sequence[str], count: int, rounds: int, figures: Figures) -> None:
     with contextlib.ExitStack() as stack:
         systems: list[System] = [
@@ -145,7 +165,7 @@ def measure_drain(directory: Path, names: Sequence[str], count: int, rounds: int
             for system in in_turn(systems, turn):
                 assert isinstance(system, WaitingGatepost | WaitingPostfix)
                 say(f"round {turn + 1}: {count:,} messages into {system.name}")
-                fill(system, count)
+                add_filled(fill(system, count), system, figures)
                 drain(system, directory, figures, turn)
 
 
@@ -249,20 +269,28 @@ class Returning(LoneServer):
         super().connection_made(transport)
 
 
-async def one_waits(system: WaitingGatepost) -> None:
+async def one_waits(system: WaitingGatepost, domain: str = LOAD_DOMAIN) -> None:
     """Send a message, and wait until its domain has backed off."""
-    sending = ["-m", "1", "-f", "sender@client.example", "-t", f"user@{LOAD_DOMAIN}", f"127.0.0.1:{system.port}"]
+    sending = ["-m", "1", "-f", "sender@client.example", "-t", f"user@{domain}", f"127.0.0.1:{system.port}"]
     source = await asyncio.create_subprocess_exec(program("smtp-source"), *sending)
     if await source.wait():
         raise BenchError("smtp-source failed")
+    await backs_off(system, domain)
+
+
+async def backs_off(system: WaitingGatepost, domain: str) -> None:
+    """Wait until something waits for the domain, and nobody is trying."""
 
     async def backed_off(wiring: Wiring) -> bool:
-        partition = partition_for(LOAD_DOMAIN, wiring.store.partitions)
-        waiting = await wiring.store.redis.zcard(keys.queue(partition, LOAD_DOMAIN))
-        route = await wiring.schedule.route(partition, LOAD_DOMAIN)
-        return bool(waiting and route.tries and not await wiring.store.redis.exists(keys.slots(partition, LOAD_DOMAIN)))
+        partition = partition_for(domain, wiring.store.partitions)
+        waiting = await wiring.store.redis.zcard(keys.queue(partition, domain))
+        route = await wiring.schedule.route(partition, domain)
+        return bool(waiting and route.tries and not await wiring.store.redis.exists(keys.slots(partition, domain)))
 
+    deadline = time.monotonic() + LIMIT
     while not await system.asked(backed_off):
+        if time.monotonic() > deadline:
+            raise BenchError(f"{domain} does not back off")
         await asyncio.sleep(0.05)
 
 

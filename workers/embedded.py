@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import BusyLoadingError, RedisError
 
 from pipeline.faults import ConfigurationError, StoreAwayError
 from pipeline.settings import Settings
@@ -22,8 +22,13 @@ from workers.children import end_with_parent
 from workers.wiring import socket_path
 
 START_TIMEOUT: Final = 60.0
-"""Seconds for the server to read its file back; a gigabyte takes about ten."""
+"""Seconds without a sign of life. While it says that it reads its file it is waited for: a gigabyte takes about ten, and who starts it
+again and again would never see the end of it.
+"""
 STOP_TIMEOUT: Final = 20.0
+READY: Final = "ready"
+READING: Final = "reading"
+AWAY: Final = "away"
 
 
 def find_server(configured: str) -> str:
@@ -93,41 +98,48 @@ class EmbeddedRedis:
         return self.process
 
     async def start(self) -> None:
-        """Start it and wait until it answers. Raises StoreAwayError with the end of its log."""
+        """Start it and wait until it has read its file and answers. Raises StoreAwayError with the end of its log."""
         process = self.spawn()
-        deadline = time.monotonic() + START_TIMEOUT
-        while time.monotonic() < deadline:
+        sign = time.monotonic()
+        while time.monotonic() < sign + START_TIMEOUT:
             if process.poll() is not None:
                 raise StoreAwayError(
                     f"the embedded Redis ended at once: {self._last_words()}",
                     remedy=f"See {self._directory / 'server.log'}.",
                 )
-            if await self.answers():
+            state = await self.state()
+            if state == READY:
                 return
+            if state == READING:
+                sign = time.monotonic()
             await asyncio.sleep(0.02)
         self.kill()
         raise StoreAwayError("the embedded Redis does not answer", remedy=f"See {self._directory / 'server.log'}.")
 
     async def take_over(self) -> None:
         """A server that outlived its supervisor on this directory is stopped; the caller holds the directory's lock."""
-        if not await self.answers():
+        if await self.state() == AWAY:
             return
         client = open_client(self.url)
         with contextlib.suppress(RedisError, OSError):
             await client.shutdown(nosave=True)
         deadline = time.monotonic() + STOP_TIMEOUT
-        while await self.answers() and time.monotonic() < deadline:
+        while await self.state() != AWAY and time.monotonic() < deadline:
             await asyncio.sleep(0.05)
 
-    async def answers(self) -> bool:
+    async def state(self) -> str:
+        """READY; READING while it has its file to read first; AWAY."""
         client = open_client(self.url, timeout=2)
         try:
-            return bool(await client.ping())
+            await client.ping()
+        except BusyLoadingError:
+            return READING
         except (RedisError, OSError):
-            return False
+            return AWAY
         finally:
             with contextlib.suppress(RedisError, OSError):
                 await client.aclose()
+        return READY
 
     def _last_words(self) -> str:
         try:
