@@ -1,4 +1,4 @@
-"""What a body costs on its way to and from where it waits: `python -m bench.bodies`, on this machine's disk and in an S3 server.
+"""What a body costs on its way to and from where it waits: `./run bench bodies`, on this machine's disk and in an S3 server.
 
 The server is moto's, in Python and on the same machine: its time is not that of a store, so only our own share says something.
 """

@@ -49,7 +49,7 @@ class Side:
         async with contextlib.AsyncExitStack() as stack:
             values: Sequence[bytes] = [body] * len(message_ids)
             if self._writer is not None:
-                kept = [self._writer.kept([one], body) for one in message_ids]
+                kept = [self._writer.kept([one], [body], len(body)) for one in message_ids]
                 values = await asyncio.gather(*(stack.enter_async_context(one) for one in kept))
             names = [keys.body(0, one) for one in message_ids]
             await PUT(self._redis, names, values)

@@ -25,12 +25,12 @@ from bench.load import Sink, blast
 from bench.measure import Load, settle
 from bench.report import machine
 from bench.systems import LOAD_DOMAIN, Gatepost
-from workers.roles import ROLES
+from workers.roles import ROLES, TOGETHER
 from workers.wiring import socket_path
 
 STORE: Final = "embedded Redis"
 OTHERS: Final = "supervisor"
-SHOWN: Final = (*ROLES, OTHERS, STORE)
+SHOWN: Final = (*ROLES, *TOGETHER, OTHERS, STORE)
 TOTAL: Final = "in all"
 MOST: Final = 14
 """Commands of Redis in the second table."""

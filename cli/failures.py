@@ -11,6 +11,8 @@ from cli.options import DEFAULT, Common
 from cli.period import WHOLE, Period
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from cli.diagnoses import Diagnoses
     from cli.render import Screen
     from pipeline.state import Message
@@ -78,25 +80,16 @@ async def failures(
         key=lambda pair: -pair[1].at,
     )
     if common.json:
-        groups = [_group_form(group.newest.domain or one.domain, group, meant) for one in found for group in one.groups]
+        groups = [group_form(group.newest.domain or one.domain, group, meant) for one in found for group in one.groups]
         document({
             "at": rfc3339(now),
             "groups": sorted(groups, key=lambda group: group["last_at"] or "", reverse=True),
-            "failures": [_form(domain, failure, meant) for domain, failure in newest],
+            "failures": [failure_form(domain, failure, meant) for domain, failure in newest],
         })  # fmt: skip
-        return 0
-    screen = Screen()
-    if not found:
-        screen.say(("No delivery error is known.", "green"))
-        return 0
-    screen.say((EXPLANATION, "dim"))
-    if all_ or message:
-        for domain, failure in newest:
-            screen.say()
-            _one(screen, domain, failure, meant, now)
+    elif newest and (all_ or message):
+        _singly(Screen(), newest, meant, now)
     else:
-        for one in sorted([one for one in found if one.groups], key=lambda one: -one.groups[0].last):
-            _grouped(screen, one, meant, now, verbose=verbose)
+        tell_failures(Screen(), found, meant, now, verbose=verbose)
     return 0
 
 
@@ -116,7 +109,25 @@ def _only(found: tuple[DomainFailures, ...], message: str, head: Message | None)
     return tuple(kept)
 
 
-def _grouped(screen: Screen, one: DomainFailures, meant: Diagnoses, now: int, *, verbose: bool) -> None:
+def _singly(screen: Screen, newest: Sequence[tuple[str, Failure]], meant: Diagnoses, now: int) -> None:
+    """Each error of a domain by itself."""
+    screen.say((EXPLANATION, "dim"))
+    for domain, failure in newest:
+        screen.say()
+        _one(screen, domain, failure, meant, now)
+
+
+def tell_failures(
+    screen: Screen, found: Iterable[DomainFailures], meant: Diagnoses, now: int, *, verbose: bool = False
+) -> None:
+    """Equal errors as one, the domain with the newest first."""
+    shown = sorted((one for one in found if one.groups), key=lambda one: -one.groups[0].last)
+    screen.say((EXPLANATION, "dim") if shown else ("No delivery error is known.", "green"))
+    for one in shown:
+        _of_domain(screen, one, meant, now, verbose=verbose)
+
+
+def _of_domain(screen: Screen, one: DomainFailures, meant: Diagnoses, now: int, *, verbose: bool) -> None:
     from cli.render import clean, count, lines_of, relative
     from cli.words import people, place
 
@@ -187,7 +198,7 @@ def _outcome(failure: Failure, now: int) -> tuple[str, str]:
     return f"{why}; {end}", "red"
 
 
-def _form(domain: str, failure: Failure, meant: Diagnoses) -> dict[str, Any]:
+def failure_form(domain: str, failure: Failure, meant: Diagnoses) -> dict[str, Any]:
     from cli.forms import attempt_form
     from cli.render import rfc3339
 
@@ -211,7 +222,7 @@ def _form(domain: str, failure: Failure, meant: Diagnoses) -> dict[str, Any]:
     }
 
 
-def _group_form(domain: str, group: FailureGroup, meant: Diagnoses) -> dict[str, Any]:
+def group_form(domain: str, group: FailureGroup, meant: Diagnoses) -> dict[str, Any]:
     from cli.render import rfc3339
 
     return {
@@ -220,5 +231,5 @@ def _group_form(domain: str, group: FailureGroup, meant: Diagnoses) -> dict[str,
         "first_at": rfc3339(group.first),
         "last_at": rfc3339(group.last),
         "recipients": list(group.recipients),
-        "newest": _form(domain, group.newest, meant),
+        "newest": failure_form(domain, group.newest, meant),
     }

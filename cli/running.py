@@ -36,7 +36,11 @@ def up(
 
 def worker(
     role: Annotated[
-        str, Parameter(help="receiver, scanner, deliverer, projector, janitor, syncer, watcher or archiver.")
+        str,
+        Parameter(
+            help="receiver, scanner, deliverer, projector, janitor, syncer, watcher or archiver; or background: "
+            "projector, janitor, watcher and archiver in one process."
+        ),
     ],
     /,
     *,
@@ -46,7 +50,7 @@ def worker(
         str, Parameter(help="Where it answers /metrics, /healthz and /readyz: HOST:PORT or unix:/PATH.")
     ] = "",
 ) -> int:
-    """Run one role, as one process.
+    """Run one role, or all of the background, as one process.
 
     Any number of times, on any machine that reaches the same Redis: see
     docs/many-machines.md. With bodies_store the data directory holds only what

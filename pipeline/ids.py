@@ -11,6 +11,7 @@ id names its partition and its birth, any process finds a message, and the start
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import secrets
 from typing import Final
@@ -71,6 +72,7 @@ def born(message_id: str) -> int:
     return _decode(message_id[:9])
 
 
+@functools.lru_cache(4096)
 def partition_for(domain: str, partitions: int) -> int:
     """Where everything about `domain` lives: a stable hash, the same on every machine and Python."""
     return int.from_bytes(hashlib.blake2b(domain.encode(), digest_size=4).digest(), "big") % partitions

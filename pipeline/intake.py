@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.bodies import Bodies, Draft
 from pipeline.events import Client, Received, RecipientSpec
-from pipeline.faults import StoreAwayError, StoreFullError
+from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.ids import new_id, partition_for
 from pipeline.log import Log
 from pipeline.steps import Step, received_step
@@ -71,7 +71,12 @@ class Intake:
     async def _commit(self, steps: Iterable[Step]) -> list[bool | BaseException]:
         """What became of each. All of them are waited for, so that a body is dropped only where its step surely did not happen."""
         commits = [self._log.submit(step, patience=PATIENCE) for step in steps]
-        return await asyncio.gather(*commits, return_exceptions=True)
+        if len(commits) > 1:
+            return await asyncio.gather(*commits, return_exceptions=True)
+        try:
+            return [await commits[0]]
+        except StoreError as fault:
+            return [fault]
 
     def _received(
         self, envelope: Envelope, domain: str, recipients: list[RecipientSpec], size: int, now: int

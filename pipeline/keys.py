@@ -46,6 +46,8 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
                                     link of what retention took away; floor (ms): entries before it (trimmed: how many) are no longer in the log
     gp:{p}:archive:lease   string   token of the archiver that writes this partition's segments. Expires
     gp:{p}:replicated      string   written to see whether replicas have what was written before (topology/replicas.py). Expires
+    gp:{...}:absent        -        in every slot, and never there: a script that names it as well is refused while the slot is on its way to
+                                    another node of a Cluster (store.py)
     gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes), bodies (whose the bodies
@@ -252,6 +254,11 @@ def parked(partition: int) -> str:
 def replicated(log: str) -> str:
     """Beside a log."""
     return log.removesuffix(":log") + ":replicated"
+
+
+def absent(key: str) -> str:
+    """Beside any key."""
+    return key[: key.index("}") + 1] + ":absent"
 
 
 def hint(partition: int) -> str:

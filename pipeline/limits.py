@@ -241,7 +241,7 @@ class Limiter:
                 batch, self._wanting = self._wanting[:BATCH], self._wanting[BATCH:]
                 now = self._clock()
                 requests = [self._request(account) for account in batch]
-                rows: list[Sequence[int]] | None = None
+                rows: list[Sequence[int] | None] = [None] * len(requests)
                 try:
                     if now >= self._away_until:
                         rows = await self._send(requests, now)
@@ -273,51 +273,55 @@ class Limiter:
         words: list[str | int] = [keys.client(account.name), held, more, int(coming > 0), int(mark), *back, *wanted]
         return _Request(account, words, waiting, debts)
 
-    async def _send(self, requests: Sequence[_Request], now: int) -> list[Sequence[int]] | None:
-        """An answer for each; None when Redis is away."""
+    async def _send(self, requests: Sequence[_Request], now: int) -> list[Sequence[int] | None]:
+        """An answer for each; None when Redis is away, or the node of a Cluster that has it."""
         arguments: list[Any] = [
             now // 1000, self._lease // 1_000_000, self._receiver, SHARE, self._allowed, self._remember, SLACK, len(self._buckets),
             *(number for bucket in self._buckets for number in (bucket.size, bucket.cost)),
         ]  # fmt: skip
         # In a Cluster each client is in a slot of its own.
         calls = [[request] for request in requests] if is_spread(self._redis) else [requests]
-        try:
-            async with asyncio.timeout(PATIENCE):
-                answer = [
-                    word
-                    for part in await asyncio.gather(*(self._ask_for(call, arguments) for call in calls))
-                    for word in part
-                ]
-        except (RedisError, OSError) as error:
+        answers = await asyncio.gather(*(self._ask_for(call, arguments) for call in calls))
+        failed = [answer for answer in answers if isinstance(answer, Exception)]
+        if len(failed) == len(answers):
             self._away_until = self._clock() + RECHECK
-            if not self._away:
-                self._away = True
-                log.warning("limits_not_in_force", reason=str(error) or type(error).__name__)
-            return None
-        if self._away:
-            self._away = False
-            log.info("limits_in_force_again")
+        if bool(failed) != self._away:
+            self._away = bool(failed)
+            if failed:
+                log.warning("limits_not_in_force", reason=str(failed[0]) or type(failed[0]).__name__)
+            else:
+                log.info("limits_in_force_again")
+        rows: list[Sequence[int] | None] = []
         width = 2 * len(self._buckets) + 3
-        return [answer[start : start + width] for start in range(0, len(answer), width)]
+        for call, answer in zip(calls, answers, strict=True):
+            if isinstance(answer, Exception):
+                rows += [None] * len(call)
+            else:
+                rows += [answer[start : start + width] for start in range(0, len(answer), width)]
+        return rows
 
-    async def _ask_for(self, requests: Sequence[_Request], arguments: Sequence[Any]) -> Sequence[int]:
+    async def _ask_for(self, requests: Sequence[_Request], arguments: Sequence[Any]) -> Sequence[int] | Exception:
         words = [word for request in requests for word in request.words]
         first = keys.client(requests[0].account.name) + "tokens"
-        answer: Sequence[int] = await self._script(self._redis, [first], [*arguments, *words])
+        try:
+            async with asyncio.timeout(PATIENCE):
+                answer: Sequence[int] = await self._script(self._redis, [first], [*arguments, *words])
+        except (RedisError, OSError) as error:
+            return error
         return answer
 
-    def _settle(self, requests: Sequence[_Request], rows: Sequence[Sequence[int]] | None, now: int) -> None:
-        for index, request in enumerate(requests):
+    def _settle(self, requests: Sequence[_Request], rows: Sequence[Sequence[int] | None], now: int) -> None:
+        for request, row in zip(requests, rows, strict=True):
             account = request.account
             account.calling = False
-            if rows is None:
+            if row is None:
                 account.remind = 0
             else:
-                self._learn(account, rows[index], request.debts, now)
+                self._learn(account, row, request.debts, now)
             for limit, future in request.waiting:
                 if future.done():
                     continue
-                if rows is None:
+                if row is None:
                     account.sessions += limit is Limit.CONNECTIONS
                     refusal = None
                 elif limit is Limit.CONNECTIONS:

@@ -22,6 +22,7 @@ from redis.exceptions import RedisError
 from pipeline import keys, metrics
 from pipeline.events import Event, MessageEvent, Recorded, Refused, decode
 from pipeline.faults import ConflictError, LeaseLostError, StoreAwayError, StoreError
+from pipeline.group_commit import GroupCommit
 from pipeline.ids import born, partition_of
 from pipeline.kinds import kind_of
 from pipeline.places import place_of
@@ -96,6 +97,10 @@ class _Waiting(NamedTuple):
     until: float
     """Monotonic time until which an unreachable Redis is waited for; infinite for a worker."""
 
+    @property
+    def weight(self) -> int:
+        return self.step.weight
+
 
 class Log:
     """One per process. `commit` from any number of tasks; reading is stateless."""
@@ -109,8 +114,7 @@ class Log:
         self._append = Script.named("append", beyond_memory=beyond_memory, replicated=True)
         self._lanes: dict[str, Log] | None = {} if is_spread(redis) and not single else None
         """In a Cluster each log has a committer of its own: one call is of one slot, and a node that is away holds up no other."""
-        self._waiting: list[_Waiting] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._group = GroupCommit(self._send, most=MAX_STEPS, weight=MAX_WEIGHT, name="committer", failed=_told)
         self._server_ms = 0
         """Redis's clock at the last answer: where a search for steps of unknown fate begins."""
 
@@ -126,9 +130,7 @@ class Log:
             return self._lane(step.log).submit(step, patience=patience)
         until = float("inf") if patience is None else time.monotonic() + patience
         waiting = _Waiting(step, asyncio.get_running_loop().create_future(), until)
-        self._waiting.append(waiting)
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(), name="committer")
+        self._group.add(waiting)
         return waiting.done
 
     async def commit(self, step: Step, *, patience: float | None = None) -> bool:
@@ -137,7 +139,7 @@ class Log:
 
     @property
     def idle(self) -> bool:
-        return self._flushing is None and all(lane.idle for lane in (self._lanes or {}).values())
+        return self._group.idle and all(lane.idle for lane in (self._lanes or {}).values())
 
     def _lane(self, log: str) -> Log:
         assert self._lanes is not None
@@ -145,34 +147,6 @@ class Log:
         if lane is None:
             lane = self._lanes[log] = Log(self._redis, beyond_memory=self._beyond_memory, single=True)
         return lane
-
-    def _take(self) -> list[_Waiting]:
-        """The next call's steps, in the order in which they came."""
-        weight = count = 0
-        for waiting in self._waiting:
-            weight += waiting.step.weight
-            if count == MAX_STEPS or (count and weight > MAX_WEIGHT):
-                break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._take()
-                try:
-                    await self._send(batch)
-                except BaseException as error:
-                    for waiting in batch:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(
-                                error if isinstance(error, StoreError) else StoreAwayError(str(error))
-                            )
-                    if not isinstance(error, Exception):
-                        raise
-        finally:
-            self._flushing = None
 
     async def _send(self, batch: Sequence[_Waiting]) -> None:
         try:
@@ -213,7 +187,7 @@ class Log:
             for waiting in batch:
                 if not waiting.done.done() and waiting.step.head in happened:
                     waiting.done.set_result(not waiting.step.state)
-            self._waiting = [waiting for waiting in batch if not waiting.done.done()] + self._waiting
+            self._group.put_back([waiting for waiting in batch if not waiting.done.done()])
             return
 
     async def _find(self, steps: Sequence[Step]) -> set[str]:
@@ -314,6 +288,11 @@ class Log:
                 finished = message is not None and not message.live
                 if finished or (version is not None and recorded.version >= version):
                     return
+
+
+def _told(error: BaseException) -> StoreError:
+    """What those are told whose call failed."""
+    return error if isinstance(error, StoreError) else StoreAwayError(str(error))
 
 
 def _edge(floor: bytes | None, sealed: bytes | None) -> Edge:

@@ -37,9 +37,9 @@ class Instrument:
         self.labels = labels
         self.roles = roles
 
-    def of(self, role: str) -> bool:
-        """Whether a process of this role has it."""
-        return not self.roles or role in self.roles
+    def of(self, *roles: str) -> bool:
+        """Whether a process of these roles has it."""
+        return not self.roles or any(role in self.roles for role in roles)
 
     def _together(self, labels: Labels) -> Labels:
         assert len(labels) == len(self.labels), self.name

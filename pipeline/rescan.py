@@ -18,6 +18,7 @@ from pipeline.ids import partition_of
 from pipeline.state import Message, decode_head
 from pipeline.steps import MS, Effect, Step, message_step
 from pipeline.store import Script, Store, faults
+from pipeline.topology.spread import each
 
 AT_ONCE: Final = 50
 """Messages of a partition that come back in one round: new mail has its turn too."""
@@ -54,13 +55,13 @@ class Rescans:
 
     async def put_back(self, now: int) -> int:
         """What is due, back to the scanners; how many."""
-        moved = 0
-        for partition in range(self._store.partitions):
+
+        async def of_one(partition: int) -> int:
+            names = [keys.rescan(partition), keys.scan(partition)]
             with faults():
-                moved += await self._script(
-                    self._store.redis, [keys.rescan(partition), keys.scan(partition)], [now // MS, AT_ONCE]
-                )
-        return moved
+                return int(await self._script(self._store.redis, names, [now // MS, AT_ONCE]))
+
+        return await each(self._store.redis, self._store.partitions, of_one)
 
     async def waiting(self, examples: int = 5) -> Waiting:
         with faults():

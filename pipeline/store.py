@@ -53,7 +53,6 @@ _AWAY: Final = (
     ReadOnlyError,
     ClusterDownError,
     MasterDownError,
-    TryAgainError,
     OSError,
 )
 
@@ -83,6 +82,8 @@ def _fault(error: BaseException) -> StoreError:
         )
     if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
         return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
+    if isinstance(error, TryAgainError):
+        return StoreAwayError(f"a slot of the Cluster is on its way to another node: {text}")
     if isinstance(error, _AWAY) or text.startswith(("NOREPLICAS ", "UNBLOCKED ")):
         return StoreAwayError(f"Redis cannot be reached: {text}")
     return StoreError(f"Redis: {text}")
@@ -122,7 +123,12 @@ class Script:
     async def __call__(self, redis: Client, names: Sequence[str], arguments: Sequence[Any]) -> Any:
         """Run it. Raises what the client raises: the caller knows whether a lost reply matters."""
         began = time.monotonic()
-        source, sha = self._in_cluster if is_spread(redis) else self._as_it_is
+        source, sha = self._as_it_is
+        if is_spread(redis):
+            source, sha = self._in_cluster
+            # Our scripts find keys by themselves. While a slot is moved key by key some are here and some there, and half of a step could be
+            # done. Of a script that names several keys, one of which is not there, the server says then that it is to be tried later.
+            names = (*names, keys.absent(names[0]))
         try:
             if self.replicated and replicas_of(redis):
                 return await self._written(redis, source, sha, names, arguments)

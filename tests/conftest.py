@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests.support import servers, topologies
 from tests.support.servers import RedisServer, SmtpSink
-from tests.support.topologies import RedisCluster
+from tests.support.topologies import RedisCluster, WatchedRedis
 
 # Times on a busy machine say nothing about the code; a failing example is printed so that it can be run again. Each run
 # tries other examples, so many runs of few find what one run of many does: GATEPOST_TEST_EXAMPLES=1000 is a long one.
@@ -39,16 +39,30 @@ def redis_server(_shared_redis: RedisServer) -> RedisServer:
 
 @pytest.fixture(scope="session")
 def _shared_cluster() -> Iterator[RedisCluster]:
-    with topologies.redis_cluster() as cluster:
+    with topologies.started(RedisCluster, guarded=True) as cluster:
         yield cluster
         assert cluster.refused() == {b"*0\r\n"}
 
 
 @pytest.fixture
 def redis_cluster(_shared_cluster: RedisCluster) -> RedisCluster:
-    """A real, empty Cluster of three masters; as with `redis_server`, one per test worker."""
+    """A real, empty Cluster of three masters, with TLS and a user with a password; as with `redis_server`, one per test worker."""
     _shared_cluster.flush()
     return _shared_cluster
+
+
+@pytest.fixture(scope="session")
+def _shared_watched() -> Iterator[WatchedRedis]:
+    with topologies.started(WatchedRedis, sentinels=1, guarded=True) as watched:
+        yield watched
+        assert watched.refused() == {b"*0\r\n"}
+
+
+@pytest.fixture
+def watched_redis(_shared_watched: WatchedRedis) -> WatchedRedis:
+    """A real, empty master with two replicas, which a Sentinel names; all of it as the Cluster is."""
+    _shared_watched.flush()
+    return _shared_watched
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from pipeline.faults import ConflictError, CorruptError, StoreAwayError
 from pipeline.state import Message, Stage
 from pipeline.steps import MS, message_step
 from pipeline.store import faults
+from pipeline.topology.spread import each
 from pipeline.unsent import unwarned
 from workers.bounces import promise
 from workers.wiring import Wiring
@@ -36,22 +37,24 @@ class Delays:
 
     async def warn(self) -> int:
         """Tell senders that their mail still waits, where they are to be told; how many messages that was."""
+        return await each(self._wiring.store.redis, self._wiring.store.partitions, self._warn_in)
+
+    async def _warn_in(self, partition: int) -> int:
         warned = 0
-        for partition in range(self._wiring.store.partitions):
-            now = self._wiring.clock()
-            with faults():
-                ids = await self._wiring.store.redis.zrangebyscore(
-                    keys.warn(partition), "-inf", now // MS, start=0, num=BATCH
-                )
-            names = [name.decode() for name in ids]
-            heads = list(zip(names, await self._wiring.schedule.heads(partition, names), strict=True))
-            for start in range(0, len(heads), TOGETHER):
-                some = [self._warn(partition, *row) for row in heads[start : start + TOGETHER]]
-                done = await asyncio.gather(*some, return_exceptions=True)
-                for trouble in done:
-                    if isinstance(trouble, BaseException):
-                        raise trouble
-                warned += sum(outcome is True for outcome in done)
+        now = self._wiring.clock()
+        with faults():
+            ids = await self._wiring.store.redis.zrangebyscore(
+                keys.warn(partition), "-inf", now // MS, start=0, num=BATCH
+            )
+        names = [name.decode() for name in ids]
+        heads = list(zip(names, await self._wiring.schedule.heads(partition, names), strict=True))
+        for start in range(0, len(heads), TOGETHER):
+            some = [self._warn(partition, *row) for row in heads[start : start + TOGETHER]]
+            done = await asyncio.gather(*some, return_exceptions=True)
+            for trouble in done:
+                if isinstance(trouble, BaseException):
+                    raise trouble
+            warned += sum(outcome is True for outcome in done)
         return warned
 
     async def _warn(self, partition: int, message_id: str, message: Message | None) -> bool:

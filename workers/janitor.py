@@ -22,6 +22,7 @@ from pipeline.redate import Redate
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, promised_step
 from pipeline.store import faults
+from pipeline.topology.spread import each
 from workers.bounces import conclude
 from workers.consume import Consumer, Entry, ensure_groups, streams
 from workers.delays import Delays
@@ -57,16 +58,16 @@ class Janitor:
 
     async def expire(self) -> int:
         """Return or discard what has reached its end; how many."""
+        return await each(self._store.redis, self._store.partitions, self._expire_in)
+
+    async def _expire_in(self, partition: int) -> int:
         ended = 0
-        for partition in range(self._store.partitions):
-            now = self._wiring.clock()
-            with faults():
-                ids = await self._store.redis.zrangebyscore(
-                    keys.expiry(partition), "-inf", now // MS, start=0, num=BATCH
-                )
-            names = [name.decode() for name in ids]
-            for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
-                ended += await self._end(partition, message_id, message)
+        now = self._wiring.clock()
+        with faults():
+            ids = await self._store.redis.zrangebyscore(keys.expiry(partition), "-inf", now // MS, start=0, num=BATCH)
+        names = [name.decode() for name in ids]
+        for message_id, message in zip(names, await self._wiring.schedule.heads(partition, names), strict=True):
+            ended += await self._end(partition, message_id, message)
         return ended
 
     async def _end(self, partition: int, message_id: str, message: Message | None) -> bool:
@@ -156,17 +157,18 @@ class Janitor:
         What has to wait: the queues of domains that are backing off, what somebody holds or waits for an engine, and the quarantine. Queues are walked by score, from
         where the last walk ended, so a long queue is read once and not every time.
         """
+        return await each(self._store.redis, self._store.partitions, self._cool_in)
+
+    async def _cool_in(self, partition: int) -> int:
         moved = 0
         now = self._wiring.clock() // MS
-        for partition in range(self._store.partitions):
-            for domain in await self._backing_off(partition, now):
-                moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
-            moved += await self._cool_walk(partition, keys.kept(partition), now)
-            moved += await self._cool_walk(partition, keys.held(partition), now)
-            # Its scores are when a message is scanned again.
-            later = now + int(self._wiring.settings.engines_retry) // MS
-            moved += await self._cool_walk(partition, keys.rescan(partition), later)
-        return moved
+        for domain in await self._backing_off(partition, now):
+            moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
+        moved += await self._cool_walk(partition, keys.kept(partition), now)
+        moved += await self._cool_walk(partition, keys.held(partition), now)
+        # Its scores are when a message is scanned again.
+        later = now + int(self._wiring.settings.engines_retry) // MS
+        return moved + await self._cool_walk(partition, keys.rescan(partition), later)
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
         """Domains whose servers were found away, or that are held. One all of whose slots are busy is not among them."""
@@ -209,10 +211,11 @@ class Janitor:
         intervals = (domain.retry_interval for domain in directory.domains().values())
         longest = max(int(settings.retry_interval), *intervals, 0)
         redate = Redate(self._store, beyond_memory=True)
-        return sum([
-            await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
-            for partition in range(self._store.partitions)
-        ])  # fmt: skip
+
+        async def of_one(partition: int) -> int:
+            return await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
+
+        return await each(self._store.redis, self._store.partitions, of_one)
 
     # Sweeping
 

@@ -39,6 +39,7 @@ SHARED: Final = (
     "workers.projector",
     "workers.janitor",
     "workers.watcher",
+    "workers.archiver",
 )
 """What is loaded before there are workers. Not the syncer, whose libraries few gateways need, nor DuckDB."""
 PIECE: Final = 1 << 16

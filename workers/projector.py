@@ -24,11 +24,11 @@ from pipeline.events import Event
 from pipeline.faults import StoreAwayError, StoreError, StoreFullError
 from pipeline.lease import hold, release
 from pipeline.log import Edge, Log, Page, read_pages
-from pipeline.pause import pause
+from pipeline.pause import end, pause
 from pipeline.places import place_of
 from pipeline.steps import MS
 from pipeline.store import Client, faults
-from pipeline.topology.spread import Growth, is_spread
+from pipeline.topology.spread import is_spread
 from pipeline.units import SECOND
 from projections import builds
 from projections.base import History, Portion, Projection, View, advance, first_of, position
@@ -105,17 +105,28 @@ class Projector:
         self._token = secrets.token_hex(8)
         self._renew_at = self._tidy_at = 0.0
         self._busy = False
-        self._growth = Growth(blocking) if is_spread(blocking) else None
         self.held: dict[int, list[Folding]] = {}
         self._edges: dict[int, Edge] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend."""
-        try:
+        """Until `stop`. Waits while Redis is away or full; raises StoreError for what waiting does not mend.
+
+        In a Cluster each partition is folded by itself: one read is of one slot, and a node that is away holds up no other.
+        """
+        if len(self._partitions) == 1 or not is_spread(self._redis):
             await self._run(stop)
+            return
+        tasks = [asyncio.create_task(self._of_one(partition).run(stop)) for partition in self._partitions]
+        try:
+            await asyncio.gather(*tasks)
         finally:
-            if self._growth is not None:
-                await self._growth.close()
+            await end(tasks)
+
+    def _of_one(self, partition: int) -> Projector:
+        return Projector(
+            self._redis, self._blocking, self._history, [partition], self._projections,
+            lease=self._lease, complete=self._all is not None, clock=self._clock,
+        )  # fmt: skip
 
     async def _run(self, stop: asyncio.Event) -> None:
         failed = 0
@@ -211,8 +222,6 @@ class Projector:
         """Whether a log has grown beyond the views; waits for it a while."""
         block = min(BLOCK_MS, int((self._renew_at - time.monotonic()) * 1000))
         with faults():
-            if self._growth is not None:
-                return await self._growth.wait(self._fronts(), max(1, block))
             return bool(await self._blocking.xread(self._fronts(), count=1, block=max(1, block)))
 
     async def _tails(self) -> dict[int, Page]:

@@ -1,4 +1,4 @@
-"""One worker process: connects, says when it is ready, works until it is told to stop."""
+"""One worker process, of one role or of several: connects, says when it is ready, works until it is told to stop."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import contextlib
 import gc
 import importlib
 import signal
-from collections.abc import AsyncIterator, Callable, Mapping
-from typing import Final, TypeAlias
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
 
 import structlog
 import uvloop
 
 from pipeline import clock
+from pipeline.archive import duck
 from pipeline.faults import ConfigurationError, StoreAwayError, StoreError
 from pipeline.pause import end, pause
 from pipeline.settings import Settings
@@ -38,6 +39,21 @@ ROLES: Final[Mapping[str, str]] = {
     "archiver": "workers.archiver",
 }
 """Each role's module, which offers `async run_role(wiring, stop)`; a process loads its own only."""
+BACKGROUND: Final = "background"
+TOGETHER: Final[Mapping[str, tuple[str, ...]]] = {BACKGROUND: ("projector", "janitor", "watcher", "archiver")}
+"""Processes of several roles, which no message waits for: one for each would be little more than 15 MiB more. They share an event loop,
+the connections and their end: what ends one of them ends the process, and all begin again.
+"""
+
+
+def roles_of(name: str, settings: Settings) -> tuple[str, ...]:
+    """What a process of this name works as. Raises ConfigurationError."""
+    if name in TOGETHER:
+        archived = settings.archive and duck.installed()
+        return tuple(role for role in TOGETHER[name] if role != "archiver" or archived)
+    if name not in ROLES:
+        raise ConfigurationError(f"no role {name!r}", remedy=f"One of {', '.join([*ROLES, *TOGETHER])}.")
+    return (name,)
 
 
 async def _connect(settings: Settings, stop: asyncio.Event) -> Wiring | None:
@@ -63,22 +79,23 @@ def tune_collector() -> None:
 
 
 Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
+Run: TypeAlias = Callable[[Wiring, asyncio.Event], Coroutine[Any, Any, None]]
 
 
 @contextlib.asynccontextmanager
-async def _shown(role: str, place: EngineAddress) -> AsyncIterator[Attach]:
+async def _shown(name: str, roles: Sequence[str], place: EngineAddress) -> AsyncIterator[Attach]:
     """Be looked at there, if anywhere."""
     if not place:
         yield lambda _wiring, _stop: None
         return
     from workers.monitoring.process import shown  # noqa: PLC0415 - loads prometheus_client, for those who are looked at
 
-    async with shown(role, place) as monitor:
+    async with shown(name, place, roles) as monitor:
         yield monitor.attach
 
 
-async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
-    run_role = importlib.import_module(ROLES[role]).run_role
+async def _work(name: str, roles: Sequence[str], settings: Settings, place: EngineAddress) -> None:
+    runs: dict[str, Run] = {role: importlib.import_module(ROLES[role]).run_role for role in roles}
     tune_collector()
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -86,7 +103,7 @@ async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
         loop.add_signal_handler(number, stop.set)
     # The supervisor answers SIGHUP by replacing workers; one that reaches a worker itself changes nothing.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
-    async with _shown(role, place) as attach:
+    async with _shown(name, roles, place) as attach:
         wiring = await _connect(settings, stop)
         if wiring is None:
             return
@@ -96,10 +113,25 @@ async def _work(role: str, settings: Settings, place: EngineAddress) -> None:
             with contextlib.suppress(StoreAwayError):
                 await wiring.directory.refresh()
             await _look_at_the_clock(wiring)
-            await run_role(wiring, stop)
+            await _together([_as(role, run(wiring, stop)) for role, run in runs.items()])
         finally:
             await end([follower])
             await wiring.close()
+
+
+async def _as(role: str, work: Coroutine[Any, Any, None]) -> None:
+    """Log lines name the role, whatever the process is called."""
+    structlog.contextvars.bind_contextvars(process=role)
+    await work
+
+
+async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Until all have ended, or one has failed, which is raised."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        await end(tasks)
 
 
 async def _look_at_the_clock(wiring: Wiring) -> None:
@@ -109,14 +141,15 @@ async def _look_at_the_clock(wiring: Wiring) -> None:
             log.error(clock.in_words(ahead), remedy=clock.REMEDY)
 
 
-def run_worker(role: str, settings: Settings, metrics: str = "") -> int:
-    """Work as `role` until SIGTERM. Exit code 0 after an orderly stop. `metrics`: where it is looked at; empty: nowhere."""
-    if role not in ROLES:
-        raise ConfigurationError(f"no role {role!r}", remedy=f"One of {', '.join(ROLES)}.")
+def run_worker(name: str, settings: Settings, metrics: str = "") -> int:
+    """Work as the role or the roles of `name` until SIGTERM. Exit code 0 after an orderly stop. `metrics`: where it is looked at; empty:
+    nowhere.
+    """
+    roles = roles_of(name, settings)
     try:
         place = EngineAddress.parse(metrics)
     except ValueError as error:
         raise ConfigurationError(f"--metrics {metrics}: {error}") from None
-    logs.configure(settings.log_format, role)
-    uvloop.run(_work(role, settings, place))
+    logs.configure(settings.log_format, name)
+    uvloop.run(_work(name, roles, settings, place))
     return 0

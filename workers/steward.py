@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
@@ -19,6 +19,7 @@ from pipeline.rerouting import follow, ways
 from pipeline.state import Message
 from pipeline.steps import MS
 from pipeline.store import faults
+from pipeline.topology.spread import each
 from workers.bounces import conclude
 from workers.steering import retry_server
 from workers.wiring import Wiring
@@ -72,22 +73,21 @@ class Steward:
 
     async def end_holds(self) -> int:
         """Carry out what is due; how many messages."""
+        return await each(self._store.redis, self._store.partitions, self._end_holds_in)
+
+    async def _end_holds_in(self, partition: int) -> int:
+        ended = 0
         now = self._wiring.clock()
         with faults():
-            pipe = self._store.redis.pipeline(transaction=False)
-            for partition in range(self._store.partitions):
-                pipe.zrangebyscore(keys.ends(partition), "-inf", now // MS, start=0, num=BATCH)
-            due: Any = await pipe.execute()
-        ended = 0
-        for partition, rows in enumerate(due):
-            names = [name.decode() for name in rows]
-            for start in range(0, len(names), TOGETHER):
-                some = names[start : start + TOGETHER]
-                heads = await self._wiring.schedule.heads(partition, some)
-                done = await asyncio.gather(
-                    *(self._end_or_postpone(partition, name, head) for name, head in zip(some, heads, strict=True))
-                )
-                ended += sum(done)
+            rows = await self._store.redis.zrangebyscore(keys.ends(partition), "-inf", now // MS, start=0, num=BATCH)
+        names = [name.decode() for name in rows]
+        for start in range(0, len(names), TOGETHER):
+            some = names[start : start + TOGETHER]
+            heads = await self._wiring.schedule.heads(partition, some)
+            done = await asyncio.gather(
+                *(self._end_or_postpone(partition, name, head) for name, head in zip(some, heads, strict=True))
+            )
+            ended += sum(done)
         return ended
 
     async def _end_or_postpone(self, partition: int, message_id: str, message: Message | None) -> bool:

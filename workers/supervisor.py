@@ -1,4 +1,4 @@
-"""`gatepost up`: the embedded Redis and every role as processes of one parent, which restarts what dies.
+"""`gatepost up`: the embedded Redis and every role in processes of one parent, which restarts what dies.
 
 start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
          roles, say "ready" when all of them said so; the syncer is started when there is a sync, as most gateways have
@@ -23,7 +23,6 @@ import msgspec
 import structlog
 
 from pipeline import diagnosis, keys, metrics
-from pipeline.archive import duck
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
 from pipeline.faults import ConfigurationError, GatepostError, StoreError
@@ -38,6 +37,7 @@ from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
 from workers.notify import Notifications, notify
 from workers.nursery import Run
+from workers.roles import BACKGROUND
 from workers.starting import Starter
 from workers.wiring import Wiring
 
@@ -62,16 +62,13 @@ LOOK: Final = 2.0
 
 
 def plan(settings: Settings) -> list[str]:
-    """The roles to run, one entry per process."""
+    """The processes to run, by what `gatepost worker` calls them."""
     receivers = settings.receivers or min(8, os.cpu_count() or 1)
     return [
         *["receiver"] * receivers,
         *["scanner"] * settings.scanners,
         *["deliverer"] * settings.deliverers,
-        "projector",
-        "janitor",
-        "watcher",
-        *(["archiver"] if settings.archive and duck.installed() else []),
+        BACKGROUND,
         ON_DEMAND,
     ]
 
@@ -408,7 +405,7 @@ class Supervisor:
         deadline = time.monotonic() + STOP_TIMEOUT
         # Views last: they should have seen everything the others did.
         for last in (False, True):
-            group = [worker for worker in self._workers if (worker.role == "projector") is last]
+            group = [worker for worker in self._workers if (worker.role == BACKGROUND) is last]
             for worker in group:
                 self._signal(worker, signal.SIGTERM)
             while any(worker.alive for worker in group) and time.monotonic() < deadline:

@@ -41,23 +41,16 @@ async def _queue(opened: Session, redis: Source, domain: str | None, moment: int
 
 async def _failures(opened: Session, redis: Source, domain: str | None, moment: int) -> Shown:
     from cli.diagnoses import diagnoses
-    from cli.failures import EXPLANATION, _form, _group_form, _grouped
+    from cli.failures import failure_form, group_form, tell_failures
     from projections.readers import read_failures
 
     found = await read_failures(redis, opened.wiring.store.partitions, domain)
     meant = await diagnoses(opened, "")
     form = {
-        "groups": [_group_form(one.domain, group, meant) for one in found for group in one.groups],
-        "failures": [_form(one.domain, failure, meant) for one in found for failure in one.failures],
+        "groups": [group_form(one.domain, group, meant) for one in found for group in one.groups],
+        "failures": [failure_form(one.domain, failure, meant) for one in found for failure in one.failures],
     }
-
-    def tell(screen: Screen) -> None:
-        shown = [one for one in found if one.failures]
-        screen.say((EXPLANATION, "dim") if shown else ("No delivery error is known.", "green"))
-        for one in sorted(shown, key=lambda one: -one.failures[0].at):
-            _grouped(screen, one, meant, moment, verbose=False)
-
-    return Shown(form, tell)
+    return Shown(form, lambda screen: tell_failures(screen, found, meant, moment))
 
 
 async def _books(opened: Session, redis: Source, domain: str | None, _moment: int) -> Shown:

@@ -70,7 +70,10 @@ def connect() -> duckdb.DuckDBPyConnection:
     settings: dict[str, Any] = {
         "threads": 1, "memory_limit": MEMORY, "autoinstall_known_extensions": False, "autoload_known_extensions": False,
     }  # fmt: skip
-    return duckdb.connect(":memory:", config=settings)
+    connection = duckdb.connect(":memory:", config=settings)
+    # A program started with `python -c` counts as somebody at a prompt, and a slow query would draw a bar into its output.
+    connection.execute("SET enable_progress_bar = false")
+    return connection
 
 
 def write(source: Path, target: Path) -> None:

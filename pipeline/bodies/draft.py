@@ -6,15 +6,18 @@ import contextlib
 import errno
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, TypeAlias
 
 from pipeline.faults import StoreFullError
 
 HOT_LIMIT: Final = 256 << 10
 CHUNK: Final = 256 << 10
 HEAD: Final = 64 << 10
+PIECE: Final = 8 << 10
+"""Octets from which on a chunk is kept as it came. Smaller ones are put together: a body is in few pieces, however it comes."""
+Piece: TypeAlias = bytes | bytearray | memoryview
 _FULL: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
@@ -45,35 +48,57 @@ class Draft:
     def __init__(self, directory: Path) -> None:
         self.size = 0
         self._directory = directory
-        self._memory = bytearray()
+        self._pieces: list[Piece] = []
         self._file: BinaryIO | None = None
         self._head = b""
 
-    def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """Raises StoreFullError when the disk is full."""
+    def write(self, chunk: bytes | memoryview) -> None:
+        """`chunk` never changes any more. Raises StoreFullError when the disk is full."""
         self.size += len(chunk)
         if self._file is not None:
             with disk():
                 self._file.write(chunk)
             return
-        self._memory += chunk
+        pieces = self._pieces
+        if len(chunk) >= PIECE:
+            pieces.append(chunk)
+        elif pieces and isinstance(pieces[-1], bytearray):
+            pieces[-1] += chunk
+        else:
+            pieces.append(bytearray(chunk))
         if self.size > HOT_LIMIT:
-            with disk():
-                handle, name = tempfile.mkstemp(dir=self._directory, prefix="draft-")
-                self._file = os.fdopen(handle, "wb", buffering=CHUNK)
-                self._name = name
-                self._file.write(self._memory)
-            self._head = bytes(self._memory[:HEAD])
-            self._memory = bytearray()
+            self._begin_file()
+
+    def _begin_file(self) -> None:
+        self._head = self.head()
+        with disk():
+            handle, name = tempfile.mkstemp(dir=self._directory, prefix="draft-")
+            self._file = os.fdopen(handle, "wb", buffering=CHUNK)
+            self._name = name
+            self._file.writelines(self._pieces)
+        self._pieces = []
 
     def head(self) -> bytes:
         """The first 64 KiB, or less."""
-        return self._head if self._file is not None else bytes(self._memory[:HEAD])
+        if self._file is not None:
+            return self._head
+        first, left = [], HEAD
+        for piece in self._pieces:
+            first.append(memoryview(piece)[:left])
+            left -= len(piece)
+            if left <= 0:
+                break
+        return b"".join(first)
+
+    @property
+    def pieces(self) -> Sequence[Piece] | None:
+        """The whole body when it is small enough to be in motion, as it came; what follows each other is one body."""
+        return self._pieces if self._file is None else None
 
     @property
     def hot(self) -> bytes | None:
-        """The whole body when it is small enough for Redis."""
-        return bytes(self._memory) if self._file is None else None
+        """As `pieces`, in one."""
+        return b"".join(self._pieces) if self._file is None else None
 
     def sync(self) -> str:
         """Everything on disk; the name of the file. Blocks."""
@@ -91,7 +116,7 @@ class Draft:
 
     def discard(self) -> None:
         """Forget it; harmless when it was kept or discarded before."""
-        self._memory = bytearray()
+        self._pieces = []
         if self._file is not None:
             with contextlib.suppress(OSError):
                 self._file.close()

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from pipeline.bodies.cold import sync_directory
-from pipeline.bodies.draft import disk
+from pipeline.bodies.draft import Piece, disk
 from pipeline.faults import CorruptError
+from pipeline.group_commit import GroupCommit
 from pipeline.ids import PACKED, packed, unpacked
 
 WORTH: Final = 32 << 10
@@ -39,6 +40,8 @@ SUFFIX: Final = ".segment"
 _UNNAMED: Final = ".new"
 _BATCH: Final = 256
 _BATCH_OCTETS: Final = 8 << 20
+_TOGETHER: Final = 1000
+"""Pieces in one write; the system takes 1,024."""
 _LARGEST: Final = 64 << 20
 """Octets of a record: a pointer that says more is damaged. So is one to behind the FARTHEST."""
 _FARTHEST: Final = 1 << 40
@@ -192,17 +195,22 @@ class _Segment:
                 os.close(self.handle)
                 raise
 
-    def write(self, buffers: Sequence[bytes]) -> None:
+    def write(self, pieces: Sequence[Piece]) -> None:
         """At the end, and on disk. Blocks."""
-        size = sum(map(len, buffers))
+        end = self.end
         with disk():
-            written = os.pwritev(self.handle, buffers, self.end)
-            if written < size:
-                rest = memoryview(b"".join(buffers))
-                while written < size:
-                    written += os.pwrite(self.handle, rest[written:], self.end + written)
+            for start in range(0, len(pieces), _TOGETHER):
+                end += self._write(pieces[start : start + _TOGETHER], end)
             os.fdatasync(self.handle)
-        self.end += size
+        self.end = end
+
+    def _write(self, pieces: Sequence[Piece], at: int) -> int:
+        size, written = sum(map(len, pieces)), os.pwritev(self.handle, pieces, at)
+        if written < size:
+            rest = memoryview(b"".join(pieces))
+            while written < size:
+                written += os.pwrite(self.handle, rest[written:], at + written)
+        return size
 
     def retire(self) -> None:
         self._retired = True
@@ -220,7 +228,9 @@ class _Segment:
 
 class _Waiting(NamedTuple):
     message_ids: Sequence[str]
-    body: bytes
+    pieces: Sequence[Piece]
+    weight: int
+    """Octets of the body."""
     done: asyncio.Future[tuple[_Segment, bytes]]
 
 
@@ -229,21 +239,18 @@ class Writer:
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._waiting: list[_Waiting] = []
-        self._flushing: asyncio.Task[None] | None = None
+        self._group = GroupCommit(self._store, most=_BATCH, weight=_BATCH_OCTETS, name="segments", failed=self._failed)
         self._segment: _Segment | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     @contextlib.asynccontextmanager
-    async def kept(self, message_ids: Sequence[str], body: bytes) -> AsyncIterator[bytes]:
-        """A pointer to the body, which is on disk, for the steps of these messages, which the block waits for.
+    async def kept(self, message_ids: Sequence[str], pieces: Sequence[Piece], size: int) -> AsyncIterator[bytes]:
+        """A pointer to the body of so many octets, which is on disk, for the steps of these messages, which the block waits for.
 
         Raises StoreFullError.
         """
         done = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(message_ids, body, done))
-        if self._flushing is None:
-            self._flushing = asyncio.create_task(self._flush(), name="segments")
+        self._group.add(_Waiting(message_ids, pieces, size, done))
         try:
             segment, found = await done
         except asyncio.CancelledError:
@@ -255,31 +262,9 @@ class Writer:
         finally:
             segment.release()
 
-    def _take(self) -> list[_Waiting]:
-        count = octets = 0
-        for waiting in self._waiting:
-            octets += len(waiting.body)
-            if count == _BATCH or (count and octets > _BATCH_OCTETS):
-                break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
-        return batch
-
-    async def _flush(self) -> None:
-        try:
-            while self._waiting:
-                batch = self._take()
-                try:
-                    await self._store(batch)
-                except BaseException as error:
-                    self.retire()  # what is at its end is unknown
-                    for waiting in batch:
-                        if not waiting.done.done():
-                            waiting.done.set_exception(error)
-                    if not isinstance(error, Exception):
-                        raise
-        finally:
-            self._flushing = None
+    def _failed(self, error: BaseException) -> BaseException:
+        self.retire()  # what is at its end is unknown
+        return error
 
     async def _store(self, batch: Sequence[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
@@ -289,13 +274,14 @@ class Writer:
             self._timer = loop.call_later(AGE, self.retire)
         segment.users += 1
         try:
-            offset, buffers, pointers = segment.end, [], []
-            for message_ids, body, _ in batch:
-                head = _head(segment.name, message_ids, len(body))
-                pointers.append(Pointer(segment.name, offset, len(message_ids), len(body)).encode())
-                buffers += [head, body]
-                offset += len(head) + len(body)
-            await loop.run_in_executor(None, segment.write, buffers)
+            offset, pointers = segment.end, []
+            written: list[Piece] = []
+            for message_ids, pieces, size, _ in batch:
+                head = _head(segment.name, message_ids, size)
+                pointers.append(Pointer(segment.name, offset, len(message_ids), size).encode())
+                written += (head, *pieces)
+                offset += len(head) + size
+            await loop.run_in_executor(None, segment.write, written)
             for waiting, found in zip(batch, pointers, strict=True):
                 if not waiting.done.done():
                     segment.users += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Final
 
@@ -49,15 +50,18 @@ class Bodies:
                 raise
         return hot
 
-    @contextlib.asynccontextmanager
-    async def settled(self, draft: Draft, message_ids: Sequence[str]) -> AsyncIterator[bytes | None]:
+    def settled(self, draft: Draft, message_ids: Sequence[str]) -> AbstractAsyncContextManager[bytes | None]:
         """As `settle`, for steps that the block waits for: what Redis gets may be a pointer."""
-        hot = draft.hot
-        if hot is None or self._writer is None or len(hot) < WORTH:
-            yield await self.settle(draft, message_ids)
-            return
-        async with self._writer.kept(message_ids, hot) as found:
-            yield found
+        pieces = draft.pieces
+        if pieces is None:
+            return self._settled_on_disk(draft, message_ids)
+        if self._writer is None or draft.size < WORTH:
+            return contextlib.nullcontext(draft.hot)
+        return self._writer.kept(message_ids, pieces, draft.size)
+
+    @contextlib.asynccontextmanager
+    async def _settled_on_disk(self, draft: Draft, message_ids: Sequence[str]) -> AsyncIterator[bytes | None]:
+        yield await self.settle(draft, message_ids)
 
     async def get(self, message_id: str) -> Buffer:
         """Raises CorruptError when the message has no body, StoreAwayError."""

@@ -7,8 +7,8 @@
 local now, period = tonumber(ARGV[1]), tonumber(ARGV[2])
 local later = {}
 
-for index, key in ipairs(KEYS) do
-  local size = tonumber(ARGV[index + 2])
+for index = 1, #ARGV - 2 do
+  local key, size = KEYS[index], tonumber(ARGV[index + 2])
   if size > 0 then
     local full = math.max(now, tonumber(redis.call('GET', key) or 0)) + period / size
     if full > now + period + 1 then return 0 end

@@ -52,6 +52,8 @@ class Cluster(AsyncCoreCommands):
         self._seeds = tuple(seeds)
         self._connect = connect
         self._nodes: dict[Place, Node] = {}
+        self._doubted: dict[Place, float] = {}
+        """Who was away when it was spoken to last, and since when: others are asked for the map before."""
         self._slots: list[Place | None] = []
         self._stale = True
         self._looked = 0.0
@@ -69,7 +71,7 @@ class Cluster(AsyncCoreCommands):
             except AskError as error:
                 return await self._asking(error, words, options)
             except _LOST:
-                self.lost()
+                self.lost(node)
                 raise
         raise ConnectionError("a slot keeps moving")
 
@@ -97,9 +99,10 @@ class Cluster(AsyncCoreCommands):
             raise ConnectionError("no node of the Cluster has this slot")
         return self._node(place)
 
-    def lost(self) -> None:
+    def lost(self, node: Node) -> None:
         """A node is away: before the next command the map is looked at."""
         self._stale = True
+        self._doubted |= {place: time.monotonic() for place, its in self._nodes.items() if its is node}
 
     async def aclose(self) -> None:
         nodes, self._nodes = self._nodes, {}
@@ -133,17 +136,24 @@ class Cluster(AsyncCoreCommands):
                 return
             self._looked = time.monotonic()
             said = []
-            for place in list(dict.fromkeys((*self._nodes, *self._seeds)))[:MOST_NODES]:
+            for place in self._whom_to_ask():
                 try:
                     rows: Any = await self._node(place).execute_command(b"CLUSTER", "SLOTS")
                 except (RedisError, OSError) as error:
+                    self._doubted[place] = time.monotonic()
                     said.append(str(error))
                     continue
+                self._doubted.pop(place, None)
                 self._take(rows, place)
                 await self._drop_others()
                 return
             if not self._slots:
                 raise ConnectionError("; ".join(dict.fromkeys(said))[:500])
+
+    def _whom_to_ask(self) -> list[Place]:
+        """Those that answered first: all wait meanwhile, and a node that hangs takes its time to be given up."""
+        places = dict.fromkeys((*self._nodes, *self._seeds))
+        return sorted(places, key=lambda place: self._doubted.get(place, 0.0))[:MOST_NODES]
 
     def _take(self, rows: Sequence[Any], asked: Place) -> None:
         slots: list[Place | None] = [None] * SLOTS
@@ -160,6 +170,7 @@ class Cluster(AsyncCoreCommands):
         """Connections to nodes that are masters no more are let go; what is under way there ends by itself."""
         wanted = set(self._slots)
         for place in [place for place in self._nodes if place not in wanted]:
+            self._doubted.pop(place, None)
             await self._nodes.pop(place).connection_pool.retire()
 
 
@@ -213,7 +224,7 @@ class Pipeline(AsyncCoreCommands):
         try:
             found = await pipe.execute(raise_on_error=False)
         except _LOST:
-            self._cluster.lost()
+            self._cluster.lost(node)
             raise
         for at, answer in zip(group, found, strict=True):
             if isinstance(answer, AskError):  # which a MovedError is; it was not done there
@@ -233,7 +244,8 @@ class Pipeline(AsyncCoreCommands):
             raise ResponseError("CROSSSLOT a transaction has keys of several slots")
         key = next(key for key in named if key is not None)
         for _ in range(FOLLOWED):
-            pipe = (await self._cluster.node_of(key)).pipeline(transaction=True)
+            node = await self._cluster.node_of(key)
+            pipe = node.pipeline(transaction=True)
             for words, options in commands:
                 pipe.execute_command(*words, **options)
             try:
@@ -243,7 +255,7 @@ class Pipeline(AsyncCoreCommands):
             except AskError as error:
                 raise ConnectionError("a slot is on its way to another node") from error
             except _LOST:
-                self._cluster.lost()
+                self._cluster.lost(node)
                 raise
             else:
                 return answers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from functools import partial
 from typing import Any, Final, TypeAlias
 
@@ -19,6 +18,7 @@ from pipeline.topology.cluster import Cluster
 from pipeline.topology.quick import Client as Quick
 from pipeline.topology.quick import Pool, Sending
 from pipeline.topology.sentinel import Masters, ToMaster
+from pipeline.topology.tls import Contexts, Encrypted
 
 SOCKET_TIMEOUT: Final = 10.0
 CONNECTIONS: Final = 32
@@ -52,13 +52,13 @@ class _Credentials(CredentialProvider):
 def open_client(where: str | RedisAddress, *, timeout: float = SOCKET_TIMEOUT) -> Client:
     """A client for a URL, or an address. Raises ConfigurationError."""
     address = parse(where) if isinstance(where, str) else where
-    check_tls(address)
+    contexts = Contexts(address.tls) if address.encrypted else None
     if address.kind == CLUSTER:
-        client: Client = Cluster(address.hosts, partial(_of_node, address, timeout))
+        client: Client = Cluster(address.hosts, partial(_of_node, address, timeout, contexts))
     elif address.kind == SENTINEL:
-        client = _of_master(address, timeout)
+        client = _of_master(address, timeout, contexts)
     else:
-        client = _of_one(address, timeout)
+        client = _of_one(address, timeout, contexts)
     client.replicas = address.replicas
     return client
 
@@ -74,16 +74,19 @@ def _options(timeout: float) -> dict[str, Any]:
     }
 
 
-def _of_one(address: RedisAddress, timeout: float) -> Client:
+def _of_one(address: RedisAddress, timeout: float, contexts: Contexts | None) -> Client:
     try:
         pool: Any = Pool.from_url(address.url, **_options(timeout))
+        kind: tuple[type, ...] = (Sending, pool.connection_class)
         if address.user or address.password_file:
             known = pool.connection_kwargs
             user, password = known.pop("username", ""), known.pop("password", "")
             known["credential_provider"] = _Credentials(_with_user(address, user, password))
-        if address.encrypted:
-            pool.connection_kwargs |= _tls(address.tls)
-        pool.connection_class = type("Connection", (Sending, pool.connection_class), {})
+        # What the URL itself says of TLS is between whoever wrote it and the library.
+        if contexts and (address.tls != Tls() or not any(name.startswith("ssl_") for name in pool.connection_kwargs)):
+            kind = (Sending, Encrypted, pool.connection_class)
+            pool.connection_kwargs["contexts"] = contexts
+        pool.connection_class = type("Connection", kind, {})
     except (ValueError, RedisError):
         # What the library says may have a piece of the password in it.
         raise ConfigurationError("redis_url is no address of a Redis", remedy=how(ONE)) from None
@@ -99,50 +102,32 @@ def _with_user(address: RedisAddress, user: str, password: str) -> RedisAddress:
     return RedisAddress(ONE, user=address.user or user, secret=secret, password_file=address.password_file)
 
 
-def _pool(address: RedisAddress, kind: tuple[type, ...], options: dict[str, Any], *, login: bool = True) -> Any:
+def _pool(
+    address: RedisAddress,
+    contexts: Contexts | None,
+    kind: tuple[type, ...],
+    options: dict[str, Any],
+    *,
+    login: bool = True,
+) -> Any:
     if login and (address.user or address.secret or address.password_file):
         options["credential_provider"] = _Credentials(address)
-    if address.encrypted:
-        options |= _tls(address.tls)
-    base = SSLConnection if address.encrypted else Connection
-    return Quick.from_pool(Pool(connection_class=type("Connection", (*kind, base), {}), **options))
+    base: tuple[type, ...] = (Connection,)
+    if contexts:
+        base = (Encrypted, SSLConnection)
+        options["contexts"] = contexts
+    return Quick.from_pool(Pool(connection_class=type("Connection", (*kind, *base), {}), **options))
 
 
-def _of_node(address: RedisAddress, timeout: float, host: str, port: int) -> Client:
-    return _pool(address, (Sending,), {**_options(timeout), "host": host, "port": port})
+def _of_node(address: RedisAddress, timeout: float, contexts: Contexts | None, host: str, port: int) -> Client:
+    return _pool(address, contexts, (Sending,), {**_options(timeout), "host": host, "port": port})
 
 
-def _of_master(address: RedisAddress, timeout: float) -> Client:
+def _of_master(address: RedisAddress, timeout: float, contexts: Contexts | None) -> Client:
     def ask(host: tuple[str, int], login: bool) -> Client:
         options = {**_options(min(timeout, ASKING_TIMEOUT)), "host": host[0], "port": host[1]}
-        return _pool(address, (Sending,), options, login=login)
+        return _pool(address, contexts, (Sending,), options, login=login)
 
     masters = Masters(address.hosts, address.service, ask)
     options = {**_options(timeout), "db": address.database, "masters": masters}
-    return _pool(address, (ToMaster, Sending), options)
-
-
-def _tls(tls: Tls) -> dict[str, Any]:
-    named = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.certificate, "ssl_keyfile": tls.key}
-    return {name: file for name, file in named.items() if file}
-
-
-def check_tls(address: RedisAddress) -> None:
-    """Raises ConfigurationError when a file of it cannot be used; else that would be told as a Redis that is away."""
-    tls = address.tls
-    if not address.encrypted or tls == Tls():
-        return
-    try:
-        made = ssl.create_default_context(cafile=tls.ca or None)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigurationError(
-            f"cannot use redis_tls_ca {tls.ca!a}: {error}", remedy="Give a PEM file with the authority's certificate."
-        ) from None
-    if tls.certificate:
-        try:
-            made.load_cert_chain(tls.certificate, tls.key or None)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigurationError(
-                f"cannot use redis_tls_cert {tls.certificate!a} and redis_tls_key {tls.key!a}: {error}",
-                remedy="Give PEM files that belong together, and that this user may read.",
-            ) from None
+    return _pool(address, contexts, (ToMaster, Sending), options)

@@ -34,7 +34,7 @@ async def written(redis: Client, words: Sequence[Any], replicas: int) -> Any:
         pipe = node.pipeline(transaction=False)
         pipe.execute_command(*words)
         pipe.execute_command("WAIT", replicas, WAIT_MS)
-        answer, count = await _sent(redis, pipe)
+        answer, count = await _sent(redis, node, pipe)
         if isinstance(answer, MovedError):
             redis.moved(answer)
             continue
@@ -49,22 +49,23 @@ async def written(redis: Client, words: Sequence[Any], replicas: int) -> Any:
 
 async def still_there(redis: Client, log: str, entry: bytes, replicas: int) -> None:
     """Make sure that a stream has an entry, and so many replicas all of it up to there. Raises ConnectionError when that is not so."""
-    pipe = (await master_of(redis, log)).pipeline(transaction=False)
+    node = await master_of(redis, log)
+    pipe = node.pipeline(transaction=False)
     pipe.set(keys.replicated(log), b"", px=MARK_MS)
     pipe.xrange(log, min=entry, max=entry)
     pipe.execute_command("WAIT", replicas, WAIT_MS)
-    mark, found, count = await _sent(redis, pipe)
+    mark, found, count = await _sent(redis, node, pipe)
     if isinstance(mark, Exception) or isinstance(found, Exception) or not found:
         raise ConnectionError("another server has become the master")
     _judge(count, replicas)
 
 
-async def _sent(redis: Client, pipe: Any) -> Any:
+async def _sent(redis: Client, node: Client, pipe: Any) -> Any:
     try:
         return await pipe.execute(raise_on_error=False)
     except (ConnectionError, TimeoutError, OSError):
         if is_spread(redis):
-            redis.lost()
+            redis.lost(node)
         raise
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
+from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 - the names are the library's
 
-from pipeline.pause import end
+from pipeline.faults import StoreAwayError
 from pipeline.topology.connections import Client
 
 
@@ -51,37 +51,33 @@ class Memory(msgspec.Struct, frozen=True):
 
 
 async def memory(redis: Client) -> list[Memory]:
-    """Of each server that takes writes."""
-    found = []
+    """Of each server that takes writes, and answers. Raises what the client raises when none does."""
+    found: list[Memory] = []
+    away: Exception | None = None
     for master in await masters(redis):
-        info: Any = await master.info("memory")
+        try:
+            info: Any = await master.info("memory")
+        except (ConnectionError, TimeoutError, OSError) as error:
+            away = error
+            continue
         found.append(Memory(int(info.get("used_memory", 0)), int(info.get("maxmemory", 0))))
+    if away is not None and not found:
+        raise away
     return found
 
 
-class Growth:
-    """Waits until one of several streams grows, where one read cannot ask for all of them. What it asked for goes on between two waits."""
-
-    def __init__(self, redis: Client) -> None:
-        self._redis = redis
-        self._asked: dict[str, asyncio.Task[bool]] = {}
-
-    async def wait(self, fronts: Mapping[str, str], block: int) -> bool:
-        """Whether a stream has an entry behind the one given; after at most `block` ms. Raises what the client raises."""
-        await end([self._asked.pop(name) for name in list(self._asked) if name not in fronts])
-        for name, front in fronts.items():
-            if name not in self._asked:
-                self._asked[name] = asyncio.create_task(self._grown(name, front, block))
-        await asyncio.wait(self._asked.values(), return_when=asyncio.FIRST_COMPLETED)
-        done = [self._asked.pop(name) for name in list(self._asked) if self._asked[name].done()]
-        failed = [error for task in done if (error := task.exception()) is not None]
-        if failed:
-            raise failed[0]
-        return any(task.result() for task in done)
-
-    async def _grown(self, name: str, front: str, block: int) -> bool:
-        return bool(await self._redis.xread({name: front}, count=1, block=block))
-
-    async def close(self) -> None:
-        await end(list(self._asked.values()))
-        self._asked.clear()
+async def each(redis: Client, partitions: int, do: Callable[[int], Awaitable[int]]) -> int:
+    """Do something to each partition, in turn; the sum. In a Cluster a node that is away keeps nobody from the partitions of the others: what
+    it raised is raised at the end.
+    """
+    done, away = 0, None
+    for partition in range(partitions):
+        try:
+            done += await do(partition)
+        except StoreAwayError as fault:
+            if not is_spread(redis):
+                raise
+            away = fault
+    if away is not None:
+        raise away
+    return done

@@ -32,7 +32,7 @@ def test_what_waits_is_counted_and_its_memory_is_shared_out_to_the_roles(directo
     figures = Figures()
     waiting.measure_memory(directory, 200, figures)
     found = values(figures)
-    assert {"Redis", "supervisor", "receiver", "scanner", "deliverer", "projector", "janitor"} <= set(found)
+    assert {"Redis", "supervisor", "receiver", "scanner", "deliverer", "background"} <= set(found)
     assert 500 < found["Redis, for each"] < 50_000
     assert found["all processes, now"] > 50
 

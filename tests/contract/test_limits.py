@@ -12,6 +12,7 @@ import pytest
 from fakeredis import FakeAsyncRedis
 from hypothesis import given
 from hypothesis import strategies as st
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline import keys, limits
 from pipeline.clients import BUCKETS, Account, Limit
@@ -84,14 +85,18 @@ def calls(store):
 
 
 @pytest.fixture
-def receiver(calls, clock):
-    """Makes limiters that share the store and the clock; all limits that are not named are off."""
+async def receiver(calls, clock):
+    """Makes limiters that share the store and the clock; all limits that are not named are off. None asks any more when the test is over."""
+    made = []
 
     def make(**limits: object) -> Limiter:
         values = {**OPEN, "unlimited_networks": (), "lease": Duration(LEASE * SECOND), **limits}
-        return Limiter(calls, Settings(**values), clock=clock)
+        made.append(Limiter(calls, Settings(**values), clock=clock))
+        return made[-1]
 
-    return make
+    yield make
+    calls.road.set()
+    await settle(*made)
 
 
 async def settle(*limiters: Limiter) -> None:
@@ -671,3 +676,22 @@ async def test_a_redis_that_does_not_answer_holds_up_nobody_for_long(own_redis, 
 async def test_a_full_redis_lets_clients_in(own_redis, lonely):
     await lonely._redis.config_set("maxmemory", 1)
     assert [isinstance(await lonely.enter(CLIENT), Account) for _ in range(5)] == [True] * 5
+
+
+async def test_a_node_that_is_away_takes_only_its_own_clients_limits_with_it(redis_cluster, clock):
+    redis = open_client(redis_cluster.address)
+    lost = await redis.node_of(keys.client(CLIENT) + "tokens")
+
+    async def refuse(*_words, **_options):
+        raise RedisConnectionError("away")
+
+    lost.execute_command = refuse
+    values = {**OPEN, "client_connections": 2, "unlimited_networks": ()}
+    limiter = Limiter(redis, Settings(**values), clock=clock)
+    names = [f"198.51.100.{number}" for number in range(20)]
+    elsewhere = [name for name in names if await redis.node_of(keys.client(name) + "tokens") is not lost]
+    wanted = [*[CLIENT] * 5, *[elsewhere[0]] * 5]
+    answers = await asyncio.gather(*(limiter.enter(name) for name in wanted))
+    assert [isinstance(answer, Account) for answer in answers] == [True] * 7 + [False] * 3
+    await settle(limiter)
+    await redis.aclose()

@@ -142,7 +142,7 @@ def kill_some(running: Gateway, engine: EngineServer) -> list[Fault]:
     while len(faults) < KILLS:
         pause.wait(chance.uniform(0.2, 0.8))
         children = running.children()
-        role = chance.choice(sorted({"scanner", "deliverer", "janitor", "projector", "redis"} & set(children.values())))
+        role = chance.choice(sorted({"scanner", "deliverer", "background", "redis"} & set(children.values())))
         os.kill(chance.choice([pid for pid, name in children.items() if name == role]), signal.SIGKILL)
         faults.append(killed(role))
         if len(faults) in (KILLS // 4, KILLS * 3 // 4):

@@ -36,7 +36,7 @@ def server() -> Iterator[Customer]:
 
 @pytest.fixture(scope="module")
 def running(server: Customer) -> Iterator[Gateway]:
-    """Two of each role that holds something: of janitors and projectors, `gateway up` starts one."""
+    """Two of each role that holds something: of janitors and projectors, `gatepost up` starts one."""
     with gateway(lease=f"{LEASE}s", retry_interval="1s", deliverers=2, scanners=2) as started:
         started.add(server.route, ANNA, GONE)
         started.add(server.route, "sender@elsewhere.test", domain="elsewhere.test")
@@ -134,7 +134,7 @@ def test_a_scanner_a_janitor_and_a_projector_that_wake_up_late_change_nothing(ru
             acknowledged: list[str] = []
             with (
                 asleep_with_work(running, client, acknowledged),
-                stopped(pids(running, "janitor")[0], pids(running, "projector")[0]),
+                stopped(*pids(running, "background")),
             ):
                 acknowledged += [running.send(MAIL, ANNA if number % 4 else GONE) for number in range(24)]
                 wait_until(lambda: len(server.arrived) >= 24, within=60, what="the messages and bounces")

@@ -89,7 +89,7 @@ class Storm:
         return self._chance.choice([one for one in found if one[1] == role])
 
     def kill(self) -> Fault:
-        pid, role = self._one("receiver", "scanner", "deliverer", "janitor", "projector", "watcher")
+        pid, role = self._one("receiver", "scanner", "deliverer", "background")
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
         return killed(role)
@@ -100,7 +100,7 @@ class Storm:
 
     def pause(self) -> Fault:
         """Past its lease: what it holds is another's when it wakes up."""
-        pid, role = self._one("scanner", "deliverer", "janitor", "projector")
+        pid, role = self._one("scanner", "deliverer", "background")
         began = time.time()
         os.kill(pid, signal.SIGSTOP)
         self._wait(LEASE * 1.3)

@@ -96,7 +96,7 @@ def test_the_numbers_are_what_was_sent(running: Gateway, place: Path, domain: st
     assert now.sum("gatepost_books_balanced") == now.sum("gatepost_store_up") == 1
     assert now.sum("gatepost_waiting_messages") == now.sum("gatepost_parked") == 0
     assert set(now.values("gatepost_process_up", "process")) >= {
-        "receiver-1", "scanner-1", "deliverer-1", "projector-1", "janitor-1", "watcher-1",
+        "receiver-1", "scanner-1", "deliverer-1", "background-1",
     }  # fmt: skip
     assert set(now.values("gatepost_process_up", "process").values()) == {1}
 
@@ -132,21 +132,21 @@ def test_openmetrics_and_the_plain_form_say_the_same(running: Gateway, place: Pa
 
 def test_a_process_that_stands_still_is_told_while_the_others_are_well(running: Gateway, place: Path):
     wait_until(lambda: is_fine(place, "/healthz"), within=30, what="health")
-    janitor = pid_of(running, "janitor")
-    os.kill(janitor, signal.SIGSTOP)
+    background = pid_of(running, "background")
+    os.kill(background, signal.SIGSTOP)
     try:
         told = look(place, "/healthz")
         assert told.status == 503
-        assert told.json["processes"]["janitor-1"] == "does not answer"
+        assert told.json["processes"]["background-1"] == "does not answer"
         assert told.json["processes"]["scanner-1"] == "ok"
-        assert look(place, "/healthz/janitor-1").status == 503
+        assert look(place, "/healthz/background-1").status == 503
         assert look(place, "/healthz/scanner-1").status == 200
         assert look(place, "/healthz/nobody-1").status == 404
         now = numbers(place)
-        assert now.values("gatepost_process_up", "process")["janitor-1"] == 0
+        assert now.values("gatepost_process_up", "process")["background-1"] == 0
         assert now.sum("gatepost_process_up", role="scanner") == 1
     finally:
-        os.kill(janitor, signal.SIGCONT)
+        os.kill(background, signal.SIGCONT)
     wait_until(lambda: is_fine(place, "/healthz"), within=30, what="health")
 
 

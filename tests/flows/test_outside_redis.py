@@ -1,4 +1,4 @@
-"""A Redis that takes nobody without TLS and lets us do no more than docs/redis.md says that we need."""
+"""A Redis that takes nobody without TLS and lets us do no more than docs/redis.md says that we need: of each kind that there is."""
 
 from __future__ import annotations
 
@@ -7,80 +7,23 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import redis
-import trustme
 
 from pipeline.faults import GatepostError
+from tests.support import topologies
 from tests.support.customer import Customer, customer
-from tests.support.gateway import Gateway, gateway
-from tests.support.servers import free_port, listens, need
-from tests.support.topologies import WRITING, Node, documented_user
+from tests.support.gateway import DOMAIN, Gateway, gateway
+from tests.support.nodes import PASSWORD
+from tests.support.servers import free_port, wait_until
+from tests.support.topologies import Outside, RedisAlone, RedisCluster, WatchedRedis
 from workers.wiring import Wiring
 
 MAIL = b"Subject: x\r\n\r\nhello\r\n"
-PASSWORD = "pass/word@1"
-
-
-class Closed:
-    """One server: TLS only, its clients need a certificate, and there is one user with a password, besides the operator."""
-
-    def __init__(self, directory: Path) -> None:
-        authority = trustme.CA()
-        authority.cert_pem.write_to_path(directory / "ca.pem")
-        for name in ("server", "client"):
-            made = authority.issue_cert("127.0.0.1", "localhost")
-            made.cert_chain_pems[0].write_to_path(directory / f"{name}.pem")
-            made.private_key_pem.write_to_path(directory / f"{name}.key")
-        (directory / "password").write_text(PASSWORD + "\n")
-        (directory / "users.acl").write_text(
-            f"user default off\nuser operator on >operator ~* &* +@all\n{documented_user(PASSWORD)}\n"
-        )
-        self.port = free_port()
-        options = {
-            **WRITING,
-            "tls-port": str(self.port),
-            "tls-auth-clients": "yes",
-            "aclfile": str(directory / "users.acl"),
-        }
-        options |= {"tls-cert-file": str(directory / "server.pem"), "tls-key-file": str(directory / "server.key")}
-        self.node = Node(
-            directory / "data", {**options, "tls-ca-cert-file": str(directory / "ca.pem")}, binary=need("redis-server")
-        )  # ours has no TLS
-        self.node.options["port"] = "0"
-        self.settings = {
-            "redis_url": f"rediss://gatepost@127.0.0.1:{self.port}/0",
-            "redis_password_file": directory / "password",
-            "redis_tls_ca": directory / "ca.pem",
-            "redis_tls_cert": directory / "client.pem",
-            "redis_tls_key": directory / "client.key",
-        }
-        self._operator = redis.Redis(
-            host="127.0.0.1", port=self.port, username="operator", password="operator", ssl=True,
-            ssl_ca_certs=str(directory / "ca.pem"), ssl_certfile=str(directory / "client.pem"),
-            ssl_keyfile=str(directory / "client.key"),
-        )  # fmt: skip
-
-    def start(self) -> None:
-        self.node.spawn()
-        assert self.node.process
-        self.node.process.wait_ready(lambda: listens(self.port))
-
-    def refused(self) -> list[str]:
-        """What we tried and may not do."""
-        rows = self._operator.execute_command("ACL LOG")
-        return [" ".join(str(row[name]) for name in ("reason", "object")) for row in rows]
-
-    def stop(self) -> None:
-        self._operator.close()
-        self.node.stop()
 
 
 @pytest.fixture(scope="module")
-def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Closed]:
-    server = Closed(tmp_path_factory.mktemp("closed"))
-    server.start()
-    yield server
-    server.stop()
+def closed() -> Iterator[RedisAlone]:
+    with topologies.started(RedisAlone, guarded=True) as started:
+        yield started
 
 
 @pytest.fixture
@@ -89,19 +32,32 @@ def server() -> Iterator[Customer]:
         yield started
 
 
-def test_mail_goes_through_and_nothing_is_tried_that_the_page_does_not_name(closed: Closed, server: Customer):
-    with gateway(**closed.settings, archive="true", metrics=f"127.0.0.1:{free_port()}") as running:
+@pytest.mark.parametrize("kind", [RedisAlone, WatchedRedis, RedisCluster])
+def test_mail_goes_through_and_nothing_is_tried_that_the_page_does_not_name(kind: type[Outside], server: Customer):
+    with (
+        topologies.started(kind, guarded=True) as redis,
+        gateway(**redis.settings, archive="true", metrics=f"127.0.0.1:{free_port()}") as running,
+    ):
         running.add(server.route)
         message_id = running.send(MAIL)
         (arrived,) = server.wait(1)
         assert (arrived.id, arrived.original) == (message_id, MAIL)
         running.wait_kinds(message_id, "Received", "Scanned", "Queued", "Delivered")
         looks(running, message_id)
-    assert closed.refused() == []
+        assert redis.refused() == {b"*0\r\n"}
 
 
 def looks(running: Gateway, message_id: str) -> None:
     """What commands read and change."""
+
+    def caught_up() -> bool:
+        return not any(one["events_behind"] for one in running.json("views", ok=False)["views"])
+
+    wait_until(caught_up, what="all views to have seen everything")
+    assert running.json("queue")["waiting"]["messages"] == 0
+    assert [(one["domain"], one["received"], one["delivered"]) for one in running.json("books")["domains"]] == [
+        (DOMAIN, 1, 1)
+    ]
     assert "fatal" not in {finding["weight"] for finding in running.json("check", ok=False)["findings"]}
     assert json.loads(running.cli("trace", message_id, "--json").stdout)
     running.cli("audit", "verify", ok=False)
@@ -118,7 +74,7 @@ def looks(running: Gateway, message_id: str) -> None:
         ({"redis_user": "somebody"}, "Check user and password"),
     ],
 )
-async def test_what_is_wrong_is_named_and_the_password_is_not(closed: Closed, tmp_path: Path, change, says):
+async def test_what_is_wrong_is_named_and_the_password_is_not(closed: RedisAlone, tmp_path: Path, change, says):
     settings = Gateway(tmp_path / "data", **{**closed.settings, **change}).settings()
     with pytest.raises(GatepostError) as raised:
         await Wiring.connect(settings)

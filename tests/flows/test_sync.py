@@ -56,9 +56,7 @@ def test_a_gateway_without_a_sync_has_no_process_for_it_and_from_the_first_one_o
         def syncers() -> set[int]:
             return {pid for pid, role in started.children().items() if role == "syncer"}
 
-        assert set(started.children().values()) == {
-            "receiver", "scanner", "deliverer", "projector", "janitor", "watcher", "redis",
-        }  # fmt: skip
+        assert set(started.children().values()) == {"receiver", "scanner", "deliverer", "background", "redis"}
         people = started.data.parent / "people.csv"
         people.write_text(f"late@{DOMAIN}\n")
         started.cli("sync", "add", "csv", "list", "--file", str(people), "--every", "1h")

@@ -21,7 +21,7 @@ IDS = [new_id(1_795_428_000_000_000_000 + number, 3) for number in range(300)]
 
 
 async def put(writer, number, size=100):
-    async with writer.kept([IDS[number]], bytes([number % 256]) * size) as found:
+    async with writer.kept([IDS[number]], [bytes([number % 256]) * size], size) as found:
         return pointer(found)
 
 
@@ -36,6 +36,18 @@ async def test_bodies_that_come_together_are_written_together_and_each_is_read_a
     for number, where in enumerate(found):
         assert read(tmp_path, where, IDS[number]) == bytes([number % 256]) * 100
     assert list(listed(path)) == [[one] for one in IDS]
+    writer.retire()
+
+
+async def test_bodies_of_more_pieces_than_the_system_takes_at_once_are_whole(tmp_path):
+    writer = Writer(tmp_path)
+    pieces = [bytes([number % 256]) for number in range(900)]
+
+    async def of_pieces(number: int) -> bytes:
+        async with writer.kept([IDS[number]], pieces, len(pieces)) as found:
+            return read(tmp_path, pointer(found), IDS[number])
+
+    assert await asyncio.gather(*map(of_pieces, range(5))) == [b"".join(pieces)] * 5
     writer.retire()
 
 
@@ -126,7 +138,7 @@ DYING = """
 import asyncio, os, pathlib, signal, sys
 from pipeline.bodies.segments import Writer
 async def main():
-    async with Writer(pathlib.Path(sys.argv[1])).kept([sys.argv[2]], b"x" * 1000):
+    async with Writer(pathlib.Path(sys.argv[1])).kept([sys.argv[2]], [b"x" * 1000], 1000):
         print("kept", flush=True)
         os.kill(os.getpid(), signal.SIGSTOP)
 asyncio.run(main())

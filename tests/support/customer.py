@@ -126,8 +126,8 @@ class Customer:
 
 
 @contextlib.contextmanager
-def customer() -> Iterator[Customer]:
-    server = Customer()
+def customer(port: int = 0) -> Iterator[Customer]:
+    server = Customer(port)
     server.start()
     try:
         yield server

@@ -1,29 +1,30 @@
-"""A Redis that is several processes: a Cluster, and a master with replicas that Sentinels watch. All of the one packaged program.
+"""A Redis as the gateway may find it outside: one server, a Cluster, and a master with replicas that Sentinels watch.
 
-The user in their URLs may do what docs/redis.md says that the gateway needs, and no more.
+The user in their URLs may do what docs/redis.md says that the gateway needs, and no more. `guard`: nobody gets in without TLS, a
+certificate, and that user's password, which is in a file.
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
-import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol, TypeVar
+from urllib.parse import quote
 
+from pipeline import configuration
 from pipeline.store import Client
+from pipeline.topology.address import RedisAddress, of_settings
 from pipeline.topology.routing import SLOTS, slot_of
 from pipeline.topology.spread import masters
-from tests.support.servers import ROOT, Process, free_port, missing, redis_binaries, wait_until
+from tests.support.nodes import OPERATOR, PASSWORD, WRITING, Guard, Node
+from tests.support.servers import Process, wait_until
 
 MASTER: Final = "gatepost"
 """What the Sentinels call it."""
-PASSWORD: Final = "sesame"
 DOWN_AFTER: Final = 500
 """ms of silence after which a server counts as lost."""
-WRITING: Final = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory-policy": "noeviction"}
 _REPLICATING: Final = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
 
@@ -32,99 +33,74 @@ async def all_keys(redis: Client, pattern: str) -> list[bytes]:
     return [key for master in await masters(redis) async for key in master.scan_iter(match=pattern, count=1000)]
 
 
-def documented_user(password: str) -> str:
-    """The line of an ACL file that the page has."""
-    found = re.search(r"^user gatepost .*$", (ROOT / "docs" / "redis.md").read_text("utf-8"), re.MULTILINE)
-    assert found
-    return found[0].replace(">PASSWORD", f">{password}")
+class Outside:
+    """What they have in common: nodes, and how the gateway is led to them."""
 
+    nodes: Sequence[Node]
+    guard: Guard | None
 
-def packaged() -> str:
-    """The server program that the gateway uses itself."""
-    binaries = redis_binaries()
-    return binaries[0] if binaries else missing("redis-server")
-
-
-class Node:
-    """One server process on a port of this machine, with a directory of its own."""
-
-    def __init__(self, directory: Path, options: dict[str, str], *, port: int = 0, binary: str = "") -> None:
-        self.port = port or free_port()
-        self.binary = binary or packaged()
-        self.directory = directory
-        self.directory.mkdir(parents=True, exist_ok=True)
-        self.options = {
-            "port": str(self.port),
-            "bind": "127.0.0.1",
-            "dir": str(directory),
-            "daemonize": "no",
-            **options,
-        }
-        self.process: Process | None = None
-
-    def restrict(self) -> None:
-        """Besides the default user, who may do everything, there is the gateway's."""
-        users = self.directory / "users.acl"
-        users.write_text(f"user default on nopass ~* &* +@all\n{documented_user(PASSWORD)}\n")
-        self.options["aclfile"] = str(users)
-
-    def refused(self) -> bytes:
-        """What the gateway tried and may not do: nothing, when it is `*0`."""
-        return self.command("ACL", "LOG")
+    def _url(self, kind: str, places: Sequence[Node], path: str = "") -> str:
+        hosts = ",".join(node.address for node in places)
+        if self.guard:
+            return f"rediss{kind}://{hosts}{path}"
+        return f"redis{kind}://gatepost:{quote(PASSWORD, safe='')}@{hosts}{path}"
 
     @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self.port}"
+    def url(self) -> str:
+        raise NotImplementedError
 
-    def spawn(self) -> None:
-        words = [word for name, value in self.options.items() for word in (f"--{name}", *value.split(" "))]
-        self.process = Process([self.binary, *words], self.directory / "log")
+    @property
+    def settings(self) -> dict[str, object]:
+        """Of a gateway that uses it."""
+        return {"redis_url": self.url, **(self.guard.settings if self.guard else {})}
 
-    def start(self) -> None:
-        self.spawn()
-        self.wait()
+    @property
+    def address(self) -> RedisAddress:
+        """For a client."""
+        environ = {f"GATEPOST_{name.upper()}": str(value) for name, value in self.settings.items()}
+        return of_settings(configuration.load(environ=environ))
 
-    def wait(self) -> None:
-        assert self.process
-        self.process.wait_ready(lambda: self.command("PING").startswith((b"+PONG", b"-NOAUTH")))
-
-    def command(self, *words: str) -> bytes:
-        """The first 64 KiB of the reply, as it came; nothing when the server is away."""
-        request = b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%b\r\n" % (len(w.encode()), w.encode()) for w in words)
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
-            client.sendall(request)
-            return client.recv(65536)
-        return b""
-
-    def running(self) -> bool:
-        return self.process is not None and self.process.running()
-
-    def kill(self) -> None:
-        """As when its machine loses power."""
-        if self.process:
-            self.process.kill()
+    def refused(self) -> set[bytes]:
+        """What the gateway tried and may not do: nothing, when it is `*0` alone."""
+        return {node.refused() for node in self.nodes if node.running()}
 
     def stop(self) -> None:
-        if self.process:
-            self.process.stop()
+        for node in self.nodes:
+            node.kill()
 
 
-class RedisCluster:
+class RedisAlone(Outside):
+    """One server."""
+
+    def __init__(self, directory: Path, *, guard: Guard | None = None) -> None:
+        self.guard = guard
+        self.nodes = [Node(directory / "0", WRITING, guard)]
+
+    @property
+    def url(self) -> str:
+        return self._url("", self.nodes, "/0")
+
+    def start(self) -> None:
+        self.nodes[0].start()
+
+
+class RedisCluster(Outside):
     """Masters that share the slots, and replicas where asked for. It is formed when it starts: each node knows the others from a file."""
 
-    def __init__(self, directory: Path, *, masters: int = 3, replicas: int = 0) -> None:
+    def __init__(self, directory: Path, *, masters: int = 3, replicas: int = 0, guard: Guard | None = None) -> None:
+        self.guard = guard
         options = {**WRITING, **_REPLICATING, "cluster-enabled": "yes", "cluster-node-timeout": "1000"}
         # One that is lost stops its own part only.
         options |= {"cluster-require-full-coverage": "no"}
-        self.nodes = [Node(directory / str(number), options) for number in range(masters * (1 + replicas))]
+        options |= {"tls-cluster": "yes"} if guard else {}
+        self.nodes = [Node(directory / str(number), options, guard) for number in range(masters * (1 + replicas))]
         self.masters = masters
         for number, node in enumerate(self.nodes):
-            node.restrict()
             (node.directory / "nodes.conf").write_text(self._known_to(number))
 
     @property
     def url(self) -> str:
-        return f"redis+cluster://gatepost:{PASSWORD}@" + ",".join(node.address for node in self.nodes)
+        return self._url("+cluster", self.nodes)
 
     def _known_to(self, own: int) -> str:
         lines = []
@@ -134,7 +110,9 @@ class RedisCluster:
             flags = ("myself," if number == own else "") + ("master" if number < self.masters else "slave")
             of = "-" if number < self.masters else f"{shard:040x}"
             slots = f" {first}-{last}" if number < self.masters else ""
-            place = f"127.0.0.1:{node.port}@{node.port + 10000},,tls-port=0,shard-id={shard + 100:040x}"
+            place = f"127.0.0.1:{node.port}@{node.port + 10000}"
+            # Ours wants to be told of shards; Debian's, which has TLS, is older.
+            place += "" if self.guard else f",,tls-port=0,shard-id={shard + 100:040x}"
             lines.append(f"{number:040x} {place} {flags} {of} 0 0 {shard + 1} connected{slots}")
         return "\n".join((*lines, f"vars currentEpoch {self.masters} lastVoteEpoch 0", ""))
 
@@ -155,35 +133,26 @@ class RedisCluster:
         """Whether each of them says that all is well."""
         return all(b"cluster_state:ok" in node.command("CLUSTER", "INFO") for node in self.nodes)
 
-    def refused(self) -> set[bytes]:
-        return {node.refused() for node in self.nodes if node.running()}
-
     def flush(self) -> None:
         for node in self.nodes[: self.masters]:
             assert node.command("FLUSHALL") == b"+OK\r\n"
 
-    def stop(self) -> None:
-        for node in self.nodes:
-            node.kill()
 
-
-class WatchedRedis:
+class WatchedRedis(Outside):
     """A master, its replicas, and Sentinels that watch it."""
 
-    def __init__(self, directory: Path, *, replicas: int = 2, sentinels: int = 3) -> None:
-        self.directory = directory
+    def __init__(self, directory: Path, *, replicas: int = 2, sentinels: int = 3, guard: Guard | None = None) -> None:
+        self.guard = guard
         options = {**WRITING, **_REPLICATING}
-        self.nodes = [Node(directory / "0", options)]
+        self.nodes = [Node(directory / "0", options, guard)]
         first = self.nodes[0].port
         for number in range(1, replicas + 1):
-            self.nodes.append(Node(directory / str(number), {**options, "replicaof": f"127.0.0.1 {first}"}))
-        for node in self.nodes:
-            node.restrict()
-        self.sentinels = [Sentinel(directory / f"sentinel{number}") for number in range(sentinels)]
+            self.nodes.append(Node(directory / str(number), {**options, "replicaof": f"127.0.0.1 {first}"}, guard))
+        self.sentinels = [Sentinel(directory / f"sentinel{number}", guard) for number in range(sentinels)]
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://gatepost:{PASSWORD}@{','.join(node.address for node in self.sentinels)}/{MASTER}"
+        return self._url("+sentinel", self.sentinels, f"/{MASTER}")
 
     def start(self) -> None:
         for node in self.nodes:
@@ -218,9 +187,6 @@ class WatchedRedis:
                     return node
         raise AssertionError("no Sentinel knows a master")
 
-    def refused(self) -> set[bytes]:
-        return {node.refused() for node in self.nodes if node.running()}
-
     def flush(self) -> None:
         assert self.master().command("FLUSHALL") == b"+OK\r\n"
 
@@ -230,8 +196,8 @@ class WatchedRedis:
 
 
 class Sentinel(Node):
-    def __init__(self, directory: Path) -> None:
-        super().__init__(directory, {})
+    def __init__(self, directory: Path, guard: Guard | None = None) -> None:
+        super().__init__(directory, {}, guard)
 
     def configure(self, port: int, quorum: int) -> None:
         lines = [
@@ -239,6 +205,14 @@ class Sentinel(Node):
             f"sentinel down-after-milliseconds {MASTER} {DOWN_AFTER}", f"sentinel failover-timeout {MASTER} 3000",
             f"sentinel parallel-syncs {MASTER} 2",
         ]  # fmt: skip
+        if self.guard:
+            lines += [f"{name} {value}" for name, value in self.guard.options(self.port).items()]
+            lines += [
+                "user default off", f"user {OPERATOR} on >{OPERATOR} ~* &* +@all",
+                f"user gatepost on >{PASSWORD} -@all +@connection +sentinel|get-master-addr-by-name",
+                f"sentinel sentinel-user {OPERATOR}", f"sentinel sentinel-pass {OPERATOR}",
+                f"sentinel auth-user {MASTER} {OPERATOR}", f"sentinel auth-pass {MASTER} {OPERATOR}",
+            ]  # fmt: skip
         (self.directory / "sentinel.conf").write_text("\n".join((*lines, "")))
 
     def spawn(self) -> None:
@@ -247,23 +221,23 @@ class Sentinel(Node):
         )
 
 
-@contextlib.contextmanager
-def redis_cluster(*, masters: int = 3, replicas: int = 0) -> Iterator[RedisCluster]:
-    with tempfile.TemporaryDirectory(prefix="gp-") as directory:
-        cluster = RedisCluster(Path(directory), masters=masters, replicas=replicas)
-        try:
-            cluster.start()
-            yield cluster
-        finally:
-            cluster.stop()
+class _Startable(Protocol):
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+T = TypeVar("T", bound=_Startable)
 
 
 @contextlib.contextmanager
-def watched_redis(*, replicas: int = 2, sentinels: int = 3) -> Iterator[WatchedRedis]:
-    with tempfile.TemporaryDirectory(prefix="gp-") as directory:
-        watched = WatchedRedis(Path(directory), replicas=replicas, sentinels=sentinels)
+def started(make: Callable[..., T], *, guarded: bool = False, **options: Any) -> Iterator[T]:
+    """One of the above while the block runs. `guarded`: nobody gets in without TLS, certificate and password."""
+    with tempfile.TemporaryDirectory(prefix="gp-") as name:
+        directory = Path(name)
+        redis = make(directory, guard=Guard(directory / "guard") if guarded else None, **options)
         try:
-            watched.start()
-            yield watched
+            redis.start()
+            yield redis
         finally:
-            watched.stop()
+            redis.stop()

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -36,6 +37,8 @@ MAX_SLOTS: Final = 200
 MAX_DIALLING: Final = 800
 """Slots that wait for a connection, besides: servers that are away, or full, take nobody's turn. Of a domain that is not open each holds one message."""
 DUE_AT_ONCE: Final = 100
+PATIENCE: Final = 0.2
+"""Seconds that a look waits for all nodes of a Cluster; an answer that comes later counts all the same."""
 AT_MOST_EVERY: Final = 0.05
 """Seconds between two looks at the whole schedule, however many hints come: these are for single domains."""
 
@@ -48,6 +51,8 @@ class Deliverer:
         self._stop = stop
         self._slots: dict[str, set[Slot]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._looks: dict[int, asyncio.Task[None]] = {}
+        """In a Cluster, looks at the schedule of single partitions that are under way."""
         self._wake = asyncio.Event()
         self._dialling = 0
         self._hinted: set[tuple[int, str]] = set()
@@ -97,7 +102,7 @@ class Deliverer:
                     await asyncio.sleep(0.5)
                 await self._pause()
         finally:
-            await end(helpers)
+            await end([*helpers, *self._looks.values()])
             await self._finish()
 
     async def _wake_to_stop(self) -> None:
@@ -123,25 +128,36 @@ class Deliverer:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
         self._next = 0
-        away: StoreError | None = None
-        spread = is_spread(self.wiring.store.redis)
         everything = range(self.wiring.store.partitions)
-        for some in [[one] for one in everything] if spread else [everything]:
-            try:
-                found = await self.wiring.schedule.due_in(some, now, DUE_AT_ONCE)
-            except StoreError as fault:
-                if not spread:
-                    raise
-                away = fault  # a node of a Cluster, and others are there
-                continue
-            for partition, (domains, following) in zip(some, found, strict=True):
-                for domain in domains:
-                    self.look_at(partition, domain)
-                if following:
-                    self.later(following)
+        if is_spread(self.wiring.store.redis):
+            await self._look_at_each(everything, now)
+        else:
+            await self._look_in(everything, now)
         self._open_hinted()
-        if away is not None:
-            raise away
+
+    async def _look_in(self, partitions: Sequence[int], now: int) -> None:
+        asked = time.monotonic()
+        found = await self.wiring.schedule.due_in(partitions, now, DUE_AT_ONCE)
+        for partition, (domains, following) in zip(partitions, found, strict=True):
+            for domain in domains:
+                if not self._being_claimed(domain, asked):
+                    self.look_at(partition, domain)
+            if following:
+                self.later(following)
+
+    async def _look_at_each(self, partitions: Sequence[int], now: int) -> None:
+        """In a Cluster nobody waits for a node that is away, or hangs, but its own partitions."""
+        for partition in partitions:
+            if partition not in self._looks:
+                self._looks[partition] = asyncio.create_task(self._look_in([partition], now))
+        await asyncio.wait(self._looks.values(), timeout=PATIENCE)
+        over = [self._looks.pop(partition) for partition in partitions if self._looks[partition].done()]
+        for fault in [fault for look in over if (fault := look.exception()) is not None]:
+            raise fault
+
+    def _being_claimed(self, domain: str, asked: float) -> bool:
+        """Whether a claim that was not answered at that time says more of a domain than that it was due then."""
+        return any(slot.answered > asked for slot in self._slots.get(domain, ()))
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
@@ -192,11 +208,16 @@ class Deliverer:
         """Every lease is renewed while its slot works: a server may think for ten minutes after the dot (RFC 5321 4.5.3.2.6)."""
         while True:
             await asyncio.sleep(self.wiring.settings.lease.seconds / 4)
-            # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
-            await asyncio.gather(*(self._renew_slot(slot) for slots in self._slots.values() for slot in slots))
-            for server, token in self.connections.held():
-                with contextlib.suppress(StoreError):
-                    await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+            await self.renew()
+
+    async def renew(self) -> None:
+        """Keep all leases for another time."""
+        claimed = [slot for slots in self._slots.values() for slot in slots if slot.claimed]
+        # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
+        await asyncio.gather(*(self._renew_slot(slot) for slot in claimed))
+        for server, token in self.connections.held():
+            with contextlib.suppress(StoreError):
+                await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _renew_slot(self, slot: Slot) -> None:
         asked, apart = time.monotonic(), self.steady.apart()

@@ -65,10 +65,10 @@ class Instruments(Collector):
         return families(self._read())
 
 
-def of_process(role: str) -> CollectorRegistry:
-    """All that a process of this role measures, and what the kernel knows of it."""
+def of_process(*roles: str) -> CollectorRegistry:
+    """All that a process of these roles measures, and what the kernel knows of it."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(Instruments(lambda: [one for one in metrics.OF_PROCESSES if one.of(role)]))
+    registry.register(Instruments(lambda: [one for one in metrics.OF_PROCESSES if one.of(*roles)]))
     ProcessCollector(namespace=NAMESPACE, registry=registry)
     return registry
 

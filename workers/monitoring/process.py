@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
 from pipeline import metrics
@@ -39,9 +39,9 @@ T = TypeVar("T")
 
 
 class Monitor:
-    def __init__(self, role: str) -> None:
-        self._role = role
-        self._registry = exposition.of_process(role)
+    def __init__(self, name: str, roles: Sequence[str]) -> None:
+        self._role = name
+        self._registry = exposition.of_process(*roles)
         self._pulse = metrics.PULSES.of(LOOP, LOOP_STUCK)
         self._lags: collections.deque[float] = collections.deque([0.0], maxlen=BEATS)
         self._loop = asyncio.get_running_loop()
@@ -161,10 +161,12 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def shown(role: str, place: EngineAddress) -> AsyncIterator[Monitor]:
-    """Answers at `place` while the block runs. Raises ConfigurationError when that cannot be had."""
+async def shown(name: str, place: EngineAddress, roles: Sequence[str] = ()) -> AsyncIterator[Monitor]:
+    """Answers at `place` while the block runs. `roles`: what the process works as; its name unless said. Raises ConfigurationError when
+    `place` cannot be had.
+    """
     sock = listening(place)
-    monitor = Monitor(role)
+    monitor = Monitor(name, roles or (name,))
     listener = Listener(sock, monitor.page)
     listener.start()
     beat = asyncio.create_task(monitor.beat(), name="beat")

@@ -39,8 +39,10 @@ class Open(Protocol):
     def cut(self) -> None: ...
 
 
-_OWN: Final = frozenset({"_smtp_methods", "_auth_methods", "_closed", "_stream_reader_wr", "_strong_reader"})
-"""What of a prototype belongs to it alone: bound methods, its own streams."""
+_OWN: Final = frozenset(
+    {"_smtp_methods", "_auth_methods", "_auth_callback", "_closed", "_stream_reader_wr", "_strong_reader"}
+)
+"""What of a prototype belongs to it alone: methods, its own streams."""
 
 
 class Common:
@@ -85,7 +87,7 @@ class Common:
         self.tasks: set[asyncio.Task[None]] = set()
         self.closing = False
         # aiosmtpd's constructor inspects every member of itself and of the handler: 0.25 ms, more than a message costs.
-        # It runs once, and every connection starts from what it found.
+        # It runs once, and what it found holds for every connection.
         prototype = SMTP(
             handler,
             data_size_limit=self.max_size,

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import asyncio
 import math
-from typing import Final, cast
+from collections.abc import Coroutine
+from typing import Any, Final, cast
 
 from aiosmtpd.smtp import SMTP
 
@@ -46,7 +47,7 @@ class Connection(SMTP):
     transport: asyncio.Transport
 
     def __init__(self, common: Common) -> None:
-        self.__dict__.update(common.prototype)
+        """What aiosmtpd's constructor would set is in the class: see `Common.prototype`."""
         # Every EHLO adds to it: on the class, as aiosmtpd has it, it would grow for ever.
         self.command_size_limits = {"MAIL": MAX_LINE}
         self._common = common
@@ -79,6 +80,11 @@ class Connection(SMTP):
     def _phase(self, seconds: float) -> None:
         """What begins now has to be over in so many seconds, whatever the client says meanwhile."""
         self._phase_ends = self.loop.time() + seconds
+
+    def _call_handler_hook(self, command: str, *words: object) -> Coroutine[Any, Any, Any]:
+        """What aiosmtpd asks the handler with. We have a hook for each of these commands."""
+        asked: Coroutine[Any, Any, Any] = self._handle_hooks[command](self, self.session, self.envelope, *words)
+        return asked
 
     # What the transport calls
 
@@ -308,10 +314,11 @@ class Connection(SMTP):
         self._drop_incoming()
         if not self._shut:
             self._shut = True
-            self.transport.close()
             if self._timeout_handle is not None:
                 self._timeout_handle.cancel()
-            self._timeout_handle = self.loop.call_later(LINGER, self.transport.abort)
+            if self._secure or self.transport.get_write_buffer_size():
+                self._timeout_handle = self.loop.call_later(LINGER, self.transport.abort)
+            self.transport.close()
         self._rouse()
         self._wake()
 

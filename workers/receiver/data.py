@@ -20,6 +20,7 @@ END: Final = b"\r\n.\r\n"
 _STUFFED: Final = END[:3]
 _BEGINNINGS: Final = tuple(END[:length] for length in (4, 3, 2, 1))
 _EMPTY: Final = memoryview(b"")
+_MAY_END_AT_ONCE: Final = (b"", b".")
 
 
 class DataDecoder:
@@ -46,6 +47,9 @@ class DataDecoder:
 
     def feed(self, chunk: bytes) -> tuple[memoryview, bytes | None]:
         """(content, rest): what the chunk adds to the message, and the bytes after the end, None before the end."""
+        if self._skip == len(self._held) and chunk[:1] not in _MAY_END_AT_ONCE:
+            # Nothing of the first chunk belongs to the line end before it, so it is not copied.
+            self._held, self._skip = b"", 0
         data = self._held + chunk if self._held else chunk
         dot = data.find(_STUFFED)
         end = data.find(END, dot) if dot >= 0 else -1

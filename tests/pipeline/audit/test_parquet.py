@@ -129,6 +129,15 @@ def test_records_that_are_long_are_read_a_few_at_a_time(packed: Packed, monkeypa
     assert packed.first()[0] == len(packed.rows) - 2
 
 
+def test_nothing_is_drawn_into_the_output_of_who_reads():
+    asked = "SELECT current_setting('enable_progress_bar')"
+    code = f"from pipeline.audit import parquet; print(parquet.connect().execute({asked!r}).fetchone())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert done.stdout == "(False,)\n"
+
+
 BOMB = """
 import resource, sys
 from pathlib import Path

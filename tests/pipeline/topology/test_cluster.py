@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from pipeline import keys
 from pipeline.store import Client, Script, dangers, open_client
 from pipeline.topology.cluster import Cluster
 from pipeline.topology.routing import SLOTS, slot_of
-from pipeline.topology.spread import Growth, masters, memory
+from pipeline.topology.spread import masters, memory
+from tests.support import topologies
 from tests.support.servers import free_port
 from tests.support.topologies import RedisCluster
 
 
+@pytest.fixture(scope="module")
+def redis_cluster() -> Iterator[RedisCluster]:
+    with topologies.started(RedisCluster) as cluster:
+        yield cluster
+
+
 @pytest.fixture
 async def client(redis_cluster: RedisCluster) -> AsyncIterator[Client]:
+    redis_cluster.flush()
     opened = open_client(redis_cluster.url)
     yield opened
     await opened.aclose()
@@ -113,19 +120,6 @@ async def test_a_node_that_is_no_master_any_more_keeps_no_connection(client):
     await client.rpush("gp:{0}:list", "x")
     assert await waiting == (b"gp:{0}:list", b"x")
     assert not connection.is_connected
-
-
-async def test_growth_of_any_of_several_streams_ends_a_wait(client):
-    growth = Growth(client)
-    fronts = {keys.log(partition): "0" for partition in range(8)}
-    assert not await growth.wait(fronts, 20)
-    await client.xadd(keys.log(5), {"a": "b"})
-    for _ in range(100):
-        if await growth.wait(fronts, 20):
-            break
-    else:
-        raise AssertionError("it did not say so")
-    await growth.close()
 
 
 async def test_every_master_is_looked_at_for_what_would_lose_mail(client):

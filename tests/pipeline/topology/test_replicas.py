@@ -25,7 +25,7 @@ P = 0
 
 @pytest.fixture(scope="module")
 def watched() -> Iterator[WatchedRedis]:
-    with topologies.watched_redis(replicas=1, sentinels=1) as redis:
+    with topologies.started(WatchedRedis, replicas=1, sentinels=1) as redis:
         yield redis
 
 

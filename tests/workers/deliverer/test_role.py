@@ -243,6 +243,45 @@ async def test_an_answer_about_the_lease_that_lay_unread_keeps_nobody_a_lease(pa
         await task
 
 
+async def test_a_lease_that_is_just_being_claimed_is_not_taken_for_lost(parts, monkeypatch):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        message_id = await wiring.queued()
+        claim, renew = wiring.schedule.claim, wiring.schedule.renew
+        asked, claimed = asyncio.Event(), asyncio.Event()
+
+        async def claim_late(*words, **more):
+            asked.set()
+            await renewing
+            found = await claim(*words, **more)
+            claimed.set()
+            return found
+
+        async def renew_early(*words):
+            kept = await renew(*words)
+            renewing.set_result(None)
+            await claimed.wait()
+            await asyncio.sleep(0)
+            return kept
+
+        renewing = asyncio.get_running_loop().create_future()
+        monkeypatch.setattr(wiring.schedule, "claim", claim_late)
+        monkeypatch.setattr(wiring.schedule, "renew", renew_early)
+        stop = asyncio.Event()
+        deliverer = Deliverer(wiring, Resolver(""), stop)
+        task = asyncio.create_task(deliverer.run())
+        await asked.wait()
+        renewed = asyncio.create_task(deliverer.renew())
+        await asyncio.wait([renewing, renewed], return_when=asyncio.FIRST_COMPLETED)
+        if not renewing.done():
+            renewing.set_result(None)  # nobody asked
+        await ends(wiring, message_id, "Delivered")
+        await renewed
+        stop.set()
+        await task
+
+
 async def test_a_clock_that_is_put_forward_makes_nobody_send_what_another_is_just_sending(parts):
     go_on = asyncio.Event()
     async with Peer({"dot": [Do(wait=go_on)]}) as peer:

@@ -128,6 +128,6 @@ def test_a_stuffed_first_line_loses_one_dot():
 def test_large_chunks_without_dots_are_not_copied():
     chunk = b"x" * 100_000
     decoder = DataDecoder()
-    decoder.feed(b"start")
-    content, _ = decoder.feed(chunk)
-    assert content.obj is chunk
+    for _ in range(2):
+        content, _ = decoder.feed(chunk)
+        assert content.obj is chunk
