@@ -214,11 +214,16 @@ class Deliverer:
     async def renew(self) -> None:
         """Keep all leases for another time."""
         claimed = [slot for slots in self._slots.values() for slot in slots if slot.claimed]
-        # All at once: on a busy machine a lease may be over while the others are still being renewed one by one.
-        await asyncio.gather(*(self._renew_slot(slot) for slot in claimed))
-        for server, token in self.connections.held():
-            with contextlib.suppress(StoreError):
-                await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+        # All at once: on a busy machine, or while a node of a Cluster hangs, a lease may be over while the others are still being
+        # renewed one by one.
+        await asyncio.gather(
+            *(self._renew_slot(slot) for slot in claimed),
+            *(self._renew_server(server, token) for server, token in self.connections.held()),
+        )
+
+    async def _renew_server(self, server: str, token: str) -> None:
+        with contextlib.suppress(StoreError):
+            await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _renew_slot(self, slot: Slot) -> None:
         asked, apart = time.monotonic(), self.steady.apart()
