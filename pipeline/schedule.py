@@ -10,41 +10,16 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from pipeline import keys
-from pipeline.faults import CorruptError
+from pipeline.claims import Claim, Claims
 from pipeline.settings import Settings
 from pipeline.state import Message, decode_head
 from pipeline.steps import MS, Route, decode_route
 from pipeline.store import Script, Store, faults
-
-BATCH: Final = 10
-"""Messages per claim: few enough that slots share a backlog evenly, enough to make the call cheap per message."""
-BATCH_OCTETS: Final = 512 << 10
-
-
-class Work(msgspec.Struct):
-    """A waiting message in a worker's hands. `hot`: its body, when Redis had it."""
-
-    id: str
-    message: Message | CorruptError
-    hot: bytes | None
-
-
-class Claim(msgspec.Struct):
-    """What a claim came to. `word`: early, full, lost, empty or work, as in claim.lua; `next`: ms, 0 for never.
-
-    `good`: ms, when the domain's server last took a message, as far as it was noted (see steps.noted_good); 0 for never.
-    """
-
-    word: str
-    open: bool
-    next: int
-    good: int
-    work: list[Work]
 
 
 class ServerSlot(msgspec.Struct, frozen=True):
@@ -61,19 +36,10 @@ def new_token() -> str:
     return secrets.token_hex(8)
 
 
-def _work(message_id: bytes, head: bytes, body: bytes) -> Work:
-    name = message_id.decode()
-    try:
-        message: Message | CorruptError = decode_head(head)
-    except msgspec.DecodeError as error:
-        message = CorruptError(f"the head of {name} cannot be read: {error}")
-    return Work(name, message, body or None)
-
-
 class Schedule:
     def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
-        self._claim = Script.named("claim", beyond_memory=beyond_memory, replicated=True)
+        self._claims = Claims(store.redis, beyond_memory=beyond_memory)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
@@ -113,19 +79,10 @@ class Schedule:
         `was_open`: the domain was, when this slot claimed last. When it no longer is, another slot has backed it off, and there is
         no more of its mail before the interval is over.
         """
-        names = [
-            keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
-        ]  # fmt: skip
-        prefix = f"gp:{{{partition}}}:"
-        arguments = [
-            domain, now // MS, now // MS + self._lease, retry_at // MS, limit or self._limit, BATCH, BATCH_OCTETS, token,
-            ("flow" if was_open else "more") if more else "new", prefix,
-        ]  # fmt: skip
-        with faults():
-            answer = await self._claim(self._store.redis, names, arguments)
-        word, is_open, following = answer[0].decode(), bool(answer[1]), int(float(answer[2] or 0))
-        rows = zip(answer[4::3], answer[5::3], answer[6::3], strict=True)
-        return Claim(word, is_open, following, int(answer[3]), [_work(*row) for row in rows])
+        verb = ("flow" if was_open else "more") if more else "new"
+        ends = now // MS + self._lease
+        words = (now // MS, ends, retry_at // MS, limit or self._limit, token, verb)
+        return await self._claims.claim(partition, domain, words)
 
     async def renew(self, partition: int, domain: str, token: str, held: Sequence[str], now: int) -> bool:
         """Keep a slot and its messages for another lease; False when they were given to somebody else."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import msgspec
 import pytest
 
 from pipeline import keys
+from pipeline.claims import BATCH
 from pipeline.events import Deferred, Queued, RouteDeferred, Scanned
-from pipeline.faults import CorruptError
+from pipeline.faults import CorruptError, StoreError
 from pipeline.ids import new_id
-from pipeline.schedule import BATCH, Schedule
+from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.state import decode_head
 from pipeline.steps import MS, message_step, opened, received_step, route_deferred_step
+from pipeline.store import Script
 from pipeline.units import Duration
 from tests.support.examples import ANNA, AT, DOMAIN, SECOND, event, received
 
@@ -326,3 +331,78 @@ async def test_a_message_that_waits_by_itself_can_be_taken_while_others_are_in_h
     heads = [decode_head(await store.redis.hget(keys.head(P, name), "m")) for name in (first, second)]
     assert [await schedule.take(message, P, NOW) for message in heads] == [True, False]
     assert await schedule.take(heads[1], P, NOW + (LEASE + 1) * SECOND)
+
+
+OTHERS = ("one.test", "two.test", "three.test")
+
+
+async def queued_for(store, log, *domains, size=9):
+    """A message for each of these domains of the partition."""
+    for domain in domains:
+        message_id = new_id(AT, P)
+        await log.commit(received_step(message_id, received(f"a@{domain}", domain=domain), b"x" * size))
+        message = decode_head(await store.redis.hget(keys.head(P, message_id), "m"))
+        events = [msgspec.structs.replace(event(kind), domain=domain) for kind in (Scanned, Queued)]
+        events[1] = msgspec.structs.replace(events[1], recipients=(f"a@{domain}",))
+        step, _ = message_step(message, events, now=NOW)
+        await log.commit(step)
+
+
+def claims(schedule, *domains):
+    return asyncio.gather(
+        *(schedule.claim(P, domain, domain, now=NOW, retry_at=RETRY, more=False) for domain in domains),
+        return_exceptions=True,
+    )
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The words of each call of claim.lua."""
+    made = []
+    call = Script.__call__
+
+    async def counted(self, redis, names, arguments):
+        if self.name == "claim":
+            made.append(arguments)
+        return await call(self, redis, names, arguments)
+
+    monkeypatch.setattr(Script, "__call__", counted)
+    return made
+
+
+async def test_claims_of_many_domains_at_once_are_one_call_and_each_has_its_own_answer(store, log, schedule, calls):
+    await queued_for(store, log, *OTHERS)
+    found = await claims(schedule, OTHERS[0], "nothing.test", *OTHERS[1:])
+    assert [claim.word for claim in found] == ["work", "early", "work", "work"]
+    assert [work.message.domain for claim in found for work in claim.work] == list(OTHERS)
+    assert len(calls) == 1
+
+
+async def test_what_is_damaged_for_one_domain_keeps_no_other_from_its_mail(store, log, schedule):
+    await queued_for(store, log, *OTHERS)
+    await store.redis.delete(keys.slots(P, OTHERS[1]))
+    await store.redis.set(keys.slots(P, OTHERS[1]), "no sorted set")
+    one, two, three = await claims(schedule, *OTHERS)
+    assert (one.word, three.word) == ("work", "work")
+    assert isinstance(two, StoreError)
+    assert "WRONGTYPE" in str(two)
+
+
+async def test_however_many_claim_at_once_their_bodies_are_bounded_and_each_gets_one(store, log, schedule, monkeypatch):
+    await queued_for(store, log, *OTHERS, *OTHERS, size=1000)
+    for domain in OTHERS:
+        for effect in opened(P, domain, NOW)[:2]:
+            await store.redis.execute_command(*effect)
+    monkeypatch.setattr("pipeline.claims.MOST_OCTETS", 2500)
+    found = await claims(schedule, *OTHERS)
+    assert [len(claim.work) for claim in found] == [2, 1, 1]
+
+
+async def test_a_claim_that_nobody_waits_for_any_more_is_not_made(store, log, schedule):
+    await queued_for(store, log, *OTHERS)
+    given_up = asyncio.ensure_future(claims(schedule, OTHERS[0]))
+    await asyncio.sleep(0)
+    given_up.cancel()
+    (found,) = await claims(schedule, OTHERS[1])
+    assert found.word == "work"
+    assert (await schedule.due(P, NOW, 10))[0] == [OTHERS[0], OTHERS[2]]

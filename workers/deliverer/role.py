@@ -136,10 +136,12 @@ class Deliverer:
         self._open_hinted()
 
     async def _look_in(self, partitions: Sequence[int], now: int) -> None:
+        asked = time.monotonic()
         found = await self.wiring.schedule.due_in(partitions, now, DUE_AT_ONCE)
         for partition, (domains, following) in zip(partitions, found, strict=True):
             for domain in domains:
-                self.look_at(partition, domain)
+                if not self._being_claimed(domain, asked):
+                    self.look_at(partition, domain)
             if following:
                 self.later(following)
 
@@ -152,6 +154,10 @@ class Deliverer:
         over = [self._looks.pop(partition) for partition in partitions if self._looks[partition].done()]
         for fault in [fault for look in over if (fault := look.exception()) is not None]:
             raise fault
+
+    def _being_claimed(self, domain: str, asked: float) -> bool:
+        """Whether a claim that was not answered at that time says more of a domain than that it was due then."""
+        return any(slot.answered > asked for slot in self._slots.get(domain, ()))
 
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
@@ -190,7 +196,8 @@ class Deliverer:
                 while True:
                     message: Any = await pubsub.get_message(timeout=5.0)
                     if message is not None:
-                        self.look_at(partitions[message["channel"]], message["data"].decode())
+                        for domain in message["data"].decode().split():
+                            self.look_at(partitions[message["channel"]], domain)
             except (RedisError, OSError):
                 await asyncio.sleep(0.5)
             finally:

@@ -21,6 +21,7 @@ import structlog
 
 from pipeline import keys, metrics
 from pipeline.bodies import Buffer
+from pipeline.claims import Claim, Work
 from pipeline.consequences import (
     CLOSING,
     RATE_LIMITED,
@@ -41,7 +42,7 @@ from pipeline.faults import (
 )
 from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
-from pipeline.schedule import Claim, Work, new_token
+from pipeline.schedule import new_token
 from pipeline.state import Message, Recipient, Stage
 from pipeline.steps import MS
 from pipeline.units import SECOND
@@ -99,6 +100,8 @@ class Slot:
         self.task: asyncio.Task[None] | None = None
         self.dialling = False
         """Nothing was said to a server yet: it may be cut off at any moment."""
+        self.answered = float("inf")
+        """When (monotonic) its last claim was answered."""
         self._connection: Connection | None = None
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
@@ -165,6 +168,7 @@ class Slot:
             was_open=self._destination.open,
             limit=self._office.connections.slots(self.domain),
         )
+        self.answered = time.monotonic()
         self._destination.claimed(is_open=claim.open, good=claim.good)
         self._valid_until, self._apart = started + self._lease, apart
         self.held = claim.work

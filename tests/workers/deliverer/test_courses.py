@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from pipeline import keys
+from pipeline.claims import BATCH
 from pipeline.directory import Directory
 from pipeline.events import Attempt, Deferred, DomainSet, Failed, RouteDeferred, decode
 from pipeline.faults import ConflictError
 from pipeline.log import Log
 from pipeline.route import Resolver, Target
-from pipeline.schedule import BATCH
 from pipeline.steps import MS
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
