@@ -13,6 +13,7 @@ kilobyte.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Sequence
 from typing import Final, get_args
 
@@ -27,7 +28,8 @@ BUCKETS: Final = 64
 POSTING: Final = 6
 _BUCKET_MASK: Final = BUCKETS - 1
 _MARK_BITS: Final = 16
-_MARKS: Final = tuple(mark.to_bytes(2, "big") for mark in range(1 << _MARK_BITS))
+_posting: Final = struct.Struct(">HI").pack
+"""(mark, place within its hour) -> POSTING octets."""
 
 
 def bucket(term: int) -> int:
@@ -36,7 +38,7 @@ def bucket(term: int) -> int:
 
 def mark(term: int) -> bytes:
     """What a posting holds of its term."""
-    return _MARKS[term >> _MARK_BITS]
+    return (term >> _MARK_BITS).to_bytes(2, "big")
 
 
 def key(hour: int, term: int) -> str:
@@ -61,10 +63,10 @@ class Trace:
             hour = positions.hour_of(ms)
             if hour != current:
                 current, names = hour, [positions.key(hour, str(one)) for one in range(BUCKETS)]
-            place = positions.packed(ms, number)
+            place = int.from_bytes(positions.packed(ms, number), "big")
             for term in terms(recorded.subject, recorded.event):
                 name = names[term & _BUCKET_MASK]
-                posting = _MARKS[term >> _MARK_BITS] + place
+                posting = _posting(term >> _MARK_BITS, place)
                 if name in found:
                     found[name].append(posting)
                 else:

@@ -20,6 +20,14 @@ LONGEST: Final = 6 * 3600.0
 """Seconds after which a duty is stuck that has not ended: looking through a year of events takes its time."""
 
 
+_under_way: set[str] = set()
+
+
+def at_rest() -> bool:
+    """Whether no duty of this process is being done just now."""
+    return not _under_way
+
+
 async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asyncio.Event, *, name: str = "") -> None:
     """Do a duty again and again, `seconds` after it ended, until `stop`. Its result is how much there was to do.
 
@@ -30,6 +38,7 @@ async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asynci
     away = False
     while not stop.is_set():
         pulse.beat()
+        _under_way.add(name)
         try:
             done = await duty()
             away = False
@@ -44,6 +53,8 @@ async def every(seconds: float, duty: Callable[[], Awaitable[int]], stop: asynci
         except Exception:
             failed(name)
             log.exception("a duty failed, will be tried again", duty=name)
+        finally:
+            _under_way.discard(name)
         pulse.rest()
         await pause(stop, seconds)
 

@@ -1,6 +1,6 @@
 """The janitor: what time does to messages, and tidying up.
 
-Six duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
+Several duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
 that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, bringing
 back what a clock that was ahead had scheduled, sweeping up what a dead process left behind.
 """
@@ -29,6 +29,7 @@ from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
 from workers.segments import SEGMENTS_EVERY, Segments
+from workers.spare import SPARE_EVERY, Spare
 from workers.steward import EVERY, Steward
 from workers.wiring import Wiring
 
@@ -268,6 +269,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     warn_every = min(EXPIRY_EVERY, max(0.2, wiring.settings.delay_warning_after.seconds / 10))
     notify("READY=1")
     outbox = streams(wiring.store.partitions, keys.outbox)
+    embedded = not wiring.settings.redis_url
     await asyncio.gather(
         Consumer(wiring, "outbox", keys.JANITORS, outbox, janitor.send_bounces, stop).run(),
         every(expiry_every, janitor.expire, stop),
@@ -278,4 +280,5 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),
         every(SWEEP_EVERY, janitor.sweep, stop),
+        *([every(SPARE_EVERY, Spare(wiring.store.redis).give_back, stop)] if embedded else []),
     )

@@ -20,6 +20,7 @@ from pipeline.pause import end, pause
 from pipeline.settings import Settings
 from pipeline.units import EngineAddress
 from workers import logs
+from workers.renewal import RENEW, outgrown
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -78,6 +79,11 @@ def tune_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+CLOCK_EVERY: Final = 20.0
+"""Seconds between two looks whether the clock is right."""
+CLOCK_SURE: Final = 2.0
+"""Seconds that it has to be wrong."""
+
 Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
 Run: TypeAlias = Callable[[Wiring, asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -94,7 +100,7 @@ async def _shown(name: str, roles: Sequence[str], place: EngineAddress) -> Async
         yield monitor.attach
 
 
-async def _work(name: str, roles: Sequence[str], settings: Settings, place: EngineAddress) -> None:
+async def _work(name: str, roles: Sequence[str], settings: Settings, place: EngineAddress) -> int:
     runs: dict[str, Run] = {role: importlib.import_module(ROLES[role]).run_role for role in roles}
     tune_collector()
     stop = asyncio.Event()
@@ -106,16 +112,18 @@ async def _work(name: str, roles: Sequence[str], settings: Settings, place: Engi
     async with _shown(name, roles, place) as attach:
         wiring = await _connect(settings, stop)
         if wiring is None:
-            return
+            return 0
         attach(wiring, stop)
-        follower = asyncio.create_task(wiring.directory.follow())
+        beside = [asyncio.create_task(wiring.directory.follow()), asyncio.create_task(_keep_time(wiring))]
         try:
+            await _put_right(wiring)
             with contextlib.suppress(StoreAwayError):
                 await wiring.directory.refresh()
-            await _look_at_the_clock(wiring)
-            await _together([_as(role, run(wiring, stop)) for role, run in runs.items()])
+            works = [_as(role, run(wiring, stop)) for role, run in runs.items()]
+            _, grown = await asyncio.gather(_together(works), _outgrown(name, wiring, stop))
+            return RENEW if grown else 0
         finally:
-            await end([follower])
+            await end(beside)
             await wiring.close()
 
 
@@ -134,16 +142,32 @@ async def _together(works: Iterable[Coroutine[Any, Any, None]]) -> None:
         await end(tasks)
 
 
-async def _look_at_the_clock(wiring: Wiring) -> None:
+async def _outgrown(name: str, wiring: Wiring, stop: asyncio.Event) -> bool:
+    """Whether a process that comes to use what few roles do has stopped because it no longer does."""
+    return name in TOGETHER and wiring.archive is not None and await outgrown(wiring.archive.duck, stop)
+
+
+async def _put_right(wiring: Wiring) -> None:
+    """Go by Redis's clock where ours is off: by it others judge what is written here."""
     with contextlib.suppress(StoreError):
-        ahead = await clock.difference(wiring.store.redis, wiring.settings, wiring.clock)
+        ahead = await clock.put_right(wiring.right_clock, wiring.store.redis, wiring.settings)
         if ahead:
-            log.error(clock.in_words(ahead), remedy=clock.REMEDY)
+            log.error("here Redis's clock counts now", reason=clock.in_words(ahead), remedy=clock.REMEDY)
+
+
+async def _keep_time(wiring: Wiring) -> None:
+    while True:
+        await asyncio.sleep(CLOCK_EVERY)
+        with contextlib.suppress(StoreError):
+            if await clock.difference(wiring.store.redis, wiring.settings, wiring.clock):
+                # What is over in a moment is all clocks being set, one after the other.
+                await asyncio.sleep(CLOCK_SURE)
+                await _put_right(wiring)
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:
-    """Work as the role or the roles of `name` until SIGTERM. Exit code 0 after an orderly stop. `metrics`: where it is looked at; empty:
-    nowhere.
+    """Work as the role or the roles of `name` until SIGTERM. Exit code 0 after an orderly stop, RENEW when it is to be started anew.
+    `metrics`: where it is looked at; empty: nowhere.
     """
     roles = roles_of(name, settings)
     try:
@@ -151,5 +175,4 @@ def run_worker(name: str, settings: Settings, metrics: str = "") -> int:
     except ValueError as error:
         raise ConfigurationError(f"--metrics {metrics}: {error}") from None
     logs.configure(settings.log_format, name)
-    uvloop.run(_work(name, roles, settings, place))
-    return 0
+    return uvloop.run(_work(name, roles, settings, place))

@@ -37,9 +37,11 @@ from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
 from workers.notify import Notifications, notify
 from workers.nursery import Run
+from workers.receiver import tls
+from workers.renewal import RENEW
 from workers.roles import BACKGROUND
 from workers.starting import Starter
-from workers.wiring import Wiring
+from workers.wiring import Wiring, hostname
 
 if TYPE_CHECKING:
     from workers.monitoring.front import Front
@@ -294,6 +296,8 @@ class Supervisor:
                 return
             if time.monotonic() - worker.started > STEADY:
                 worker.pause = FIRST_PAUSE
+            if code == RENEW:
+                continue
             metrics.RESTARTS.add(worker.role)
             log.error("worker died", role=worker.role, how=_how(code), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
@@ -432,7 +436,9 @@ def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[s
     """Run everything until SIGTERM or SIGINT. `announce` gets one line when mail is accepted; `run` is the command that workers
     are started with. Raises GatepostError.
     """
-    starter = Starter(run)
     logs.configure(settings.log_format, "supervisor")
+    DataDirectory(settings)  # ours alone to look into, before something is put there
+    tls.prepare(settings, hostname(settings), time.time_ns())
+    starter = Starter(run)
     asyncio.run(Supervisor(settings, reload, announce, starter).run())
     return 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
@@ -60,6 +61,7 @@ class Duck:
         self._connection: duckdb.DuckDBPyConnection | None = None
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="archive")
+        self._used = 0.0
 
     async def run(self, call: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Raises ConfigurationError when DuckDB is missing, CorruptError for a file that it cannot read, and what the call raises."""
@@ -67,9 +69,14 @@ class Duck:
             self._threads, lambda: _explained(call, *args, **kwargs)
         )
 
+    def unused(self) -> float:
+        """Seconds since it began to be used last; 0 when it never was, and takes no memory."""
+        return time.monotonic() - self._used if self._connection is not None else 0.0
+
     def cursor(self) -> duckdb.DuckDBPyConnection:
         """For one query at a time."""
         with self._lock:
+            self._used = time.monotonic()
             if self._connection is None:
                 self._connection = self._open()
             return self._connection.cursor()

@@ -118,9 +118,8 @@ class LocalCold:
                 finally:
                     os.close(handle)
             directories = {self._place(name, message_id) for name, message_id in names}
-            for directory in directories:
+            for directory in directories | {directory.parent for directory in directories}:
                 sync_directory(directory)
-                sync_directory(directory.parent)
             for name, _ in names:
                 Path(name).unlink()
 

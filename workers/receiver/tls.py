@@ -31,7 +31,7 @@ class Certificates:
         if settings.tls_certificate:
             self._files = (settings.tls_certificate, settings.tls_key)
         else:
-            own = str(_self_signed(settings.data / "tls" / "self-signed.pem", hostname, now))
+            own = str(_self_signed(_own(settings), hostname, now))
             self._files = (own, own)
         self.context = _context(*self._files)
 
@@ -53,6 +53,26 @@ def _context(certificate: str, key: str) -> ssl.SSLContext:
             remedy="Set tls_certificate and tls_key to PEM files that belong together and that this user may read.",
         ) from None
     return context
+
+
+def prepare(settings: Settings, hostname: str, now: int) -> None:
+    """Have the self-signed certificate made, if there is none, by a child that ends: each receiver that made one would be 6 MiB larger as long
+    as it lives. Only before there is a thread or a loop here. What goes wrong is left for a receiver to tell.
+    """
+    if settings.tls_certificate or _own(settings).exists():
+        return
+    child = os.fork()
+    if not child:
+        try:
+            with contextlib.suppress(ConfigurationError):
+                _self_signed(_own(settings), hostname, now)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _own(settings: Settings) -> Path:
+    return settings.data / "tls" / "self-signed.pem"
 
 
 def _self_signed(path: Path, hostname: str, now: int) -> Path:

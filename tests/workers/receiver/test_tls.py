@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import stat
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +16,7 @@ import trustme
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
 from tests.support.receiver import receiver
+from tests.support.servers import ROOT
 from workers.receiver.tls import Certificates
 
 HOST = "mx.example.test"
@@ -159,6 +162,25 @@ def test_several_that_start_at_once_agree_on_one_certificate(tmp_path):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: Certificates(settings, HOST, time.time_ns()), range(8)))
     assert len(list((tmp_path / "tls").iterdir())) == 1
+
+
+MAKER = """
+import sys, time
+from pathlib import Path
+from pipeline.settings import Settings
+from workers.receiver.tls import prepare
+prepare(Settings(data=Path(sys.argv[1])), sys.argv[2], time.time_ns())
+assert not any(name.startswith("cryptography.x509") for name in sys.modules)
+"""
+
+
+def test_before_there_are_receivers_a_process_that_ends_makes_the_certificate_that_they_show(tmp_path):
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", MAKER, tmp_path, HOST], cwd=ROOT, check=True)
+        made = {path.name: path.read_bytes() for path in (tmp_path / "tls").iterdir()}
+        Certificates(Settings(data=tmp_path), HOST, time.time_ns())
+        assert made == {path.name: path.read_bytes() for path in (tmp_path / "tls").iterdir()}
+        assert list(made) == ["self-signed.pem"]
 
 
 @pytest.mark.parametrize("content", [None, "nonsense"])
