@@ -90,7 +90,7 @@ def fill(system: WaitingGatepost, count: int) -> dict[str, float]:
     async def work(wiring: Wiring) -> int:
         have = int(await wiring.store.redis.zcard(keys.queue(partition_for(AWAY, wiring.store.partitions), AWAY)))
         bodies = ColdBodies(wiring.settings.data / "bodies")
-        await put(wiring.log, bodies.of(itertools.islice(waiting(AWAY, wiring.store.partitions), count - have)))
+        await put(wiring.log, bodies.of(itertools.islice(waiting([AWAY], wiring.store.partitions), count - have)))
         return count - have
 
     before, began = system.used(), time.monotonic()
@@ -131,20 +131,20 @@ async def trying(system: WaitingGatepost, waits: bool, wiring: Wiring) -> dict[s
         async with asyncio.timeout(10 * INTERVAL):
             while waits and not had:
                 await asyncio.sleep(0.01)
-        before = await seen(system, wiring, len(had))
+        before = {"an interval: connections": float(len(had)), **await seen(system, wiring)}
         await asyncio.sleep(INTERVAL * INTERVALS)
-        after = await seen(system, wiring, len(had))
+        after = {"an interval: connections": float(len(had)), **await seen(system, wiring)}
     finally:
         await end(server, had)
     return {name: (after[name] - value) / INTERVALS for name, value in before.items()}
 
 
-async def seen(system: WaitingGatepost, wiring: Wiring, connections: int) -> dict[str, float]:
+async def seen(system: WaitingGatepost, wiring: Wiring) -> dict[str, float]:
+    """What can be counted of an interval's work, so far."""
     redis = wiring.store.redis
     events = sum([int(await redis.xlen(keys.log(number))) for number in range(wiring.store.partitions)])
     calls, ms = await scripts(redis)
     return {
-        "an interval: connections": connections,
         "an interval: events": events,
         "an interval: scripts that Redis runs": calls,
         "an interval: their time, ms": ms,

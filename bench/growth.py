@@ -23,13 +23,12 @@ from bench.crowd import STEPS, by_waiting, catch_up, say
 from bench.lives import lives, put
 from bench.load import SESSIONS, Sink
 from bench.measure import Load, cpu_seconds, run_load, settle
+from bench.outage import add, by_outage
 from bench.report import machine
 from bench.rows import Look, Row, draw, table
 from bench.systems import LOAD_DOMAIN, BenchError, takes_mail, wait_for
 from bench.waiting import WaitingGatepost
 from pipeline import keys
-from pipeline.directory.change import Change
-from pipeline.directory.model import Domain
 from workers.wiring import Wiring
 
 KIB: Final = 1 << 10
@@ -45,8 +44,6 @@ PROCESSES: Final[Mapping[str, Mapping[str, str]]] = {
     "2 of each": {"GATEPOST_RECEIVERS": "2", "GATEPOST_SCANNERS": "2", "GATEPOST_DELIVERERS": "2"},
     "4 of each": {"GATEPOST_RECEIVERS": "4", "GATEPOST_SCANNERS": "4", "GATEPOST_DELIVERERS": "4"},
 }
-ADDED: Final = 500
-"""Domains in one change of the directory."""
 
 
 LOOKS: Final = {
@@ -63,6 +60,7 @@ LOOKS: Final = {
             "then leave, messages/s",
         ),
     ),
+    "outage": Look("Domains whose servers are away, tried once in an interval"),
     "history": Look("Throughput and cost by the events in the log"),
     "processes": Look("Throughput and cost by the processes at work", joined=False),
 }
@@ -123,7 +121,7 @@ def by_domains(directory: Path, sink: Sink, messages: int, most: int) -> Iterato
     for count in (some for some in DOMAINS if some <= most):
         with gateway(directory, sink, {}) as system:
             names = [f"d{number}.bench.example" for number in range(count)]
-            system.ask(partial(add, names=names, port=sink.port))
+            system.ask(partial(add, routes=dict.fromkeys(names, f"127.0.0.1:{sink.port}")))
             wait_for(partial(takes_mail, system.port, names[-1]), "the last domain")
             yield of_domains(system, sink, names, messages)
 
@@ -138,17 +136,6 @@ def of_domains(system: WaitingGatepost, sink: Sink, names: list[str], messages: 
     settle(system)
     cpu = (cpu_seconds(system) - before) * 1000 / messages
     return row("domains", f"{len(names):,}", messages / took, cpu)
-
-
-async def add(wiring: Wiring, names: list[str], port: int) -> None:
-    """Domains that take whatever address, many in one change."""
-    for start in range(0, len(names), ADDED):
-
-        async def build(change: Change, some: list[str] = names[start : start + ADDED]) -> None:
-            for name in some:
-                change.set_domain(Domain(name=name, route=(f"127.0.0.1:{port}",), catch_all=True))
-
-        await wiring.directory.change(build, by="bench", now=time.time_ns())
 
 
 async def spread(port: int, domains: list[str], messages: int) -> None:
@@ -189,6 +176,7 @@ def measured(given: argparse.Namespace, directory: Path, sink: Sink) -> Iterator
         "size": partial(by_size, directory, sink, given.messages),
         "domains": partial(by_domains, directory, sink, given.messages, given.domains),
         "waiting": partial(by_waiting, directory, sink, given.waiting),
+        "outage": partial(by_outage, directory, sink, given.domains),
         "history": partial(by_history, directory, sink, given.messages, given.history),
         "processes": partial(by_processes, directory, sink, given.messages),
     }

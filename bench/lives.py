@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
 
@@ -50,13 +50,13 @@ def lives(partitions: int, domains: int = 200, seed: int = 1) -> Iterator[Step]:
         yield step_of(*_told(vocabulary, partition, now), now)
 
 
-def waiting(domain: str, partitions: int, seed: int = 1) -> Iterator[Step]:
-    """Messages that came for a domain some time in the last day, and wait: without end, and three events each."""
-    vocabulary, partition = Vocabulary(seed, 0), partition_for(domain, partitions)
-    vocabulary.domains = [domain]
-    while True:
+def waiting(domains: Sequence[str], partitions: int, seed: int = 1) -> Iterator[Step]:
+    """Messages that came some time in the last day, for one domain after the other, and wait: without end, and three events each."""
+    vocabulary = Vocabulary(seed, 0)
+    for domain in itertools.cycle(domains):
+        vocabulary.domains = [domain]
         at = time.time_ns() - vocabulary.rng.randrange(HOUR, DAY)
-        message_id, events = _told(vocabulary, partition, at)
+        message_id, events = _told(vocabulary, partition_for(domain, partitions), at)
         end = next(number for number, event in enumerate(events) if isinstance(event, Queued))
         yield step_of(message_id, events[: end + 1], at)
 

@@ -21,7 +21,7 @@ RIGHT: Final = 16
 WIDE: Final = 30.0
 """Times the lowest value from which on the highest is drawn on a logarithmic scale: else the low ones could not be told apart."""
 STYLE: Final = (
-    "text{font:11px system-ui,sans-serif;fill:#333}.title{font-size:15px;font-weight:600}.name{font-size:12px;font-weight:600}"
+    "text{font:11px system-ui,sans-serif;fill:#333;paint-order:stroke;stroke:#fff;stroke-width:3px}.title{font-size:15px;font-weight:600}.name{font-size:12px;font-weight:600}"
     ".axis{fill:#777}.grid{stroke:#ddd}.line{fill:none;stroke:#2457a6;stroke-width:2}.dot{fill:#2457a6}.bar{fill:#8fb0dd}"
 )
 

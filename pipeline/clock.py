@@ -1,7 +1,7 @@
 """Whether this machine's clock is together with the others': leases that one of them took are judged by the clocks of all.
 
 A holder stops by itself a quarter of the lease before its end (`workers/deliverer/slot.py`), so two clocks may differ by a quarter. Each
-is compared with Redis's, so each may be off by half of that.
+is compared with Redis's, so each may be off by half of that. One that is off by more is put right in the worker: it goes by Redis's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,27 @@ from pipeline.units import SECOND
 
 PART: Final = 8
 """Of the lease: how far a clock may be from Redis's."""
+
+
+class Clock:
+    """Calls give ns since 1970."""
+
+    __slots__ = ("_own", "correction")
+
+    def __init__(self, own: Callable[[], int]) -> None:
+        self._own = own
+        self.correction = 0
+        """ns that this machine's clock lacks."""
+
+    def __call__(self) -> int:
+        return self._own() + self.correction
+
+
+async def put_right(clock: Clock, redis: Client, settings: Settings) -> float:
+    """Seconds by which it was ahead (negative: behind) until now; 0 when there was nothing to correct. Raises StoreError."""
+    ahead = await difference(redis, settings, clock)
+    clock.correction -= round(ahead * SECOND)
+    return ahead
 
 
 async def difference(redis: Client, settings: Settings, clock: Callable[[], int]) -> float:
@@ -35,6 +56,4 @@ def in_words(ahead: float) -> str:
     return f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Redis's"
 
 
-REMEDY: Final = (
-    "Keep the clocks of all machines together (chrony, systemd-timesyncd): by them it is judged whose work is whose."
-)
+REMEDY: Final = "Keep the clocks of all machines together (chrony, systemd-timesyncd). Workers go by Redis's meanwhile; commands do not."

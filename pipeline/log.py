@@ -394,6 +394,7 @@ def arguments(steps: Sequence[Step]) -> list[bytes | str | int]:
             step.state,
             step.fence,
             step.token,
+            step.body,
             len(step.events),
         )
         words += step.events

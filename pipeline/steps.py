@@ -2,7 +2,7 @@
 
 Pure. The work is computed from the message before and after, never by the caller, so a message cannot change its stage
 without being where that stage's worker looks. The effects used are few: ZADD, ZREM, SADD, XADD, XACK, XDEL, SET, HSET, HDEL,
-PEXPIRE and the three of `append.lua`.
+PEXPIRE and the two of `append.lua`.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...]
     fence: str = ""
     token: str = ""
+    body: str = ""
+    """Of a message that is finished: its hot body, which goes with the head."""
 
     @property
     def weight(self) -> int:
@@ -100,7 +102,6 @@ def _handed_on(before: Message | None, after: Message, now: int) -> list[Effect]
             effects.append(("ZADD", keys.expiry(partition), ends // MS, after.id))
     else:
         effects.append(("ZREM", keys.expiry(partition), after.id))
-        effects.append(("DROP", keys.body(partition, after.id)))
     if Stage.QUEUED in stages:
         waits_until = max(now, after.next_try)
         # What changes nothing of when it is tried leaves its place alone, which may be the lease of who has it in hand.
@@ -176,6 +177,7 @@ def message_step(
             effects=(*also, *_handed_on(before, after, now)),
             fence=fence,
             token=token,
+            body="" if after.live else keys.body(partition, after.id),
         ),
         after,
     )

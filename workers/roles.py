@@ -79,6 +79,11 @@ def tune_collector() -> None:
     gc.set_threshold(50_000, 20, 100)
 
 
+CLOCK_EVERY: Final = 20.0
+"""Seconds between two looks whether the clock is right."""
+CLOCK_SURE: Final = 2.0
+"""Seconds that it has to be wrong."""
+
 Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
 Run: TypeAlias = Callable[[Wiring, asyncio.Event], Coroutine[Any, Any, None]]
 
@@ -109,16 +114,16 @@ async def _work(name: str, roles: Sequence[str], settings: Settings, place: Engi
         if wiring is None:
             return 0
         attach(wiring, stop)
-        follower = asyncio.create_task(wiring.directory.follow())
+        beside = [asyncio.create_task(wiring.directory.follow()), asyncio.create_task(_keep_time(wiring))]
         try:
+            await _put_right(wiring)
             with contextlib.suppress(StoreAwayError):
                 await wiring.directory.refresh()
-            await _look_at_the_clock(wiring)
             works = [_as(role, run(wiring, stop)) for role, run in runs.items()]
             _, grown = await asyncio.gather(_together(works), _outgrown(name, wiring, stop))
             return RENEW if grown else 0
         finally:
-            await end([follower])
+            await end(beside)
             await wiring.close()
 
 
@@ -142,11 +147,22 @@ async def _outgrown(name: str, wiring: Wiring, stop: asyncio.Event) -> bool:
     return name in TOGETHER and wiring.archive is not None and await outgrown(wiring.archive.duck, stop)
 
 
-async def _look_at_the_clock(wiring: Wiring) -> None:
+async def _put_right(wiring: Wiring) -> None:
+    """Go by Redis's clock where ours is off: by it others judge what is written here."""
     with contextlib.suppress(StoreError):
-        ahead = await clock.difference(wiring.store.redis, wiring.settings, wiring.clock)
+        ahead = await clock.put_right(wiring.right_clock, wiring.store.redis, wiring.settings)
         if ahead:
-            log.error(clock.in_words(ahead), remedy=clock.REMEDY)
+            log.error("here Redis's clock counts now", reason=clock.in_words(ahead), remedy=clock.REMEDY)
+
+
+async def _keep_time(wiring: Wiring) -> None:
+    while True:
+        await asyncio.sleep(CLOCK_EVERY)
+        with contextlib.suppress(StoreError):
+            if await clock.difference(wiring.store.redis, wiring.settings, wiring.clock):
+                # What is over in a moment is all clocks being set, one after the other.
+                await asyncio.sleep(CLOCK_SURE)
+                await _put_right(wiring)
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:

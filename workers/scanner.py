@@ -116,9 +116,9 @@ class Scanner:
         if fate == missing.QUARANTINE:
             kept = missing.kept_back(message, verdict.actions, report.missing, now=self._wiring.clock())
             verdict = msgspec.structs.replace(verdict, actions=kept)
-        return self._decided(message, mail, verdict, report.missing, entry)
+        return self.decided(message, mail, verdict, report.missing, entry)
 
-    def _decided(
+    def decided(
         self,
         message: Message,
         mail: Mail,

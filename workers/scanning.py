@@ -100,7 +100,8 @@ async def examine(
     header = Header(content)
     if message.client is not None:
         client = true_client(message.client, header, (*settings.trusted_relays, *_networks(domain)))
-        message = msgspec.structs.replace(message, client=client)
+        if client is not message.client:
+            message = msgspec.structs.replace(message, client=client)
     mail = Mail(message, content, domain=domain, header=header)
     mail.authentication = await authenticate(
         message,

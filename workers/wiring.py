@@ -11,6 +11,7 @@ import socket
 import stat
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -21,6 +22,7 @@ from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, Cold, LocalCold
 from pipeline.bodies.cloud import CloudCold
+from pipeline.clock import Clock
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError, StoreAwayError
@@ -126,12 +128,13 @@ async def _owner_of_bodies(store: Store) -> str:
 class Wiring:
     """What one process works with. `clock` gives ns since 1970, `steady` ns since some moment, however the clock is stepped."""
 
-    clock = staticmethod(time.time_ns)
+    clock: Callable[[], int] = staticmethod(time.time_ns)
     steady = staticmethod(time.monotonic_ns)
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
+        self.clock = self.right_clock = Clock(self.clock)
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from cli.check.finding import FATAL, GOOD, WARNING, Finding
 from pipeline.faults import ConfigurationError, GatepostError
+from pipeline.topology.address import parse
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-HERE = ("", "localhost", "127.0.0.1", "::1")
+HERE: Final = frozenset(("", "localhost", "127.0.0.1", "::1"))
 
 
 async def about_bodies(settings: Settings) -> list[Finding]:
@@ -55,10 +56,15 @@ def _local(settings: Settings) -> Finding:
 
 
 def _is_elsewhere(redis_url: str) -> bool:
+    """What is wrong with a URL that cannot be read is said elsewhere."""
+    if not redis_url:
+        return False
     try:
-        return (urlsplit(redis_url).hostname or "") not in HERE
-    except ValueError:
-        return False  # what is wrong with it is said elsewhere
+        address = parse(redis_url)
+        hosts = {host for host, _ in address.hosts} or {urlsplit(address.url).hostname or ""}
+    except (ConfigurationError, ValueError):
+        return False
+    return not hosts <= HERE
 
 
 async def _nobody() -> str:

@@ -31,10 +31,12 @@ async def examine(common: Common) -> list[Finding]:
         about_sources,
     )
     from cli.check.peers import about_engines, about_seal
+    from cli.check.secrets import about_secrets
     from cli.check.stored import about_store
     from cli.check.tables import about_brands, about_countries, about_replies
 
     found = [*about_settings(settings, os.environ, common.config), *about_directory(settings), *about_limits(settings)]
+    found += about_secrets(settings)
     found += [
         *about_replies(settings),
         *about_brands(settings),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli.check.alerts import about_alerts
 from cli.check.finding import FATAL, GOOD, WARNING, Finding
+from cli.check.secrets import about_secret
 from pipeline.faults import GatepostError, NotFoundError
 
 if TYPE_CHECKING:
@@ -53,11 +54,22 @@ async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
         yield Finding(GOOD, "redis", f"{words}, and keeps everything on disk")
     ahead = await clock.difference(opened.wiring.store.redis, opened.wiring.settings, opened.wiring.clock)
     if ahead:
-        yield Finding(FATAL, "clock", clock.in_words(ahead), clock.REMEDY)
+        yield Finding(WARNING, "clock", clock.in_words(ahead), clock.REMEDY)
     async for finding in _about_domains(opened):
+        yield finding
+    async for finding in _about_syncs(opened):
         yield finding
     async for finding in _about_work(opened):
         yield finding
+
+
+async def _about_syncs(opened: Session) -> AsyncIterator[Finding]:
+    """Secrets of sources that others may read as well."""
+    from pipeline.syncing.memory import Memory
+
+    for name, sync in (await Memory(opened.wiring.store).syncs()).items():
+        for finding in about_secret(f"sync {name}: secret_file", getattr(sync.source, "secret_file", "")):
+            yield finding
 
 
 async def _about_domains(opened: Session) -> AsyncIterator[Finding]:
@@ -118,9 +130,10 @@ def _about_way(name: str, domain: Domain, settings: Settings) -> Iterable[Findin
         if options.ca_file:
             context(options.ca_file, verify=True)
         if options.auth_secret_file:
-            secrets.read(options.auth_secret_file, "")
+            secrets.read(options.auth_secret_file, "", quiet=True)
     except GatepostError as fault:
         yield Finding(WARNING, "domains", f"{name}: {fault}", fault.remedy)
+    yield from about_secret(f"{name}: auth_secret_file", options.auth_secret_file)
     known = {source.address for source in settings.source_addresses}
     if options.sources and not known.intersection(options.sources):
         text = f"{name}: none of its source addresses is in the setting source_addresses, so its mail waits"

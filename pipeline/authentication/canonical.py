@@ -174,7 +174,7 @@ class Body:
         self._content = content
         self._start = start
         self._known: dict[Wanted, BodyHash] = {}
-        self._lock = asyncio.Lock()
+        self._lock: asyncio.Lock | None = None
 
     @property
     def is_large(self) -> bool:
@@ -185,6 +185,7 @@ class Body:
         if not self.is_large:
             self._compute(wanted)
         else:
+            self._lock = self._lock or asyncio.Lock()
             async with self._lock:
                 await asyncio.to_thread(self._compute, wanted)
         return self._known

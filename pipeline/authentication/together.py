@@ -76,8 +76,7 @@ async def authenticate(
     except TimeoutError:
         if not limit.expired():
             raise
-    found = check.found()
-    return msgspec.structs.replace(found, drop=drop, flooded=flooded)
+    return check.found(drop, flooded=flooded)
 
 
 class _Check:
@@ -138,7 +137,7 @@ class _Check:
         if self._client.address:
             self._iprev, self._name = await reverse(self._client.address, self._names)
 
-    def found(self) -> Authentication:
+    def found(self, drop: tuple[tuple[int, int], ...], *, flooded: bool) -> Authentication:
         return Authentication(
             results=(
                 *([self._iprev_result(), self._spf_result()] if self._client.address else ()),
@@ -151,6 +150,8 @@ class _Check:
             dmarc=self._dmarc,
             chain=self._chain,
             client_name=self._name,
+            drop=drop,
+            flooded=flooded,
         )
 
     def _iprev_result(self) -> AuthResult:

@@ -20,6 +20,11 @@ from pipeline.store import Client, faults
 DOOMED: Final = 10_000
 """Bodies that wait for a place that cannot be reached, to be dropped there; what is more is swept up later."""
 
+GATHERING: Final = 0.05
+"""Seconds after some were dropped until the next are: while a backlog leaves a hundred go together, and the thread that does it is not
+called for each.
+"""
+
 
 class Bodies:
     """Both tiers behind one door; one for each process."""
@@ -155,6 +160,7 @@ class Bodies:
                 # With the next one that has to go.
                 self._doomed = [*doomed, *self._doomed][:DOOMED]
                 return
+            await asyncio.sleep(GATHERING)
 
     async def close(self) -> None:
         """Until no file is left that has to go, but for what cannot be reached: it is swept up later."""

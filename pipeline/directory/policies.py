@@ -7,6 +7,7 @@ asked for that could speak of the message: as many for a list of ten entries as 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -15,10 +16,11 @@ import structlog
 
 from pipeline import keys
 from pipeline.address import Address as Envelope
+from pipeline.asking import Asking
 from pipeline.directory.inherit import above
 from pipeline.directory.lists.entries import EMPTY, Rule, Summary, decode_rule, decode_summary
 from pipeline.directory.lists.matching import DOMAIN, NO_PATTERNS, OPERATOR, PERSON, Asked, Match, Patterns, Sender
-from pipeline.directory.model import Domain, decode_address
+from pipeline.directory.model import decode_address
 from pipeline.directory.policy import Policy, Resolved, resolve
 from pipeline.directory.reading import Reading
 from pipeline.events import AddressesRemoved, AddressesSet, AnyEvent, DomainRemoved, DomainSet, RulesRemoved, RulesSet
@@ -29,6 +31,8 @@ _log = structlog.get_logger(__name__)
 
 CACHE: Final = 50_000
 """People remembered per process, of whom most have said nothing; about 15 MB."""
+NAMES: Final = 8192
+"""Recipients whose keys are remembered."""
 
 
 class View(msgspec.Struct, frozen=True):
@@ -66,6 +70,7 @@ class _Place(msgspec.Struct):
 class Policies:
     def __init__(self, store: Store, directory: Reading, settings: Settings) -> None:
         self._store = store
+        self._asking = Asking(store.redis)
         self._directory = directory
         self._settings = settings
         self._places: dict[str, _Place] = {}
@@ -105,10 +110,11 @@ class Policies:
 
     async def views(self, name: str, recipients: Sequence[str], sender: Sender, now: int) -> Views:
         """What holds for each recipient, of one home domain. Raises StoreAwayError."""
-        people = {recipient: _keys(recipient, self._directory.domain(name)) for recipient in recipients}
+        domain = self._directory.domain(name)
+        delimiter = domain.delimiter if domain is not None else ""
+        people = {recipient: _keys(recipient, delimiter) for recipient in recipients}
         operator, place, known = await self._known(name, list(people.values()))
-        asked = Asked(sender)
-        common, own = await self._matches(name, asked, operator, place, known, now)
+        common, own = await self._matches(name, sender, operator, place, known, now)
         shared = View(place.resolved, common)
         views = {}
         for recipient, person in zip(people, known, strict=True):
@@ -167,22 +173,22 @@ class Policies:
     # What lists say
 
     async def _matches(
-        self, name: str, asked: Asked, operator: _Place, place: _Place, people: Sequence[Person], now: int
+        self, name: str, sender: Sender, operator: _Place, place: _Place, people: Sequence[Person], now: int
     ) -> tuple[tuple[Match, ...], dict[str, tuple[Match, ...]]]:
         """What speaks of the message: of the domain and the operator, and by person."""
+        owners: list[tuple[str, str, _Place | Person]] = [("", "", operator), (name, "", place)]
+        owners += {person.key: (name, person.key, person) for person in people}.values()
         lists = [
-            _List("", "", operator.summary, operator.patterns),
-            _List(name, "", place.summary, place.patterns),
-            *{person.key: _List(name, person.key, person.summary, person.patterns) for person in people}.values(),
+            _List(domain, person, owner.summary, owner.patterns)
+            for domain, person, owner in owners
+            if owner.summary.entries
         ]
-        lists = [one for one in lists if one.summary.entries]
         if not lists:
             return (), {}
-        with faults():
-            pipe = self._store.redis.pipeline(transaction=False)
-            for one in lists:
-                pipe.hmget(keys.rules(one.domain), asked.keys(one.summary, one.person) or ["-"])
-            answers: Any = await pipe.execute()
+        asked = Asked(sender)
+        answers = await self._asking.fields(
+            *[(keys.rules(one.domain), asked.keys(one.summary, one.person) or ["-"]) for one in lists]
+        )
         common: tuple[Match, ...] = ()
         own: dict[str, tuple[Match, ...]] = {}
         for one, rows in zip(lists, answers, strict=True):
@@ -228,11 +234,12 @@ def _place(data: bytes | None, resolved: Resolved) -> _Place:
     return _Place(summary, resolved, {}, Patterns(summary.patterns.values()))
 
 
-def _keys(recipient: str, domain: Domain | None) -> tuple[str, ...]:
+@functools.lru_cache(NAMES)
+def _keys(recipient: str, delimiter: str) -> tuple[str, ...]:
     """Under which keys a recipient may be listed, the likeliest first: as named, and without a detail."""
     local, _, name = recipient.rpartition("@")
     key = Envelope(local, name).key
-    base = key.partition(domain.delimiter)[0] if domain is not None and domain.delimiter else ""
+    base = key.partition(delimiter)[0] if delimiter else ""
     return (key, base) if base and base != key else (key,)
 
 

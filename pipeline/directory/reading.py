@@ -18,6 +18,7 @@ import msgspec
 
 from pipeline import keys
 from pipeline.address import local_key
+from pipeline.asking import Asking
 from pipeline.directory.inherit import effective, home
 from pipeline.directory.model import Address, Domain, Hold, decode_address, decode_domain, decode_hold
 from pipeline.events import (
@@ -48,6 +49,7 @@ class Reading:
 
     def __init__(self, store: Store, *, clock: Callable[[], int] = time.time_ns) -> None:
         self._store = store
+        self._asking = Asking(store.redis)
         self._clock = clock
         self._version = -1
         self._entry = "0"
@@ -152,9 +154,8 @@ class Reading:
         """Those of a domain's addresses that are listed, by key. Raises StoreAwayError."""
         found: dict[str, Address] = {}
         for start in range(0, len(wanted), PAGE):
-            page = wanted[start : start + PAGE]
-            with faults():
-                answers: Any = await self._store.redis.hmget(keys.addresses(domain), page)
+            page = list(wanted[start : start + PAGE])
+            (answers,) = await self._asking.fields((keys.addresses(domain), page))
             found |= {
                 key: _decoded(domain, key, data) for key, data in zip(page, answers, strict=True) if data is not None
             }

@@ -10,80 +10,77 @@
 --            fence       key, zset    slots of a domain, or empty
 --            token       member that must be in the fence: a worker that lost its lease cannot commit. `!`: the fence is a string
 --                        instead that must not be there yet, and then it is a conflict: what is done once was done
+--            body        key, string  the hot body of a message that is finished; empty: there is none
 --            n, then n events
 --            n, then n effects, each: n, then n words
 -- An effect is one Redis command on a key of the same slot (see steps.py for the few that there are), or
 --   DUE due route domain at channel   zset, hash: makes the domain due at `at` unless it is backing off or all its slots are
---                                     in use; publishes on `channel` (if not empty) when that is news
---   DROP body                         string: deletes the body
+--                                     in use; publishes on `channel` (if not empty) when that is news: names, with blanks between
 --   SPEAK channel word                publishes
 -- Returns the server's time in ms, then for each step: 1 done, 2 done and the body was not hot (it is in the cold store),
 -- 0 conflict (the head has another version), -1 the fence no longer holds the token.
 
-local time = redis.call('TIME')
+local call, words = redis.call, ARGV
+local time = call('TIME')
 local results = { time[1] * 1000 + math.floor(time[2] / 1000) }
-local position = 1
-
-local function take()
-  local value = ARGV[position]
-  position = position + 1
-  return value
-end
+local news = {}
 
 local function make_due(due, route, domain, at, channel)
-  local state = redis.call('HMGET', route, 'until', 'full')
+  local state = call('HMGET', route, 'until', 'full')
   local blocked_until = state[1] and tonumber(state[1])
   if blocked_until and blocked_until > tonumber(at) then
-    redis.call('ZADD', due, 'NX', state[1], domain)
+    call('ZADD', due, 'NX', state[1], domain)
   elseif state[2] then
-    redis.call('ZADD', due, 'NX', at, domain)
-  elseif redis.call('ZADD', due, 'LT', 'CH', at, domain) == 1 and channel ~= '' then
-    redis.call('PUBLISH', channel, domain)
+    call('ZADD', due, 'NX', at, domain)
+  elseif call('ZADD', due, 'LT', 'CH', at, domain) == 1 and channel ~= '' then
+    news[channel] = news[channel] and news[channel] .. ' ' .. domain or domain
   end
 end
 
-while position <= #ARGV do
-  local head, log, subject = take(), take(), take()
-  local expected, state = tonumber(take()), take()
-  local fence, token = take(), take()
-  local result = 1
-  if tonumber(redis.call('HGET', head, 'v') or 0) ~= expected then
+local position, size = 1, #words
+while position <= size do
+  local head, log, subject, expected, state, fence, token, body, count = unpack(words, position, position + 8)
+  local version, first, result = tonumber(expected), position + 9, 1
+  if (call('HGET', head, 'v') or '0') ~= expected then
     result = 0
   elseif token == '!' then
-    if redis.call('EXISTS', fence) == 1 then result = 0 end
-  elseif fence ~= '' and not redis.call('ZSCORE', fence, token) then
+    if call('EXISTS', fence) == 1 then result = 0 end
+  elseif fence ~= '' and not call('ZSCORE', fence, token) then
     result = -1
   end
 
-  local events = tonumber(take())
+  position = first + count
   if result == 1 then
-    for index = 0, events - 1 do
-      redis.call('XADD', log, '*', 's', subject, 'v', expected + index + 1, 'e', ARGV[position + index])
+    for index = first, position - 1 do
+      version = version + 1
+      call('XADD', log, '*', 's', subject, 'v', version, 'e', words[index])
     end
-    if state == '' then
-      redis.call('DEL', head)
-    else
-      redis.call('HSET', head, 'v', expected + events, 'm', state)
+    if state ~= '' then
+      call('HSET', head, 'v', version, 'm', state)
+    elseif body == '' then
+      call('DEL', head)
+    elseif call('DEL', head, body) == (expected == '0' and 0 or 1) then
+      result = 2
     end
   end
-  position = position + events
 
-  for _ = 1, tonumber(take()) do
-    local words = tonumber(take())
+  local effects = words[position]
+  position = position + 1
+  for _ = 1, effects do
+    local last = position + words[position]
     if result > 0 then
-      local verb = ARGV[position]
+      local verb = words[position + 1]
       if verb == 'DUE' then
-        make_due(unpack(ARGV, position + 1, position + 5))
-      elseif verb == 'DROP' then
-        if redis.call('DEL', ARGV[position + 1]) == 0 then result = 2 end
+        make_due(unpack(words, position + 2, last))
       elseif verb == 'SPEAK' then
-        redis.call('PUBLISH', ARGV[position + 1], ARGV[position + 2])
+        call('PUBLISH', words[position + 2], words[last])
       else
-        redis.call(unpack(ARGV, position, position + words - 1))
+        call(unpack(words, position + 1, last))
       end
     end
-    position = position + words
+    position = last + 1
   end
   results[#results + 1] = result
 end
+for channel, domains in pairs(news) do call('PUBLISH', channel, domains) end
 return results

@@ -23,42 +23,42 @@
 -- or {"broken", error}: what is damaged for one domain is no other's trouble.
 
 local WORDS = 12
-local most, octets, octets_left = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local call, words = redis.call, ARGV
+local most, octets, octets_left = tonumber(words[1]), tonumber(words[2]), tonumber(words[3])
 
 local function claim(position)
-  local due, queue, slots, route, prefix, domain = unpack(ARGV, position, position + 5)
-  local now, lease, retry_at = tonumber(ARGV[position + 6]), ARGV[position + 7], ARGV[position + 8]
-  local limit, token, verb = tonumber(ARGV[position + 9]), ARGV[position + 10], ARGV[position + 11]
-  local held, batch = verb ~= 'new', most
+  local due, queue, slots, route, prefix, domain, at_ms, lease, retry_at, allowed, token, verb =
+    unpack(words, position, position + WORDS - 1)
+  local now, limit, held, batch = tonumber(at_ms), tonumber(allowed), verb ~= 'new', most
 
-  local state = redis.call('HMGET', route, 'open', 'good', 'until', 'full')
+  local state = call('HMGET', route, 'open', 'good', 'until', 'full')
   local open, good, full = state[1] and 1 or 0, state[2] or '0', state[4]
   if not held then
-    local at = redis.call('ZSCORE', due, domain)
+    local at = call('ZSCORE', due, domain)
     if not at or tonumber(at) > now then return { 'early', open, at or '', good } end
   end
 
-  redis.call('ZREMRANGEBYSCORE', slots, '-inf', now)
+  call('ZREMRANGEBYSCORE', slots, '-inf', now)
   if held then
-    if not redis.call('ZSCORE', slots, token) then return { 'lost', open, '', good } end
+    if not call('ZSCORE', slots, token) then return { 'lost', open, '', good } end
     if verb == 'flow' and open == 0 then
-      redis.call('ZREM', slots, token)
+      call('ZREM', slots, token)
       return { 'empty', open, '', good }
     end
-  elseif redis.call('ZCARD', slots) >= (open == 1 and limit or 1) then
-    local first = redis.call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
-    redis.call('HSET', route, 'full', 1)
-    redis.call('ZADD', due, first, domain)
+  elseif call('ZCARD', slots) >= (open == 1 and limit or 1) then
+    local first = call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
+    call('HSET', route, 'full', 1)
+    call('ZADD', due, first, domain)
     return { 'full', open, first, good }
   end
 
   -- One message opens a route; the others of a domain that may be down are not touched.
   if open == 0 then batch = 1 end
-  local ready = redis.call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, batch)
+  local ready = call('ZRANGEBYSCORE', queue, '-inf', now, 'LIMIT', 0, batch)
   if batch > 1 and #ready == batch then
     -- There is a backlog: half of what is taken are those that have waited longest, half those that came last, in turn.
     local oldest, taken = ready, {}
-    local newest = redis.call('ZREVRANGEBYSCORE', queue, now, '-inf', 'LIMIT', 0, math.floor(batch / 2))
+    local newest = call('ZREVRANGEBYSCORE', queue, now, '-inf', 'LIMIT', 0, math.floor(batch / 2))
     ready = {}
     for index = 1, batch do
       for _, id in ipairs({ oldest[index], newest[index] or oldest[index] }) do
@@ -70,52 +70,52 @@ local function claim(position)
     end
   end
   if #ready == 0 then
-    local first = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+    local first = call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
     local blocked = tonumber(state[3] or 0)
-    if full then redis.call('HDEL', route, 'full') end
+    if full then call('HDEL', route, 'full') end
     if not first then
-      redis.call('ZREM', due, domain)
+      call('ZREM', due, domain)
     else
-      redis.call('ZADD', due, math.max(tonumber(first), blocked), domain)
+      call('ZADD', due, math.max(tonumber(first), blocked), domain)
     end
-    if held then redis.call('ZREM', slots, token) end
+    if held then call('ZREM', slots, token) end
     return { held and 'empty' or 'early', open, first or '', good }
   end
 
-  redis.call('ZADD', slots, lease, token)
+  call('ZADD', slots, lease, token)
   local answer, leased = { 'work', open, '', good }, {}
   local left = math.min(octets, octets_left)
   for index, id in ipairs(ready) do
-    local body = redis.call('GET', prefix .. 'body:' .. id)
+    local body = call('GET', prefix .. 'body:' .. id)
     local size = body and #body or 0
     if index > 1 and size > left then break end
     left, octets_left = left - size, octets_left - size
     leased[#leased + 1] = lease
     leased[#leased + 1] = id
     answer[#answer + 1] = id
-    answer[#answer + 1] = redis.call('HGET', prefix .. 'msg:' .. id, 'm') or ''
+    answer[#answer + 1] = call('HGET', prefix .. 'msg:' .. id, 'm') or ''
     answer[#answer + 1] = body or ''
   end
-  redis.call('ZADD', queue, unpack(leased))
+  call('ZADD', queue, unpack(leased))
 
   if open == 1 then
-    local following = redis.call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
-    if tonumber(following) <= now and redis.call('ZCARD', slots) >= limit then
-      redis.call('HSET', route, 'full', 1)
-      following = redis.call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
+    local following = call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2]
+    if tonumber(following) <= now and call('ZCARD', slots) >= limit then
+      call('HSET', route, 'full', 1)
+      following = call('ZRANGE', slots, 0, 0, 'WITHSCORES')[2]
     end
-    redis.call('ZADD', due, following, domain)
+    call('ZADD', due, following, domain)
     answer[3] = following
   else
-    redis.call('HSET', route, 'until', retry_at)
-    redis.call('ZADD', due, retry_at, domain)
+    call('HSET', route, 'until', retry_at)
+    call('ZADD', due, retry_at, domain)
     answer[3] = retry_at
   end
   return answer
 end
 
 local answers = {}
-for position = 4, #ARGV, WORDS do
+for position = 4, #words, WORDS do
   local done, answer = pcall(claim, position)
   answers[#answers + 1] = done and answer or { 'broken', type(answer) == 'table' and answer.err or tostring(answer) }
 end

@@ -12,6 +12,7 @@ import itertools
 import re
 from typing import Final
 
+from pipeline.lazy import lazy
 from pipeline.mime.fields import Mailbox, date_of, mailboxes
 from pipeline.mime.transfer import Buffer
 from pipeline.mime.words import decode_words, plain, unfold
@@ -46,71 +47,59 @@ def bounds(content: Buffer, start: int, stop: int) -> tuple[int, int]:
 class Header:
     """Names are `bytes` in lower case; values as received, without the white space around them, until asked for as text."""
 
-    __slots__ = ("_authors", "_cut", "_fields", "_index", "_spans", "body", "content", "end", "start")
-
     def __init__(self, content: Buffer, start: int = 0, limits: tuple[int, int] | None = None) -> None:
         """`limits`: the end of the block and the start of the body, where the caller knows them."""
         self.content = content
         self.start = start
         self.end, self.body = bounds(content, start, len(content)) if limits is None else limits
-        self._fields: tuple[tuple[bytes, bytes], ...] | None = None
-        self._spans: tuple[tuple[bytes, int, int], ...] | None = None
-        self._index: dict[bytes, list[bytes]] | None = None
-        self._authors: list[Mailbox] | None = None
         self._cut = False
 
     def _block(self) -> bytes:
         return b"\n" + self.content[self.start : min(self.end, self.start + MAX_OCTETS)]
 
-    @property
+    @lazy
     def fields(self) -> tuple[tuple[bytes, bytes], ...]:
         """(name, value) in order."""
-        if self._fields is None:
-            block = self._block()
-            found = (
-                _FIELD.findall(block)
-                if len(block) <= _SMALL
-                else [match.groups() for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)]
-            )
-            if self.end - self.start > MAX_OCTETS:
-                # The last one may be half a field, which is worse than none.
-                found = found[:-1]
-                self._cut = True
-            self._cut = self._cut or len(found) > MAX_FIELDS
-            self._fields = tuple([(name.lower(), value.strip()) for name, value in found[:MAX_FIELDS]])
-        return self._fields
+        block = self._block()
+        found = (
+            _FIELD.findall(block)
+            if len(block) <= _SMALL
+            else [match.groups() for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)]
+        )
+        if self.end - self.start > MAX_OCTETS:
+            # The last one may be half a field, which is worse than none.
+            found = found[:-1]
+            self._cut = True
+        self._cut = self._cut or len(found) > MAX_FIELDS
+        return tuple([(name.lower(), value.strip()) for name, value in found[:MAX_FIELDS]])
 
-    @property
+    @lazy
     def spans(self) -> tuple[tuple[bytes, int, int], ...]:
         """(name, start, end) of each of `fields`: where `content` holds it, from its name to the end of its last line."""
-        if self._spans is None:
-            block = self._block()
-            found = [
-                (match[1].lower(), self.start + match.start(), self.start + min(match.end(), len(block) - 1))
-                for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)
-            ]
-            if self.end - self.start > MAX_OCTETS:
-                found = found[:-1]
-            self._spans = tuple(found[:MAX_FIELDS])
-        return self._spans
+        block = self._block()
+        found = [
+            (match[1].lower(), self.start + match.start(), self.start + min(match.end(), len(block) - 1))
+            for match in itertools.islice(_FIELD.finditer(block), MAX_FIELDS + 1)
+        ]
+        if self.end - self.start > MAX_OCTETS:
+            found = found[:-1]
+        return tuple(found[:MAX_FIELDS])
 
-    @property
+    @lazy
     def index(self) -> dict[bytes, list[bytes]]:
         """Values by name, in order."""
-        if self._index is None:
-            index: dict[bytes, list[bytes]] = {}
-            for name, value in self.fields:
-                if name in index:
-                    index[name].append(value)
-                else:
-                    index[name] = [value]
-            if self._cut:
-                for name, pattern in _LATE.items():
-                    late = None if name in index else pattern.search(self.content, self.start, self.end)
-                    if late is not None:
-                        index[name] = [late[1].strip()]
-            self._index = index
-        return self._index
+        index: dict[bytes, list[bytes]] = {}
+        for name, value in self.fields:
+            if name in index:
+                index[name].append(value)
+            else:
+                index[name] = [value]
+        if self._cut:
+            for name, pattern in _LATE.items():
+                late = None if name in index else pattern.search(self.content, self.start, self.end)
+                if late is not None:
+                    index[name] = [late[1].strip()]
+        return index
 
     @property
     def cut(self) -> bool:
@@ -142,26 +131,24 @@ class Header:
         # An encoded word takes at most some 12 octets for a character, and no text needs more than that.
         return plain(decode_words(self.value(name)[: limit * 16]), limit)
 
-    @property
+    @lazy
     def subject(self) -> str:
         return self.text(b"subject")
 
-    @property
+    @lazy
     def from_(self) -> str:
         return self.text(b"from")
 
-    @property
+    @lazy
     def message_id(self) -> str:
         return self.text(b"message-id")
 
-    @property
+    @lazy
     def date(self) -> int | None:
         """In ns since the epoch; None when missing or unreadable."""
         return date_of(self.value(b"date"))
 
-    @property
+    @lazy
     def authors(self) -> list[Mailbox]:
         """The mailboxes of From."""
-        if self._authors is None:
-            self._authors = mailboxes(self.value(b"from"))
-        return self._authors
+        return mailboxes(self.value(b"from"))

@@ -24,6 +24,7 @@ from pipeline.authentication.together import Authentication
 from pipeline.directory.model import Domain
 from pipeline.events import Finding
 from pipeline.faults import StoreAwayError
+from pipeline.lazy import lazy
 from pipeline.mime import Buffer, Flaw, Header, Part, Structure, walk
 from pipeline.scanning.faults import EngineFault, EngineSkipped
 from pipeline.scanning.reading import Reading, read
@@ -45,8 +46,6 @@ _log = structlog.get_logger(__name__)
 class Mail:
     """A message with its octets, and what is known of them: read once, when first asked for, and shared by all engines."""
 
-    __slots__ = ("_header", "_reading", "_structure", "authentication", "content", "domain", "message")
-
     def __init__(
         self,
         message: Message,
@@ -64,28 +63,21 @@ class Mail:
         self.content = content
         self.authentication = authentication
         self.domain = domain
-        self._header = header
-        self._structure: Structure | None = None
-        self._reading: Reading | None = None
+        if header is not None:
+            self.header = header
 
-    @property
+    @lazy
     def header(self) -> Header:
-        if self._header is None:
-            self._header = Header(self.content)
-        return self._header
+        return Header(self.content)
 
-    @property
+    @lazy
     def structure(self) -> Structure:
-        if self._structure is None:
-            self._structure = walk(self.content, self.header)
-        return self._structure
+        return walk(self.content, self.header)
 
-    @property
+    @lazy
     def reading(self) -> Reading:
         """The text, the links, the forms."""
-        if self._reading is None:
-            self._reading = read(self.parts)
-        return self._reading
+        return read(self.parts)
 
     @property
     def parts(self) -> tuple[Part, ...]:

@@ -74,6 +74,7 @@ def is_known_name(host: str) -> bool:
     return host.endswith(_TEST_NAMES) or _registries().privatesuffix(host) is not None
 
 
+@functools.lru_cache(REMEMBERED)
 def is_private(address: str) -> bool:
     """Whether an address is of a network that is nobody's in the Internet: private, loopback, link-local, shared, unspecified.
 

@@ -20,7 +20,7 @@ from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.lookalike import shown
 from pipeline.scanning.builtin.senders import is_protected
 from pipeline.scanning.builtin.tables import SERVICE, among, words
-from pipeline.scanning.builtin.targets import target_of
+from pipeline.scanning.builtin.targets import host_of
 from pipeline.scanning.builtin.view import MAX_SAID, Proof, author_of, names_of, proof_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation
@@ -57,7 +57,7 @@ class People:
         home, author = mail.domain, author_of(mail)
         if home is None or is_protected(mail):
             return ()
-        domain = target_of("//" + author.address.rpartition("@")[2]).host
+        domain = host_of(author.address.rpartition("@")[2])
         own = {organisation(home.name), organisation(mail.message.domain)}
         if not domain or organisation(domain) in own:
             return ()

@@ -9,7 +9,7 @@ What we wrote ourselves (a bounce, a report, an alert), and what was released fr
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -114,7 +114,10 @@ def judge(report: Report, message: Message, settings: Settings, views: Views | N
     sums = add_up(report.findings)
     views = views or unlisted(settings)
     found = _classes(sums, views.domain.policy)
-    told = {kind: explain(kind, report.findings, sums.score) for kind in SAID}
+
+    def told(kind: str) -> str:
+        return explain(kind, report.findings, sums.score)
+
     judged: dict[int, Action] = {}
     actions = []
     for recipient in message.recipients:
@@ -133,8 +136,8 @@ def judge(report: Report, message: Message, settings: Settings, views: Views | N
     )
 
 
-def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Mapping[str, str]) -> Action:
-    """What happens to the copies of whom `view` holds for. `told`: each class in a line, with what weighs most in it."""
+def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Callable[[str], str]) -> Action:
+    """What happens to the copies of whom `view` holds for. `told`: a class in a line, with what weighs most in it."""
     policy = view.policy
     found = _classes(sums, policy)
     why = [*_because(sums, found, policy)]
@@ -143,7 +146,7 @@ def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Mapping[str, s
     act, kind = _strictest(found, policy)
     if found != (CLEAN,):
         why.append(f"{SAID[kind]}: {act} ({policy.origins[kind]})")
-    reason = told[kind] if found != (CLEAN,) else ""
+    reason = told(kind) if found != (CLEAN,) else ""
     match = ruling(view.matches)
     why += _passed_over(view.matches, match)
     if match is not None:
@@ -151,7 +154,7 @@ def decide(sums: Sums, view: View, *, origin: str = "smtp", told: Mapping[str, s
         if match.rule.action == ALLOW:
             kept = [each for each in found if each == "virus" or (each == "content" and not match.rule.content)]
             act, kind = _strictest(kept, policy) if kept else (Act.DELIVER, CLEAN)
-            reason = told[kind] if kept else ""
+            reason = told(kind) if kept else ""
             why.append(f"an allow entry lets no {SAID[kind]} pass" if kept else "so it is delivered")
         elif STRICTNESS[act] < STRICTNESS[Act.QUARANTINE]:
             act, reason = Act.QUARANTINE, f"blocked sender: {_entry(match)} ({match.whose})"

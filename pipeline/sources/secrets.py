@@ -11,6 +11,7 @@ import contextlib
 import os
 import stat
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import structlog
@@ -57,6 +58,20 @@ def read(file: str, variable: str, environ: Mapping[str, str] | None = None, *, 
             )
         return _checked(text, f"the variable {variable}")
     return None
+
+
+def readers(file: str) -> str:
+    """Who besides its owner may read a file; nobody: empty. What is no file nobody reads."""
+    try:
+        status = Path(file).stat()
+    except (OSError, ValueError):
+        return ""
+    if status.st_mode & stat.S_IROTH:
+        return "everybody on this machine"
+    # That of root is often given to its reader by way of the group.
+    if status.st_mode & stat.S_IRGRP and (status.st_uid != 0 or status.st_gid == 0):
+        return "its group"
+    return ""
 
 
 def _content(file: str, *, quiet: bool) -> str:

@@ -15,6 +15,7 @@ import msgspec
 from redis.exceptions import ResponseError
 
 from pipeline import keys
+from pipeline.asking import Asking
 from pipeline.faults import StoreError
 from pipeline.ids import partition_for
 from pipeline.scanning.bayes.evidence import Counted
@@ -68,6 +69,7 @@ class StoredCounts:
     def __init__(self, redis: Client, partitions: int, minimum: int) -> None:
         """`minimum`: messages of each kind that have to be learnt before it says anything."""
         self._redis = redis
+        self._asking = Asking(redis)
         self._partitions = partitions
         self._minimum = minimum
         self._totals: dict[str, Totals] = {}
@@ -98,11 +100,7 @@ class StoredCounts:
         tables = [(one, name, weight) for one, name, weight in ((shared, ALL, 1), (own, domain, WEIGHT)) if one.any]
         if not tables or not sought:
             return Counted(0, 0, [], 0)
-        with faults():
-            pipe = self._redis.pipeline(transaction=False)
-            for totals, name, _ in tables:
-                pipe.hmget(f"{totals.prefix}w:{name}", sought)
-            answers: Any = await pipe.execute()
+        answers = await self._asking.fields(*[(f"{totals.prefix}w:{name}", sought) for totals, name, _ in tables])
         return combined([
             (totals.spam, totals.ham, weight, counts) for (totals, _, weight), counts in zip(tables, answers, strict=True)
         ])  # fmt: skip

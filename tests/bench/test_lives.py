@@ -18,7 +18,7 @@ async def test_what_is_put_in_to_wait_is_claimed_with_its_body_and_no_scanner_is
     wiring = await parts()
     partition = partition_for(AWAY, wiring.store.partitions)
     bodies = ColdBodies(wiring.settings.data / "bodies")
-    assert await put(wiring.log, bodies.of(itertools.islice(waiting(AWAY, wiring.store.partitions), 30))) == 90
+    assert await put(wiring.log, bodies.of(itertools.islice(waiting([AWAY], wiring.store.partitions), 30))) == 90
     assert not await wiring.store.redis.exists(keys.scan(partition))
     assert await wiring.store.redis.zcard(keys.expiry(partition)) == 30
     now = wiring.clock() + 10**9

@@ -725,9 +725,23 @@ def test_a_check_finds_a_redis_that_would_lose_mail(shop: Shop, redis_server):
         redis_server.command("CONFIG", "SET", "appendfsync", "always")
 
 
-def test_a_check_finds_a_clock_by_which_others_would_lose_their_work(shop: Shop, monkeypatch):
+def test_a_check_finds_passwords_that_others_may_read(shop: Shop, tmp_path):
+    shop.add()
+    password = tmp_path / "password"
+    password.write_text("sesame")
+    password.chmod(0o644)
+    shop.run("domain", "set", DOMAIN, "--auth-user", "relay", "--auth-secret-file", str(password))
+    shop.run("sync", "add", "cpanel", "office", "--url", "https://cp.test:2083", "--user", "u", "--secret-file", str(password))  # fmt: skip
+    who = f"everybody on this machine may read {password}"
+    assert [one for one in findings(shop)["warning"] if one.startswith("secrets")] == [
+        f"secrets: {DOMAIN}: auth_secret_file: {who}",
+        f"secrets: sync office: secret_file: {who}",
+    ]
+
+
+def test_a_check_finds_a_clock_that_is_off(shop: Shop, monkeypatch):
     monkeypatch.setattr(Wiring, "clock", staticmethod(lambda: time.time_ns() + 3_600_000_000_000))
-    assert "clock: the clock of this machine is 3600 s ahead of Redis's" in findings(shop)["fatal"]
+    assert "clock: the clock of this machine is 3600 s ahead of Redis's" in findings(shop)["warning"]
 
 
 def test_a_check_works_when_redis_is_away_or_settings_are_wrong(shop: Shop, monkeypatch):

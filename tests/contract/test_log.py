@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 
 from pipeline import keys
@@ -233,3 +234,19 @@ async def test_the_index_of_what_is_kept_follows_the_quarantine(store, log):
     step, _ = message_step(message, [event(Released, (ANNA,))], now=AT)
     await log.commit(step)
     assert await store.redis.zcard(keys.kept(P)) == 0
+
+
+async def test_domains_that_become_due_in_one_call_are_one_hint(store, log):
+    ids = [await accept(log) for _ in range(2)]
+    heads = [await head(store, message_id) for message_id in ids]
+    steps = [
+        message_step(msgspec.structs.replace(message, domain=domain), [event(Scanned), event(Queued)], now=AT)[0]
+        for message, domain in zip(heads, ("one.test", "two.test"), strict=True)
+    ]
+    pubsub = store.redis.pubsub(ignore_subscribe_messages=True)
+    await pubsub.subscribe(keys.hint(P))
+    await pubsub.get_message(timeout=1)
+    await asyncio.gather(*(log.commit(step) for step in steps))
+    hint = await pubsub.get_message(timeout=5)
+    assert hint["data"] == b"one.test two.test"
+    await pubsub.aclose()

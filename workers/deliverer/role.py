@@ -196,7 +196,8 @@ class Deliverer:
                 while True:
                     message: Any = await pubsub.get_message(timeout=5.0)
                     if message is not None:
-                        self.look_at(partitions[message["channel"]], message["data"].decode())
+                        for domain in message["data"].decode().split():
+                            self.look_at(partitions[message["channel"]], domain)
             except (RedisError, OSError):
                 await asyncio.sleep(0.5)
             finally:

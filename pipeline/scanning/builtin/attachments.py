@@ -36,7 +36,7 @@ class Attachments:
             for name in part.names:
                 inspection.named(name)
             if not part.container:
-                failed += guarded("attachments", mail, partial(self._contents, part, inspection))
+                guarded("attachments", mail, partial(self._contents, inspection=inspection), part, failed)
             if len(inspection.findings) >= MAX_FINDINGS:
                 break
         return [*failed[:1], *inspection.done()]

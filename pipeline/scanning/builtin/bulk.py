@@ -13,20 +13,20 @@ from pipeline.events import Finding
 from pipeline.mime import Header, plain
 from pipeline.scanning.engine import Mail
 
-_LIST: Final = (b"list-id", b"list-post", b"x-mailman-version", b"x-beenthere", b"mailing-list")
-_UNSUBSCRIBE: Final = (b"list-unsubscribe", b"list-unsubscribe-post")
+_LIST: Final = frozenset({b"list-id", b"list-post", b"x-mailman-version", b"x-beenthere", b"mailing-list"})
+_UNSUBSCRIBE: Final = frozenset({b"list-unsubscribe", b"list-unsubscribe-post"})
 _PRECEDENCE: Final = frozenset({b"bulk", b"list", b"junk"})
 _WEAK: Final = (
     b"feedback-id", b"x-campaign", b"x-campaignid", b"x-campaign-id", b"x-csa-complaints", b"x-mailer-recptid", b"x-mailgun-sid",
     b"x-mc-user", b"x-mailchimp-campaign", b"x-mandrill-user", b"x-report-abuse", b"x-report-abuse-to", b"x-ses-outgoing", b"x-sg-eid",
     b"x-sfmc-stack", b"x-cmail-recipientid", b"x-elasticemail-postback", b"x-mj-mid", b"x-rpcampaign", b"x-hubspot-eventid",
 )  # fmt: skip
+_ANY_WEAK: Final = frozenset(_WEAK)
 
 
 def is_list(header: Header) -> bool:
     """It says that it went through a mailing list, whose program may have changed it. Anybody can say so."""
-    index = header.index
-    return any(name in index for name in _LIST)
+    return not header.index.keys().isdisjoint(_LIST)
 
 
 def bulk(mail: Mail) -> list[Finding]:
@@ -38,12 +38,14 @@ def _why(header: Header) -> str:
     index = header.index
     if b"list-id" in index:
         return f"from the mailing list {plain(header.text(b'list-id', 100), 100)}"
-    if any(name in index for name in _LIST):
+    if not index.keys().isdisjoint(_LIST):
         return "from a mailing list"
-    if any(name in index for name in _UNSUBSCRIBE):
+    if not index.keys().isdisjoint(_UNSUBSCRIBE):
         return "can be unsubscribed from (List-Unsubscribe)"
     precedence = index.get(b"precedence")
     if precedence and precedence[0].lower() in _PRECEDENCE:
         return f"Precedence: {precedence[0].lower().decode()}"
+    if index.keys().isdisjoint(_ANY_WEAK):
+        return ""
     weak = [name for name in _WEAK if name in index]
     return f"written by a program for mass mail ({weak[0].decode()}, {weak[1].decode()})" if len(weak) > 1 else ""

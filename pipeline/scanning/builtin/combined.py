@@ -53,6 +53,8 @@ def combined(view: View, found: frozenset[str]) -> Iterator[Finding]:
             )
     yield from _disguised(view)
     yield from _picture(view)
+    if not says:
+        return
     claimed = _claimed(view, found)
     if claimed is not None:
         yield claimed

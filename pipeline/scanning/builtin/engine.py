@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
-from functools import partial
 from typing import Final
 
 from pipeline.authentication import spf
@@ -62,7 +61,10 @@ class BuiltIn:
         }
 
     def look(self, mail: Mail) -> Sequence[Finding]:
-        return [finding for name, test in self._tests.items() for finding in guarded(name, mail, partial(test, mail))]
+        found: list[Finding] = []
+        for name, test in self._tests.items():
+            guarded(name, mail, test, mail, found)
+        return found
 
     def rehearse(self) -> None:
         """Look at a message of our own, so that nobody's waits while tables are read: 20 ms, and 0.1 s for the public suffixes."""

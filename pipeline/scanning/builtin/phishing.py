@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 from typing import Final
 
 from pipeline.events import Finding
@@ -27,9 +26,9 @@ class Phishing:
 
     def look(self, mail: Mail) -> list[Finding]:
         view = View(mail, self._brands)
-        found = [
-            finding for test in (senders, links, pages) for finding in guarded(test.__name__, mail, partial(test, view))
-        ]
+        found: list[Finding] = []
+        for test in (senders, links, pages):
+            guarded(test.__name__, mail, test, view, found)
         found += combined(view, frozenset(_names(found)))
         return found[:MAX_FINDINGS]
 

@@ -11,7 +11,7 @@ from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.links import lookalike
 from pipeline.scanning.builtin.lookalike import latin, shown
 from pipeline.scanning.builtin.tables import SERVICE, among, words
-from pipeline.scanning.builtin.targets import target_of
+from pipeline.scanning.builtin.targets import host_of
 from pipeline.scanning.builtin.view import Proof, View, names_of
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation, registered_label
@@ -91,6 +91,8 @@ def _ours(view: View) -> Iterator[Finding]:
 def _names_us(view: View) -> str:
     """The recipient's own name, alone or beside words such as Support, in the name of a sender from elsewhere."""
     spoken = words(view.display)
+    if not spoken:
+        return ""
     for own in view.own:
         if _contains(spoken, words(own)) and own in view.display.lower():
             return own
@@ -168,4 +170,4 @@ def _replies(view: View) -> Iterator[Finding]:
 
 
 def _host(address: str) -> str:
-    return target_of("//" + address.rpartition("@")[2]).host if "@" in address else ""
+    return host_of(address.rpartition("@")[2]) if "@" in address else ""

@@ -85,6 +85,12 @@ def target_of(text: str) -> Target:
     return _place(scheme, user, place, split[2])
 
 
+@functools.lru_cache(REMEMBERED)
+def host_of(domain: str) -> str:
+    """The host that is named by a domain as somebody wrote it in an address."""
+    return target_of("//" + domain).host
+
+
 def _place(scheme: str, user: str, place: str, rest: str) -> Target:
     host, colon, port = place.rpartition(":")
     if not colon or not (port.isascii() and port.isdigit()) or place.endswith("]"):

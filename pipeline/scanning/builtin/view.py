@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pipeline.authentication.together import Authentication
+from pipeline.lazy import lazy
 from pipeline.mime import Mailbox
 from pipeline.mime.fields import mailboxes
 from pipeline.mime.words import unfold
@@ -17,7 +18,7 @@ from pipeline.scanning.builtin import tables
 from pipeline.scanning.builtin.bulk import is_list
 from pipeline.scanning.builtin.lookalike import Index, latin
 from pipeline.scanning.builtin.tables import Brand, Brands, Claim, among, standing
-from pipeline.scanning.builtin.targets import INVISIBLE, Target, target_of
+from pipeline.scanning.builtin.targets import INVISIBLE, Target, host_of, target_of
 from pipeline.scanning.document import Link
 from pipeline.scanning.engine import Mail
 from pipeline.scanning.organisation import organisation, registered_label
@@ -96,6 +97,8 @@ def author_of(mail: Mail) -> Mailbox:
 def names_of(mail: Mail) -> list[str]:
     """What all authors call themselves, those of a second From field too: which of them is shown differs from program to program."""
     values = mail.header.values(b"from")
+    if len(values) == len(mail.header.authors) == 1:
+        return [mail.header.authors[0].display]
     found = [author_of(mail).display, *(author.display for author in mail.header.authors[:MAX_AUTHORS])]
     found += [author.display for value in values[1:3] for author in mailboxes(unfold(value))[:MAX_AUTHORS]]
     return list(dict.fromkeys(found))
@@ -115,7 +118,7 @@ class View:
         author = author_of(mail)
         self.display = author.display
         self.address = author.address.lower()
-        self.domain = target_of("//" + self.address.rpartition("@")[2]).host if "@" in self.address else ""
+        self.domain = host_of(self.address.rpartition("@")[2]) if "@" in self.address else ""
         self.organisation = organisation(self.domain)
         self.proof = proof_of(mail.authentication, self.domain) if self.domain else Proof.UNKNOWN
         """Of the first author. Of several authors DMARC answers for none."""
@@ -143,21 +146,21 @@ class View:
         ids = header.value(b"in-reply-to")[:_MAX_IDS] + b" " + header.value(b"references")[-_MAX_IDS:]
         return any(organisation(match[1].decode("ascii", "replace").lower()) in known for match in _ID.finditer(ids))
 
-    @functools.cached_property
+    @lazy
     def is_own(self) -> bool:
         """From says that it comes from the recipient's own domain."""
         return self.organisation in self.own_organisations
 
-    @functools.cached_property
+    @lazy
     def is_freemail(self) -> bool:
         return bool(among(self.domain, tables.freemail()))
 
-    @functools.cached_property
+    @lazy
     def owner(self) -> Brand | None:
         """The brand whose domain stands in From."""
         return self.brands.owner(self.domain)
 
-    @functools.cached_property
+    @lazy
     def claim(self) -> Claim | None:
         """The brand that the sender's name names, when his domain is not that brand's."""
         claims = (self._foreign(self.brands.claimed(name)) for name in names_of(self.mail) if name)
@@ -170,11 +173,11 @@ class View:
             claim = claim if claim is not None and claim.alone and not claim.everyday else None
         return claim
 
-    @functools.cached_property
+    @lazy
     def subject_claim(self) -> Claim | None:
         return self._foreign(self.brands.claimed(self.mail.header.subject))
 
-    @functools.cached_property
+    @lazy
     def is_partner(self) -> bool:
         """Its own domain is proven and holds the name of the brand it speaks of: its agency's, or one that our table lacks."""
         return (
@@ -185,7 +188,7 @@ class View:
             and self.brands.labels[like.name] is self.claim.brand
         )
 
-    @functools.cached_property
+    @lazy
     def text_claim(self) -> Claim | None:
         """A brand that the beginning of the text names."""
         return self._foreign(self.brands.claimed(self.text[:_OPENING]))
@@ -210,16 +213,16 @@ class View:
         label, _, suffix = organisation(host).partition(".")
         return label in self.brands.labels and len(suffix.rpartition(".")[2]) == 2
 
-    @functools.cached_property
+    @lazy
     def own_index(self) -> Index:
         return index_of(tuple(sorted({label for own in self.own if len(label := registered_label(own)) >= 4})))
 
-    @functools.cached_property
+    @lazy
     def replies(self) -> list[Mailbox]:
         value = self.mail.header.value(b"reply-to")
         return mailboxes(unfold(value)) if value else []
 
-    @functools.cached_property
+    @lazy
     def targets(self) -> Sequence[tuple[Link, Target]]:
         """Links with where they lead, those of attached pages too; each pair of text and target once."""
         found: dict[Link, Target] = {}
@@ -235,12 +238,12 @@ class View:
                     found[link] = base if base is not None and not target.scheme and target.rest else target
         return list(found.items())
 
-    @functools.cached_property
+    @lazy
     def hosts(self) -> Mapping[str, Target]:
         """Hosts of the Internet that links lead to."""
         return {target.host: target for _, target in self.targets if target.host and not target.private}
 
-    @functools.cached_property
+    @lazy
     def text(self) -> str:
         reading = self.mail.reading
         # One that is a file, and nothing else, is what its reader reads.
@@ -248,7 +251,7 @@ class View:
         share = max(MAX_SAID // max(len(shown), 1), MIN_SAID)
         return "\n".join([document.text[:share] for document in shown])
 
-    @functools.cached_property
+    @lazy
     def _covered(self) -> list[str]:
         """Words that seem not to be seen: styles can say so of what they show after all."""
         return [
@@ -258,19 +261,19 @@ class View:
             for word in ("", *tables.words(document.hidden[:MIN_SAID]))
         ][:MAX_SAID]
 
-    @functools.cached_property
+    @lazy
     def mixed(self) -> Sequence[str]:
         """Different words of the text with letters of two alphabets in them, at most ten. Units (k\u03a9, \u03bcmol) are none."""
         text = INVISIBLE.sub("", self.text) if not self.text.isascii() else ""
         found = (match[0] for match in itertools.islice(_MIXED.finditer(text), 100))
         return list(dict.fromkeys(word for word in found if len(word) > UNIT or not _GREEK.search(word)))[:10]
 
-    @functools.cached_property
+    @lazy
     def spoken(self) -> list[str]:
         """Words of the text; Latin letters in place of those that look like them, where they stand among Latin ones."""
         return tables.words(latin(self.text) if self.mixed else self.text)
 
-    @functools.cached_property
+    @lazy
     def says(self) -> Mapping[str, str]:
         """Group of phrases -> the first of them that stands in subject or text."""
         return tables.phrases().found([*tables.words(self.mail.header.subject), "", *self.spoken, *self._covered])

@@ -28,6 +28,13 @@ async def about(tmp_path, **settings: str):
         ("redis://127.0.0.1:6379/0", "good"),
         ("redis://redis.internal:6379/0", "warning"),
         ("rediss://user:password@10.0.0.7:6380/0", "warning"),
+        ("redis+sentinel://127.0.0.1:26379,localhost:26380/gatepost", "good"),
+        ("redis+sentinel://127.0.0.1:26379,10.0.0.7/gatepost", "warning"),
+        ("redis+cluster://10.0.0.7", "warning"),
+        # What cannot be read is told as that, and as nothing else.
+        ("http://10.0.0.7/0", "good"),
+        ("redis+sentinel://10.0.0.7", "good"),
+        ("10.0.0.7:6379", "good"),
     ],
 )
 async def test_bodies_of_one_machine_beside_a_redis_for_many_are_warned_of(tmp_path, url, weight):

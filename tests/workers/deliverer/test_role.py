@@ -50,6 +50,23 @@ async def test_many_messages_go_over_few_connections(parts):
         assert peer.connections <= 3
 
 
+async def test_a_hint_names_all_domains_that_became_due_at_once(parts):
+    wiring = await parts()
+    looked: set[tuple[int, str]] = set()
+    deliverer = Deliverer(wiring, Resolver(""), asyncio.Event())
+    deliverer.look_at = lambda partition, domain: looked.add((partition, domain))
+    listening = asyncio.create_task(deliverer._listen())
+    try:
+
+        async def heard():
+            await wiring.store.redis.publish(keys.hint(PARTITION), "one.test two.test")
+            return looked == {(PARTITION, "one.test"), (PARTITION, "two.test")}
+
+        await eventually(heard)
+    finally:
+        listening.cancel()
+
+
 async def test_a_dead_server_costs_one_connection_and_one_event_per_interval_however_much_waits(parts):
     async with Peer({"greeting": [b"421 4.3.2 not now"] * 3}) as peer:
         wiring = await parts()
