@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from bench.crowd import STEPS, by_waiting, catch_up, say
+from bench.crowd import STEPS, by_waiting, catch_up, passing, say
 from bench.lives import lives, put
 from bench.load import SESSIONS, Sink
 from bench.measure import Load, cpu_seconds, run_load, settle
@@ -100,7 +100,8 @@ def by_history(directory: Path, sink: Sink, messages: int, most: int) -> Iterato
         for count in (some for some in HISTORY if some <= most):
             system.ask(partial(remember, count=count))
             catch_up(system)
-            yield of_load("history", f"{count:,}", system, sink, messages, 4 * KIB)
+            settle(system)
+            yield row("history", f"{count:,}", *passing(system, sink, messages))
 
 
 async def remember(wiring: Wiring, count: int) -> None:

@@ -38,7 +38,7 @@ def test_what_waits_is_counted_and_its_memory_is_shared_out_to_the_roles(directo
 
 
 @pytest.mark.parametrize("name", waiting.KINDS)
-def test_all_that_waits_leaves_once(directory, name):
+def test_what_comes_for_a_server_that_is_away_is_counted_and_leaves_once(directory, name):
     if name == "postfix":
         servers.need("postfix")
         if os.geteuid() != 0:
@@ -48,6 +48,8 @@ def test_all_that_waits_leaves_once(directory, name):
     found = values(figures)
     assert found["messages that arrived twice"] == 0
     assert found["drained, in all"] > 0
+    assert found["accepted"] > 0
+    assert found["memory, when all of them wait"] > 0
 
 
 def test_a_first_message_is_timed_from_its_cause(directory):
