@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from pipeline import bounces, decide, keys
+from pipeline.backing_off import backing_off
 from pipeline.bodies import Buffer, sweep_drafts
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreAwayError
@@ -173,13 +174,7 @@ class Janitor:
 
     async def _backing_off(self, partition: int, now: int) -> list[str]:
         """Domains whose servers were found away, or that are held. One all of whose slots are busy is not among them."""
-        with faults():
-            later = await self._store.redis.zrangebyscore(keys.due(partition), f"({now}", "+inf")
-            pipe = self._store.redis.pipeline(transaction=False)
-            for name in later:
-                pipe.hmget(keys.route(partition, name.decode()), ["until", "m"])
-            routes = await pipe.execute() if later else []
-        found = [(name.decode(), head) for name, (until, head) in zip(later, routes, strict=True) if until]
+        (found,) = await backing_off(self._store.redis, [partition], now)
         return [name for name, head in found if head or self._is_held(name)]
 
     def _is_held(self, domain: str) -> bool:

@@ -14,9 +14,11 @@ from typing import Final
 import structlog
 
 from pipeline import brake, metrics
+from pipeline.backing_off import backing_off
 from pipeline.backlog import Backlog
 from pipeline.faults import StoreError
 from pipeline.settings import Settings
+from pipeline.steps import MS
 from pipeline.store import Store, faults
 from pipeline.topology.spread import memory
 
@@ -25,6 +27,8 @@ log = structlog.get_logger()
 EVERY: Final = 1.0
 MEMORY_MARK: Final = 0.9
 """Part of maxmemory from which on new mail is refused; the rest is for moving on what is here."""
+WAITING: Final = 100
+"""Domains of a partition of which it is known here that their mail has to wait."""
 
 
 def _busy() -> float:
@@ -39,11 +43,14 @@ class Pressure:
     ) -> None:
         """`busy`: runnable processes for each processor."""
         self._redis = store.redis
+        self._partitions = range(store.partitions)
         self._settings = settings
         self._backlog = Backlog(store, settings)
         self._marks = brake.Marks.of(settings)
         self._clock = clock
         self._busy = busy
+        self.waiting: frozenset[str] = frozenset()
+        """Domains whose servers are away."""
         self.reason: str | None = None
         self.brake = brake.FREE
 
@@ -56,6 +63,8 @@ class Pressure:
                 log.info("accepting mail again")
         self.reason = reason
         await self._look_at_backlog()
+        found = await backing_off(self._redis, self._partitions, self._clock() // MS, WAITING)
+        self.waiting = frozenset(name for names in found for name, failed in names if failed)
 
     async def _look_at_backlog(self) -> None:
         scanning, sending = await self._backlog.look(self._clock())

@@ -55,12 +55,16 @@ class Bodies:
                 raise
         return hot
 
-    def settled(self, draft: Draft, message_ids: Sequence[str]) -> AbstractAsyncContextManager[bytes | None]:
-        """As `settle`, for steps that the block waits for: what Redis gets may be a pointer."""
+    def settled(
+        self, draft: Draft, message_ids: Sequence[str], *, waits: bool = False
+    ) -> AbstractAsyncContextManager[bytes | None]:
+        """As `settle`, for steps that the block waits for: what Redis gets may be a pointer. `waits`: it will not leave soon, so small bodies
+        would only fill Redis.
+        """
         pieces = draft.pieces
         if pieces is None:
             return self._settled_on_disk(draft, message_ids)
-        if self._writer is None or draft.size < WORTH:
+        if self._writer is None or (draft.size < WORTH and not waits):
             return contextlib.nullcontext(draft.hot)
         return self._writer.kept(message_ids, pieces, draft.size)
 

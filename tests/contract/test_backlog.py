@@ -61,3 +61,19 @@ async def test_a_receiver_brakes_with_what_waits_and_lets_go_with_it(store, tmp_
     seen.append((pressure.brake.delay > 0, pressure.brake.closed))
     assert seen == [(False, False), (True, False), (True, True), (False, False), (True, False)]
     assert pressure.reason is None
+
+
+@pytest.mark.parametrize("store", ["real"], indirect=True)
+async def test_a_receiver_knows_whose_mail_has_to_wait_as_an_attempt_failed(store, tmp_path):
+    settings = Settings(data=tmp_path, min_free_disk=0)
+    pressure = Pressure(store, settings, lambda: NOW * MS, busy=lambda: 0.0)
+    await queue(store, "away.test", [NOW], due=LATER)
+    await store.redis.hset(keys.route(1, "away.test"), mapping={"until": LATER, "m": b"failed"})
+    await queue(store, "first.test", [NOW], due=LATER)
+    await store.redis.hset(keys.route(1, "first.test"), "until", LATER)  # the first attempt is under way
+    await queue(store, "full.test", [NOW], due=LATER)  # all its slots are in use
+    await pressure.look()
+    assert pressure.waiting == {"away.test"}
+    await store.redis.zadd(keys.due(1), {"away.test": NOW})
+    await pressure.look()
+    assert pressure.waiting == frozenset()

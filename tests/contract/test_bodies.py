@@ -73,11 +73,11 @@ async def test_a_file_that_the_disk_does_not_give_up_keeps_no_other(bodies, stor
     assert not any(bodies.cold.path(message_id).exists() for message_id in others)
 
 
-async def put(bodies, store, message_ids, body, *, pending=None):
+async def put(bodies, store, message_ids, body, *, pending=None, waits=False):
     """What a receiver does: the body, durable, and the key that its step sets; the segment that it is in, if any."""
     draft = bodies.draft()
     draft.write(body)
-    async with bodies.settled(draft, message_ids) as found:
+    async with bodies.settled(draft, message_ids, waits=waits) as found:
         for message_id in message_ids:
             await store.redis.set(keys.body(3, message_id), found)
         if pending is not None:
@@ -100,6 +100,17 @@ async def test_a_body_of_some_size_is_in_a_segment_and_found_for_each_of_its_mes
     await store.redis.set(keys.body(3, small), found)
     with pytest.raises(CorruptError, match="does not have"):
         await bodies.get(small)  # nobody gets the mail of another, whatever Redis says
+
+
+@pytest.mark.parametrize("body", [b"", b"s" * 4096])
+async def test_a_small_body_that_has_to_wait_is_in_a_segment_and_moves_on_from_there(bodies, store, body):
+    (one,) = ids(1)
+    assert await put(bodies, store, [one], body, waits=True)
+    assert len(await store.redis.get(keys.body(3, one))) < 100
+    assert await bodies.get(one) == body
+    assert await bodies.cool([one]) == 1
+    assert await bodies.get(one) == body
+    assert not await store.redis.exists(keys.body(3, one))
 
 
 async def test_a_segment_goes_when_no_message_is_in_it_any_more_and_not_before(bodies, store):

@@ -54,6 +54,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
     pressure = Pressure(wiring.store, wiring.settings, wiring.clock)
     with contextlib.suppress(StoreError):
         await pressure.look()
+    wiring.intake.waits = lambda domain: domain in pressure.waiting
     limiter, refusals = wiring.limiter, Refusals(wiring.intake_log, wiring.store.partitions, wiring.clock)
     written = asyncio.Event()
     writing = asyncio.create_task(refusals.run(written))
