@@ -35,6 +35,8 @@ from workers.wiring import Wiring
 T = TypeVar("T")
 
 SIZE: Final = 4 << 10
+REST: Final = 30.0
+"""Seconds before the memory is measured of what waits."""
 INTERVAL: Final = 5
 """Seconds between two attempts where these are counted."""
 INTERVALS: Final = 6
@@ -172,13 +174,15 @@ def measure_drain(directory: Path, names: Sequence[str], count: int, rounds: int
 # --- What waiting takes
 
 
-def measure_memory(directory: Path, count: int, figures: Figures) -> None:
+def measure_memory(directory: Path, count: int, figures: Figures, rest: float = 0.0) -> None:
+    """`rest`: seconds after all wait; the embedded Redis gives back what it has not used for a while."""
     group = f"{count:,} messages of 4 KiB wait"
     with WaitingGatepost(directory / "memory", {LOAD_DOMAIN: free_port()}) as system:
         settle(system)
         empty, before = system.used(), memory(system.processes())
         say(f"{count:,} messages for a server that is away")
         fill(system, count)
+        time.sleep(rest)
         figures.add(group, "Redis, for each", "octets", OURS, (system.used() - empty) / count)
         figures.add(group, "all processes, before", "MiB", OURS, before)
         figures.add(group, "all processes, now", "MiB", OURS, memory(system.processes()))
@@ -379,7 +383,7 @@ def measure(given: argparse.Namespace, figures: Figures) -> None:
         directory = Path(path)
         directory.chmod(0o755)  # Postfix's processes have a user of their own
         if "memory" in measures:
-            measure_memory(directory, given.waiting, figures)
+            measure_memory(directory, given.waiting, figures, REST)
         if "drain" in measures:
             measure_drain(directory, given.systems.split(","), given.messages, given.rounds, figures)
         if "first" in measures:

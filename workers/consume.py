@@ -26,6 +26,8 @@ BATCH: Final = 64
 """Entries per stream and read. Their bodies are in memory at once: 16 MiB at most for each stream."""
 NEW, OURS = ">", "0"
 """What to read of a group (XREADGROUP): entries nobody had yet, or those that are in our hands."""
+TRUSTED: Final = 2
+"""Tries that an entry has together with others. Who ended its worker so often is not known, so it has the following alone."""
 HEAD_START: Final = 0.02
 """Seconds that a batch has for itself: most are done by then, and what came meanwhile is one batch more and not ten."""
 PAUSE: Final = 0.5
@@ -90,7 +92,7 @@ class Consumer:
         self._lease_ms = int(wiring.settings.lease.seconds * 1000)
         self._ahead = ahead
         # As long as its holder may keep work, it may keep us from more.
-        self._patience = max(metrics.TURN, 2 * wiring.settings.lease.seconds)
+        self._pulse = metrics.PULSES.of(kind, max(metrics.TURN, 2 * wiring.settings.lease.seconds))
         self._in_hand: set[tuple[str, str]] = set()
         """(stream, entry) of what is being worked on."""
         self._batches: set[asyncio.Task[None]] = set()
@@ -113,13 +115,12 @@ class Consumer:
 
     async def _run(self) -> None:
         reader = self._wiring.store.blocking()
-        pulse = metrics.PULSES.of(self._kind, self._patience)
         try:
             away = False
             ready = False
             reclaim_at = 0.0
             while not self._stop.is_set():
-                pulse.beat()
+                self._pulse.beat()
                 try:
                     if not ready:
                         await ensure_groups(reader, list(self._streams), self._group)
@@ -187,14 +188,36 @@ class Consumer:
                 stream, self._group, min=entries[0].id, max=entries[-1].id, count=BATCH * 4, consumername=self._name
             )
             tries = {row["message_id"].decode(): int(row["times_delivered"]) for row in pending}
-            worn = [
-                entry for entry in entries if tries.get(entry.id, 0) > self._wiring.settings.max_tries_before_parked
-            ]
+            most = self._wiring.settings.max_tries_before_parked
+            worn = [entry for entry in entries if tries.get(entry.id, 0) > most]
             for entry in worn:
                 await self._park(entry, "its worker died or hung each time", tries[entry.id])
+            alone = [entry for entry in entries if min(TRUSTED, most - 1) < tries.get(entry.id, 0) <= most]
             metrics.WORK_TAKEN_OVER.add(self._kind, by=len(entries) - len(worn))
             log.warning("taking over work", role=self._kind, entries=len(entries) - len(worn), stream=stream)
-            await self._begin([entry for entry in entries if entry not in worn], tries)
+            await self._begin([entry for entry in entries if entry not in worn and entry not in alone], tries)
+            await self._one_by_one(alone, tries)
+
+    async def _one_by_one(self, entries: Sequence[Entry], tries: Mapping[str, int]) -> None:
+        """With nothing else in hand: when a worker ends again, it is known of which entry, and none is set aside for its company."""
+        for entry in entries:
+            await self._count(entry, tries[entry.id] - 1)
+        for entry in entries:
+            while self._batches:
+                await asyncio.wait(self._batches)
+                self._ended()
+            self._pulse.beat()
+            if self._stop.is_set():
+                return
+            if await self._count(entry, tries[entry.id]):
+                await self._begin([entry], tries)
+
+    async def _count(self, entry: Entry, tries: int) -> bool:
+        """Note how often it was tried; whether it is still there."""
+        claimed = await self._wiring.store.redis.xclaim(
+            entry.stream, self._group, self._name, 0, [entry.id], retrycount=tries, justid=True
+        )
+        return bool(claimed)
 
     async def _work(self, entries: Sequence[Entry], tries: Mapping[str, int] | None = None) -> None:
         try:
@@ -225,9 +248,7 @@ class Consumer:
     async def _forgive(self, entry: Entry) -> None:
         """Trouble of the store is no message's fault, and does not count among its tries. Ours still, it comes again after a lease."""
         with contextlib.suppress(RedisError, OSError):
-            await self._wiring.store.redis.xclaim(
-                entry.stream, self._group, self._name, 0, [entry.id], retrycount=0, justid=True
-            )
+            await self._count(entry, 0)
 
     async def _park(self, entry: Entry, reason: str, tries: int) -> None:
         await park_entry(

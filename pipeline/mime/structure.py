@@ -26,6 +26,8 @@ HEAD: Final = 64 << 10
 """Decoded octets at the start of a part that tests look at."""
 MAX_UNPACKED: Final = 4 << 20
 """Octets of messages within the message that are encoded (which RFC 2046 5.2.1 forbids) or files, and are decoded to be walked."""
+KEPT: Final = 256 << 10
+"""Octets of a message whose decoded parts are kept, so that none is decoded twice."""
 _MAX_BOUNDARY: Final = 1000
 """RFC 2046 5.1.1 has 70; nobody checks."""
 
@@ -58,6 +60,8 @@ class Part:
         "_dispositions",
         "_head",
         "_names",
+        "_pieces",
+        "_rest",
         "_types",
         "ambiguous",
         "container",
@@ -84,6 +88,8 @@ class Part:
         """Two types or encodings that differ: programs may read it differently."""
         self._names: tuple[str, ...] | None = None
         self._head: bytes | None = None
+        self._pieces: list[bytes] = []
+        self._rest: Iterator[bytes] | None = None
 
     @property
     def is_compound(self) -> bool:
@@ -130,12 +136,34 @@ class Part:
     def head(self) -> bytes:
         """The first 64 KiB, decoded; kept, because every engine asks for it."""
         if self._head is None:
-            self._head = transfer.head(self.content, self.start, self.end, self.encoding, HEAD)
+            if self._is_kept:
+                self._head = transfer.beginning(self.decoded(), HEAD)
+            else:
+                self._head = transfer.head(self.content, self.start, self.end, self.encoding, HEAD)
         return self._head
+
+    @property
+    def _is_kept(self) -> bool:
+        """Whether what is decoded is kept for who asks next: of small messages, which are in memory anyway."""
+        return self.encoding in _ENCODED and len(self.content) <= KEPT
 
     def decoded(self) -> Iterator[bytes]:
         """All of it, decoded, in chunks of at most some 512 KiB."""
-        return transfer.decode(self.content, self.start, self.end, self.encoding)
+        if not self._is_kept:
+            yield from transfer.decode(self.content, self.start, self.end, self.encoding)
+            return
+        if self._rest is None:
+            self._rest = transfer.decode(self.content, self.start, self.end, self.encoding, HEAD + HEAD // 2)
+        at = 0
+        while at < len(self._pieces) or self._decode_more():
+            yield self._pieces[at]
+            at += 1
+
+    def _decode_more(self) -> bool:
+        piece = next(self._rest, None) if self._rest is not None else None
+        if piece is not None:
+            self._pieces.append(piece)
+        return piece is not None
 
     def boundaries(self) -> list[bytes]:
         if not self._types:

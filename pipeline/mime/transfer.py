@@ -28,9 +28,10 @@ def base64_octets(data: bytes) -> bytes:
 
 
 def _runs(clean: bytes) -> list[bytes]:
-    if b"=" not in clean:
+    first = clean.find(b"=")
+    if first < 0:
         return [clean]
-    if clean.count(b"=") > _MAX_SEGMENTS:
+    if clean.count(b"=", first) > _MAX_SEGMENTS:
         return [clean.replace(b"=", b"")]
     return clean.split(b"=")
 
@@ -86,8 +87,13 @@ def head(content: Buffer, start: int, end: int, encoding: str, limit: int) -> by
         return content[start : min(end, start + limit)]
     if encoding == "base64" and end - start <= limit:
         return base64_octets(content[start:end])
+    return beginning(decode(content, start, end, encoding, min(limit + limit // 2, CHUNK)), limit)
+
+
+def beginning(pieces: Iterator[bytes], limit: int) -> bytes:
+    """The first `limit` octets of them, taking no more of them than that takes."""
     out = bytearray()
-    for piece in decode(content, start, end, encoding, min(limit + limit // 2, CHUNK)):
+    for piece in pieces:
         out += piece
         if len(out) >= limit:
             break

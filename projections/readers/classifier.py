@@ -28,6 +28,8 @@ WEIGHT: Final = 3
 """What people of a domain said of its mail counts so many times beside what was said for all."""
 REFRESH: Final = 5.0
 """Seconds for which totals are remembered."""
+ASKING: Final = 1.0
+"""Seconds more for which they serve while somebody asks for new ones."""
 REMEMBERED: Final = 10_000
 """Domains whose totals are."""
 ALL: Final = ""
@@ -111,8 +113,11 @@ class StoredCounts:
     async def _of(self, domain: str) -> Totals:
         now = time.monotonic()
         known = self._totals.get(domain)
-        if known is not None and known.until > now:
-            return known
+        if known is not None:
+            if known.until > now:
+                return known
+            # One asks whether more was learnt; all the others of the hundred that are looked at just now go on with what is known.
+            self._totals[domain] = msgspec.structs.replace(known, until=now + ASKING)
         partition = partition_for(domain, self._partitions)
         prefix = (await live_prefixes(self._redis, [partition], NAME)).get(partition, "")
         spam = ham = 0

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from pipeline.settings import Settings
 from projections import builds
 from projections.base import LESSONS, Portion, advance, position
 from projections.classifier import Classifier as View
+from projections.readers import classifier as classifier_reader
 from projections.readers import read_learnt
 from projections.readers.classifier import StoredCounts
 from projections.readers.rehearsal import Rehearsal
@@ -161,3 +164,19 @@ async def test_a_projector_catches_up_with_more_lessons_than_it_stores_at_once(s
     assert one.spam == LESSONS + 5
     report = await replay(store.redis, Log(store.redis), range(store.partitions), View(), now=AT)
     assert (report.equal, report.events) == (True, LESSONS + 5)
+
+
+async def test_while_one_asks_whether_more_was_learnt_the_others_go_on_with_what_is_known(store, monkeypatch):
+    counts = StoredCounts(store.redis, store.partitions, 1)
+    assert not await counts.trained(DOMAIN)
+    await teach(store, DOMAIN)
+    later = time.monotonic() + classifier_reader.REFRESH + 1
+    monkeypatch.setattr(classifier_reader, "time", SimpleNamespace(monotonic=lambda: later))
+    asked = []
+    ask = classifier_reader.live_prefixes
+    monkeypatch.setattr(classifier_reader, "live_prefixes", lambda *words: asked.append(words) or ask(*words))
+    assert not counts.untrained(DOMAIN)
+    answers = await asyncio.gather(*[counts.trained(DOMAIN) for _ in range(50)])
+    assert len(asked) == 2
+    assert answers.count(True) in (1, 2)
+    assert await counts.trained(DOMAIN)

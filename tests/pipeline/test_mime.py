@@ -637,3 +637,20 @@ def test_a_mapped_message_is_read_in_place(tmp_path):
     assert sum(map(len, pieces)) == 300_000
     assert max(map(len, pieces)) <= 512 << 10
     assert big.head == b"x" * structure_module.HEAD
+
+
+@pytest.mark.parametrize("encoding", ["base64", "quoted-printable"])
+@pytest.mark.parametrize("size", [1000, 120_000, 300_000])
+def test_of_a_small_message_no_part_is_decoded_twice(monkeypatch, encoding, size):
+    decoded = []
+    monkeypatch.setattr(structure_module.transfer, "decode", lambda *words: decoded.append(words) or decode(*words))
+    octets = b"Some words about lunch = at noon.\r\n" * (size // 36)
+    encoded = base64.encodebytes(octets) if encoding == "base64" else quopri.encodestring(octets)
+    content = b"Content-Transfer-Encoding: " + encoding.encode() + b"\r\n\r\n" + encoded
+    (piece,) = parts_of(content)
+    assert piece.head == octets[: structure_module.HEAD]
+    assert body_of(piece) == octets
+    half = piece.decoded()
+    assert octets.startswith(next(half))
+    assert body_of(piece) == octets
+    assert (len(decoded) == 1) == (len(content) <= structure_module.KEPT)

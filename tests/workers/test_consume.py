@@ -104,6 +104,45 @@ async def test_what_always_fails_is_parked_with_its_reason_and_the_rest_goes_on(
     assert await listed() == []
 
 
+class Deadly(Handler):
+    """One message makes its worker hang, with all that this worker has in hand."""
+
+    def __init__(self, wiring, bad=""):
+        super().__init__(wiring, bad)
+        self.hung = 0
+
+    async def __call__(self, entries):
+        if any(entry.fields[b"id"].decode() == self.bad for entry in entries):
+            self.hung += 1
+            await asyncio.Event().wait()
+        return await super().__call__(entries)
+
+
+async def test_a_message_that_ends_its_worker_is_set_aside_and_none_that_was_in_its_hands_as_well(parts):
+    wiring = await parts(lease="2s", max_tries_before_parked=3)
+    messages = [await wiring.accept() for _ in range(7)]
+    bad = messages[3]
+    handler = Deadly(wiring, bad)
+    most = wiring.settings.max_tries_before_parked
+    for life in range(most):
+        worker = consumer(wiring, handler, asyncio.Event())
+        task = asyncio.create_task(worker._run())
+
+        async def hangs(life=life):
+            return handler.hung > life
+
+        await eventually(hangs, within=10)
+        for one in (task, *worker._batches):  # nothing is put right, as with kill -9
+            one.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    async with running(lambda stop: consumer(wiring, handler, stop).run()):
+        await eventually(lambda: parked.listed(wiring.store), within=10)
+        (item,) = await parked.listed(wiring.store)
+        assert item.message_id == bad
+        await eventually(lambda: done(handler, *(message for message in messages if message != bad)))
+    assert handler.hung == most
+
+
 @pytest.mark.parametrize("trouble", [StoreAwayError("away"), StoreFullError("full")])
 async def test_trouble_of_the_store_parks_nothing(parts, trouble):
     wiring = await parts(lease="2s", max_tries_before_parked=1)

@@ -96,4 +96,4 @@ class Common:
             timeout=self.timeout,
             loop=asyncio.get_running_loop(),
         )
-        self.prototype = {name: value for name, value in vars(prototype).items() if name not in _OWN}
+        self.prototype: dict[str, object] = {name: value for name, value in vars(prototype).items() if name not in _OWN}

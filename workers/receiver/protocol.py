@@ -154,7 +154,9 @@ class ReceiverProtocol(Arrival):
         reply = await self._mail(arg or "", limit)
         if reply is replies.SENDER_OK:
             self._phase(self._common.envelope_time)
-        await self._answer(limit or reply)
+            self._send(reply)
+        else:
+            await self._answer(limit or reply)
 
     async def _mail(self, argument: str, limit: Reply | None) -> Reply:
         if not self.session.host_name:
@@ -180,6 +182,9 @@ class ReceiverProtocol(Arrival):
 
     async def smtp_RCPT(self, arg: str | None) -> None:
         reply = await self._rcpt(arg or "")
+        if reply is replies.RECIPIENT_OK:
+            self._send(reply)
+            return
         if reply.code >= 400 and reply is not replies.MAIL_FIRST:
             self.envelope.refused = True
         if reply is replies.NO_SUCH_USER:

@@ -145,7 +145,6 @@ def _hostname(settings: Settings) -> str:
 
 async def _listen(settings: Settings, common: Common, port: int | None, sock: socket.socket | None) -> asyncio.Server:
     loop = asyncio.get_running_loop()
-
     kind: type[ReceiverProtocol] = type(ReceiverProtocol.__name__, (ReceiverProtocol,), common.prototype)
 
     def session() -> ReceiverProtocol:

@@ -31,7 +31,8 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _SPACED: Final = bytes(octet if chr(octet).isalnum() and octet < 128 else 32 for octet in range(256)).lower()
 """ASCII in lower case, with a space for all that is in no word: five times as fast as a pattern."""
 _DIGITS: Final = re.compile(r"[0135$@]")
-_UMLAUTS: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss"})
+_UMLAUTS: Final = (("ä", "ae"), ("ö", "oe"), ("ü", "ue"), ("ß", "ss"))
+_FOREIGN: Final = re.compile("[^\x00-\x7f]+")
 SERVICE: Final = frozenset({
     "365", "account", "accounts", "admin", "administrator", "alert", "alerts", "app", "at", "bank", "banking", "benachrichtigung", "billing", "by",
     "care", "center", "centre", "cloud", "co", "com", "customer", "customers", "de", "delivery", "dept", "department", "der", "die", "deutschland",
@@ -49,14 +50,21 @@ _AS_WRITTEN: Final = str.maketrans({"0": "o", "1": "l", "3": "e", "5": "s", "$":
 
 def words(text: str) -> list[str]:
     """In lower case, umlauts as two letters, other marks left out, and so is what is not seen."""
-    if text.isascii():
-        return text.encode().translate(_SPACED).decode().split()
-    text = text.lower()
-    # What is not seen does not part a word.
-    text = unicodedata.normalize("NFC", INVISIBLE.sub("", text)).translate(_UMLAUTS)
-    text = "".join([c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c)])
-    # Letters of mathematics are capitals only now.
-    return _WORD.findall(text.lower())
+    if not text.isascii():
+        # What is not seen does not part a word.
+        text = unicodedata.normalize("NFC", INVISIBLE.sub("", text.lower()))
+        for letter, pair in _UMLAUTS:
+            text = text.replace(letter, pair)
+        if not text.isascii():
+            # Letters of mathematics are capitals only now.
+            text = _FOREIGN.sub(_unmarked, unicodedata.normalize("NFKD", text)).lower()
+            if not text.isascii():
+                return _WORD.findall(text)
+    return text.encode().translate(_SPACED).decode().split()
+
+
+def _unmarked(match: re.Match[str]) -> str:
+    return "".join([c for c in match[0] if not unicodedata.combining(c)])
 
 
 class Brand(msgspec.Struct, frozen=True, kw_only=True):
