@@ -52,6 +52,12 @@ def sync_directory(path: Path) -> None:
         os.close(handle)
 
 
+def sync_directories(directories: set[Path]) -> None:
+    """What is in them, and that they are there: many share one that they are in."""
+    for directory in directories | {directory.parent for directory in directories}:
+        sync_directory(directory)
+
+
 class LocalCold:
     """Bodies as files: `<root>/<partition>/<two characters of the id>/<id>`, durable before a name is visible."""
 
@@ -70,9 +76,12 @@ class LocalCold:
 
     def _place(self, source: str, message_id: str) -> Path:
         target = self.path(message_id)
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with contextlib.suppress(FileExistsError):
-            os.link(source, target)
+            try:
+                os.link(source, target)
+            except FileNotFoundError:  # the first of its directory
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                os.link(source, target)
         return target.parent
 
     async def keep(self, draft: Draft, message_ids: Sequence[str]) -> None:
@@ -81,9 +90,7 @@ class LocalCold:
     def _keep(self, draft: Draft, message_ids: Sequence[str]) -> None:
         source = draft.sync()
         with disk():
-            for directory in {self._place(source, message_id) for message_id in message_ids}:
-                sync_directory(directory)
-                sync_directory(directory.parent)
+            sync_directories({self._place(source, message_id) for message_id in message_ids})
             Path(source).unlink()
 
     async def share(self, message_id: str, other_id: str) -> None:
@@ -96,8 +103,7 @@ class LocalCold:
                 directory = self._place(str(self.path(message_id)), other_id)
             except FileNotFoundError:
                 raise CorruptError(f"the body of {message_id} is gone", remedy="See `gatepost parked`.") from None
-            sync_directory(directory)
-            sync_directory(directory.parent)
+            sync_directories({directory})
 
     async def put_many(self, bodies: Sequence[tuple[str, bytes]]) -> None:
         await asyncio.to_thread(self._put_many, bodies)
@@ -117,9 +123,7 @@ class LocalCold:
                     os.fsync(handle)
                 finally:
                     os.close(handle)
-            directories = {self._place(name, message_id) for name, message_id in names}
-            for directory in directories | {directory.parent for directory in directories}:
-                sync_directory(directory)
+            sync_directories({self._place(name, message_id) for name, message_id in names})
             for name, _ in names:
                 Path(name).unlink()
 
