@@ -34,10 +34,6 @@ class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """Domain -> when the client was first told to come again (ns)."""
 
 
-def _leaves(domain: str) -> bool:  # noqa: ARG001 - as far as is known
-    return False
-
-
 class Intake:
     def __init__(
         self, log: Log, bodies: Bodies, *, partitions: int, lifetime: Callable[[str], int], clock: Callable[[], int]
@@ -47,7 +43,7 @@ class Intake:
         self._partitions = partitions
         self._lifetime = lifetime
         self._clock = clock
-        self.waits: Callable[[str], bool] = _leaves
+        self.waits: Callable[[str], bool] = lambda _domain: False
         """Whether mail for a domain has to wait, as far as is known here: then its body need not be where it is read soon."""
 
     async def accept(self, envelope: Envelope, draft: Draft) -> tuple[str, ...]:
