@@ -66,7 +66,6 @@ def open_client(where: str | RedisAddress, *, timeout: float = SOCKET_TIMEOUT) -
 def _options(timeout: float) -> dict[str, Any]:
     return {
         "max_connections": CONNECTIONS,
-        "timeout": None,
         "socket_timeout": timeout,
         "socket_connect_timeout": min(5.0, timeout),
         "retry": Retry(NoBackoff(), 0),

@@ -12,12 +12,13 @@ Whatever is not the common case (nothing free, not connected, an answer still to
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
 import hiredis
 from redis._parsers.hiredis import NOT_ENOUGH_DATA
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
 from redis.asyncio.client import Pipeline
 from redis.exceptions import ConnectionError, ResponseError, TimeoutError  # noqa: A004 - the names are the library's
 
@@ -90,13 +91,16 @@ def _judged(answer: Any) -> Any:
     return answer
 
 
-class Pool(BlockingConnectionPool):
-    """Gives a free connection away without waiting for anybody."""
+class Pool(ConnectionPool):
+    """Gives its connections away in turn, `max_connections` at most; who asks for one more waits.
+
+    Giving one back waits for nobody. The library's pool takes a lock for it, so who is cancelled there keeps the connection for ever; and a
+    word to who waits next is lost with whoever is cancelled after hearing it. In the end all wait, and nothing wakes them.
+    """
 
     def __init__(self, *words: Any, **options: Any) -> None:
         super().__init__(*words, **options)
-        self._queueing = 0
-        """Who waits in the library's queue, or connects: they go first, and are told of what becomes free."""
+        self._waiting: deque[asyncio.Future[Any]] = deque()
         self._retired = False
 
     async def retire(self) -> None:
@@ -106,34 +110,49 @@ class Pool(BlockingConnectionPool):
 
     async def get_connection(self, command_name: Any = None, *names: Any, **options: Any) -> Any:
         del command_name, names, options  # nobody gives them; the names are the library's
-        if self._available_connections and not self._queueing:
-            connection: Any = self.get_available_connection()  # type: ignore[no-untyped-call]
-            try:
-                if not connection.is_connected or await connection.can_read():
-                    await self.ensure_connection(connection)
-            except BaseException:
-                await self.release(connection)
-                raise
-            return connection
-        self._queueing += 1
+        connection = await self._taken()
         try:
-            return await super().get_connection()  # type: ignore[no-untyped-call]
-        finally:
-            self._queueing -= 1
+            if not connection.is_connected or await connection.can_read():
+                await self.ensure_connection(connection)
+        except BaseException:
+            self._hand_on(connection)
+            raise
+        return connection
+
+    async def _taken(self) -> Any:
+        if not self._waiting and self.can_get_connection():
+            return self.get_available_connection()  # type: ignore[no-untyped-call]
+        turn: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            return await turn
+        except BaseException:
+            if turn.done() and not turn.cancelled():
+                self._hand_on(turn.result())
+            raise
+
+    def _hand_on(self, connection: Any) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(connection)
+                return
+        self._in_use_connections.remove(connection)
+        self._available_connections.append(connection)
 
     def let_go(self, connection: Any) -> bool:
         """Take a connection back if that takes no time."""
-        if self._queueing or self._retired or connection.should_reconnect():
+        if self._retired or connection.should_reconnect():
             return False
-        self._in_use_connections.remove(connection)
-        self._available_connections.append(connection)
+        self._hand_on(connection)
         return True
 
     async def release(self, connection: Any) -> None:
         if not self.let_go(connection):
-            if self._retired:
+            try:
                 await connection.disconnect()
-            await super().release(connection)
+            finally:
+                self._hand_on(connection)
 
 
 class QuickPipeline(Pipeline):
