@@ -48,7 +48,7 @@ touch them all. `p` is a partition, `d` a domain (lower case, A-labels), `id` a 
     gp:{p}:replicated      string   written to see whether replicas have what was written before (topology/replicas.py). Expires
     gp:{...}:absent        -        in every slot, and never there: a script that names it as well is refused while the slot is on its way to
                                     another node of a Cluster (store.py)
-    gp:{p}:hint            channel  "this domain became due"; only a hint, the sorted sets are the truth
+    gp:{p}:hint            channel  "these domains became due", with blanks between; only a hint, the sorted sets are the truth
 
     gp:{directory}:store   hash     format (of the data), partitions, learning (key of the classifier's hashes), bodies (whose the bodies
                                     in an object store are); written once
