@@ -150,6 +150,10 @@ async def _outgrown(name: str, wiring: Wiring, stop: asyncio.Event) -> bool:
 async def _put_right(wiring: Wiring) -> None:
     """Go by Redis's clock where ours is off: by it others judge what is written here."""
     with contextlib.suppress(StoreError):
+        if not await clock.difference(wiring.store.redis, wiring.settings, wiring.clock):
+            return
+        # What is over in a moment is all clocks being set, one after the other.
+        await asyncio.sleep(CLOCK_SURE)
         ahead = await clock.put_right(wiring.right_clock, wiring.store.redis, wiring.settings)
         if ahead:
             log.error("here Redis's clock counts now", reason=clock.in_words(ahead), remedy=clock.REMEDY)
@@ -158,11 +162,7 @@ async def _put_right(wiring: Wiring) -> None:
 async def _keep_time(wiring: Wiring) -> None:
     while True:
         await asyncio.sleep(CLOCK_EVERY)
-        with contextlib.suppress(StoreError):
-            if await clock.difference(wiring.store.redis, wiring.settings, wiring.clock):
-                # What is over in a moment is all clocks being set, one after the other.
-                await asyncio.sleep(CLOCK_SURE)
-                await _put_right(wiring)
+        await _put_right(wiring)
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:

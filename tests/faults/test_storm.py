@@ -37,7 +37,9 @@ def message(number: int) -> tuple[bytes, str]:
 
 
 class Clock:
-    """The clock of every process of a gateway; the test's own, and what never is stepped, go on as they are."""
+    """The clock of every process of a gateway, which see each step at once, as those of a machine do; the test's own, and what never is
+    stepped, go on as they are.
+    """
 
     def __init__(self, directory: Path) -> None:
         need("faketime")
@@ -46,7 +48,7 @@ class Clock:
         self.step(0)
         self.environ = {
             "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_CACHE_DURATION": "1", "NO_FAKE_STAT": "1", "FAKETIME_DISABLE_SHM": "1",
+            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1", "FAKETIME_DISABLE_SHM": "1",
         }  # fmt: skip
 
     def step(self, seconds: int) -> None:
@@ -133,7 +135,6 @@ class Storm:
         return Fault("memory full", began, time.time())
 
     def put_clock(self) -> Fault:
-        """Redis and the workers see it within a second, each when it looks."""
         seconds = self._chance.choice([3600, -3600])
         began = time.time()
         self.clock.step(seconds)
