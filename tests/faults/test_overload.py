@@ -24,8 +24,8 @@ SECONDS = float(os.environ.get("GATEPOST_TEST_OVERLOAD_SECONDS", "3"))
 SOURCES = 24 if SECONDS < 30 else 60
 MARK = 25 if SECONDS < 30 else 200
 """brake_scanning: low, so that a short run comes to it."""
-MEMORY = 128 << 20
-"""redis_memory."""
+MEMORY = (128 if SECONDS < 60 else 1024) << 20
+"""redis_memory: the history of a run has to have room in it, as nothing leaves before its hour is sealed."""
 WORKER = 160 << 20
 """Resident memory that no process of ours may come to."""
 BODY = b"x" * 70 + b"\r\n"
