@@ -100,6 +100,13 @@ def machine(directory: Path) -> dict[str, str]:
     }
 
 
+def present(figures: str, directory: Path = Path("/var/tmp")) -> int:
+    """Print a table below what machine it is of. The exit code."""
+    print("\n".join(f"{key}: {value}" for key, value in machine(directory).items()), end="\n\n")
+    print(figures)
+    return 0
+
+
 def _processor() -> str:
     for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
         if line.startswith("model name"):

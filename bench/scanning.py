@@ -25,7 +25,7 @@ from typing import Final
 import uvloop
 
 from bench.quarantine import server
-from bench.report import machine
+from bench.report import present
 from bench.systems import BenchError
 from pipeline import keys
 from pipeline.configuration import load
@@ -300,9 +300,7 @@ def main() -> int:
     chosen = {name: content for name, content in contents().items() if given.only in name}
     tune_collector()
     figures = uvloop.run(run(chosen, given.rounds, given.messages, given.seconds))
-    print("\n".join(f"{key}: {value}" for key, value in machine(Path("/var/tmp")).items()), end="\n\n")
-    print(table(figures))
-    return 0
+    return present(table(figures))
 
 
 if __name__ == "__main__":

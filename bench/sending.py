@@ -21,7 +21,7 @@ from typing import Final
 import uvloop
 
 from bench.load import Sink
-from bench.report import OURS, Figures, machine, table
+from bench.report import OURS, Figures, present, table
 from bench.systems import BenchError
 from pipeline.outcome import Kind
 from pipeline.outgoing import Outgoing
@@ -115,9 +115,7 @@ def main() -> int:
                 used = uvloop.run(send(sink.port, content, given.seconds))
                 figures.add("CPU of a message sent", name, "ms", OURS, used)
                 figures.add("CPU of doubling its dots", name, "ms", OURS, alone(content, given.seconds / 5))
-    print("\n".join(f"{key}: {value}" for key, value in machine(Path("/var/tmp")).items()), end="\n\n")
-    print(table(figures))
-    return 0
+    return present(table(figures))
 
 
 if __name__ == "__main__":

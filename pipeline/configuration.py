@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import os
 import re
@@ -28,7 +29,9 @@ def _decode_special(kind: type, value: Any) -> Any:
     raise TypeError(f"no way to read a {kind}")
 
 
+@functools.cache
 def _field_types() -> dict[str, Any]:
+    """Found out once, before workers are forked: for each of them anew it would be 1 MiB."""
     return get_type_hints(Settings)
 
 

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pipeline.address import AddressError, domain_name
 from pipeline.authentication import arc, signature
 from pipeline.authentication.canonical import Body, Fields, Wanted, relaxed_field
-from pipeline.authentication.domainkey import MAX_BITS, MIN_BITS, PADDING, SHA256
+from pipeline.authentication.publickey import MAX_BITS, MIN_BITS, PADDING, SHA256
 from pipeline.authentication.results import folded, render_arc
 from pipeline.events import AuthResult
 from pipeline.faults import ConfigurationError

@@ -23,6 +23,7 @@ from workers.children import Deaths, Process
 from workers.starting import Starter
 
 SAYS = "says"
+LOOKED_FOR = {"workers.scanner", "workers.janitor", "cryptography.hazmat", "duckdb", "pipeline.sources.ldap"}
 
 
 def say(words: Sequence[str]) -> int:
@@ -39,6 +40,7 @@ def say(words: Sequence[str]) -> int:
         "threads": len(list(Path("/proc/self/task").iterdir())),
         "parent": os.getppid(),
         "interrupt": signal.getsignal(signal.SIGINT) is signal.default_int_handler,
+        "loaded": sorted(LOOKED_FOR & set(sys.modules)),
         "counted": sum(metrics.RESTARTS.values.values()),
     }
     sys.stdout.write(msgspec.json.encode(said).decode() + "\n")

@@ -45,5 +45,9 @@ def test_each_has_no_file_but_the_usual_three_one_thread_and_the_supervisor_as_p
     assert all(one["interrupt"] for one in born)
 
 
+def test_each_has_loaded_what_they_share_and_not_what_few_need(born):
+    assert {tuple(one["loaded"]) for one in born} == {("workers.janitor", "workers.scanner")}
+
+
 def test_ps_shows_what_each_does(born):
     assert all(one["shown"][:3] == ["gatepost", *one["words"]] for one in born)

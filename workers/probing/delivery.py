@@ -51,7 +51,10 @@ Happening: TypeAlias = LookedUp | Began | Said | Visited
 
 
 class DeliveryTest:
-    """`gateways`: those that no route may lead to. `login`: for servers that want to know who we are. `clock` gives ns since 1970."""
+    """`gateways`: those that no route may lead to. `login`: for servers that want to know who we are. `clock` gives ns since 1970.
+
+    `steady`: seconds, however the clock is stepped.
+    """
 
     def __init__(
         self,
@@ -62,6 +65,7 @@ class DeliveryTest:
         login: Login | None = None,
         patience: Patience | None = None,
         clock: Callable[[], int] = time.time_ns,
+        steady: Callable[[], float] = time.monotonic,
     ) -> None:
         self.plan = plan
         self._resolver = resolver
@@ -69,6 +73,7 @@ class DeliveryTest:
         self._login = login
         self._patience = patience or Patience()
         self._clock = clock
+        self._steady = steady
         self._at = clock()
         self._start = time.monotonic_ns()
         self._took = 0
@@ -109,16 +114,16 @@ class DeliveryTest:
                 await self._look()
 
     async def _look(self) -> None:
-        ends = time.monotonic() + self._patience.total
+        ends = self._steady() + self._patience.total
         self._lookup, targets = await look_up(self.plan, self._resolver, self._gateways, self._patience.names)
         self._happened.put_nowait(LookedUp(self._lookup))
         visits = [
             (target, source) for target in targets for source in self.plan.sources if source.meets(target.address)
         ]
         for place, (target, source) in enumerate(visits):
-            left = (ends - time.monotonic()) / (len(visits) - place)
-            await self._visit(target, source, Share(time.monotonic() + left))
-        rushed = await self._rush(Share(ends))
+            left = (ends - self._steady()) / (len(visits) - place)
+            await self._visit(target, source, Share(self._steady() + left, self._steady))
+        rushed = await self._rush(Share(ends, self._steady))
         self._complete = rushed and all(visitor.visit().complete for visitor in self._visitors)
 
     async def _visit(self, target: Target, source: Source, share: Share) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from pipeline.gateways import Gateway
@@ -38,10 +39,16 @@ def plan(*route: str, **fields: Any) -> Plan:
     return Plan(**{**usual, "route": route, **fields})
 
 
-async def run(wanted: Plan, patience: Patience = QUICK, dns: int = 0, gateways: Sequence[Gateway] = ()) -> Report:
+async def run(
+    wanted: Plan,
+    patience: Patience = QUICK,
+    dns: int = 0,
+    gateways: Sequence[Gateway] = (),
+    steady: Callable[[], float] = time.monotonic,
+) -> Report:
     """`dns`: the port of the DNS to ask; 0 where no name is asked for."""
     resolver = Resolver(f"127.0.0.1:{dns}" if dns else "127.0.0.1:9", lifetime=1.0)
-    test = DeliveryTest(wanted, resolver, gateways, patience=patience)
+    test = DeliveryTest(wanted, resolver, gateways, patience=patience, steady=steady)
     async with asyncio.timeout(HANGS):
         async for _ in test.run():
             pass
