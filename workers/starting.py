@@ -19,6 +19,7 @@ import msgspec
 import structlog
 
 from workers.children import Forked, Process, adopt_orphans, end_with_parent
+from workers.installed import Installed
 from workers.nursery import Job, Run, prepare, tend
 
 log = structlog.get_logger()
@@ -101,6 +102,7 @@ class Starter:
         self._run = run
         self._forks = adopt_orphans()
         self._nursery = Nursery.forked(run) if self._forks else None
+        self._installed = Installed()
 
     @property
     def processes(self) -> list[Process]:
@@ -108,8 +110,13 @@ class Starter:
         return [self._nursery.process] if self._nursery is not None else []
 
     def renew(self) -> None:
-        """What is started from now on has the code that is installed now."""
-        self._drop(self._nursery)
+        """What is started from now on has the code that is installed now.
+
+        Where that is what we have loaded, the nursery stays: of another one workers would share no page with us, some 30 MiB.
+        """
+        if not self._installed.same():
+            self._drop(self._nursery)
+            self._installed = Installed()
 
     async def start(
         self, words: Sequence[str], environ: Mapping[str, str], wanted: Callable[[], bool]
