@@ -43,6 +43,10 @@ SHARED: Final = (
 )
 """What is loaded before there are workers. Not the syncer, whose libraries few gateways need, nor DuckDB."""
 PIECE: Final = 1 << 16
+LISTENER: Final = "GATEPOST_LISTENER"
+"""The variable that tells a worker the number of the descriptor where it is to take connections."""
+WITH_LISTENER: Final = b" "
+"""What such a descriptor comes with, before the job, to whose JSON it makes no difference."""
 
 
 class Job(msgspec.Struct):
@@ -123,5 +127,11 @@ def _job(birth: socket.socket) -> Job | None:
     """None: this worker is not wanted any more."""
     with birth:
         birth.sendall(b"%d" % os.getpid())
-        said = b"".join(iter(lambda: birth.recv(PIECE), b""))
-    return msgspec.json.decode(said, type=Job) if said else None
+        first, files, _, _ = socket.recv_fds(birth, PIECE, 1)
+        said = first + b"".join(iter(lambda: birth.recv(PIECE), b""))
+    if not said:
+        return None
+    job = msgspec.json.decode(said, type=Job)
+    if files:
+        job.environ[LISTENER] = str(files[0])
+    return job

@@ -20,7 +20,7 @@ import structlog
 
 from workers.children import Forked, Process, adopt_orphans, end_with_parent
 from workers.installed import Installed
-from workers.nursery import Job, Run, prepare, tend
+from workers.nursery import LISTENER, WITH_LISTENER, Job, Run, prepare, tend
 
 log = structlog.get_logger()
 
@@ -119,13 +119,20 @@ class Starter:
             self._installed = Installed()
 
     async def start(
-        self, words: Sequence[str], environ: Mapping[str, str], wanted: Callable[[], bool]
+        self,
+        words: Sequence[str],
+        environ: Mapping[str, str],
+        wanted: Callable[[], bool],
+        listener: socket.socket | None = None,
     ) -> Process | None:
-        """A process that does the command `words`; None when it was not `wanted` any more once it could start."""
+        """A process that does the command `words`; None when it was not `wanted` any more once it could start.
+
+        `listener`: where it is to take connections, which stays open here as well.
+        """
         pid, birth = await self._born()
         if birth is not None:
-            return _told(pid, birth, Job(list(words), dict(environ)) if wanted() else None)
-        return _spawned(words, environ) if wanted() else None
+            return _told(pid, birth, Job(list(words), dict(environ)) if wanted() else None, listener)
+        return _spawned(words, environ, listener) if wanted() else None
 
     async def _born(self) -> tuple[int, socket.socket | None]:
         """None: it is to be started as a program."""
@@ -156,20 +163,25 @@ class Starter:
         self._drop(self._nursery)
 
 
-def _told(pid: int, birth: socket.socket, job: Job | None) -> Process | None:
+def _told(pid: int, birth: socket.socket, job: Job | None, listener: socket.socket | None) -> Process | None:
     """Not a coroutine: who asks whether there is a process finds it, or none."""
     with birth, contextlib.suppress(OSError):  # it is dead already, as will be seen
         if job is None:
             return None
         birth.settimeout(TELLING)
+        if listener is not None:
+            socket.send_fds(birth, [WITH_LISTENER], [listener.fileno()])
         birth.sendall(msgspec.json.encode(job))
     return Forked(pid)
 
 
-def _spawned(words: Sequence[str], environ: Mapping[str, str]) -> Process:
+def _spawned(words: Sequence[str], environ: Mapping[str, str], listener: socket.socket | None) -> Process:
+    given = () if listener is None else (listener.fileno(),)
+    told = {LISTENER: str(given[0])} if given else {}
     return subprocess.Popen(  # noqa: S603 - our own program
         [*PROGRAM, "cli.main", *words],
         stdin=subprocess.DEVNULL,
-        env=environ,
+        env={**environ, **told},
+        pass_fds=given,
         preexec_fn=end_with_parent,  # noqa: PLW1509 - one thread only
     )

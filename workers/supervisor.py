@@ -3,7 +3,7 @@
 start    lock the data directory, reserve the port, start Redis, have a process look whether it is safe, start the roles,
          say "ready" when all of them said so; the syncer is started when another role has seen a sync, as most gateways have
          none and it loads what no other role needs
-a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying at start
+a death  is logged, and answered by a new process: at once, and while it keeps dying at start after a pause that doubles from 0.2 to 30 s
 SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
 SIGTERM  no new mail; all roles finish what they hold, at most 30 s; Redis last
 """
@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -35,6 +35,7 @@ from workers.children import Deaths, Process
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
 from workers.examiner import EXAMINER
+from workers.listeners import Listeners
 from workers.notify import READY, SYNCS, Notifications, notify
 from workers.nursery import Run
 from workers.receiver import tls
@@ -55,8 +56,9 @@ WATCH: Final = 0.05
 REDIS_PAUSE: Final = 2.0
 """The longest pause before Redis is started again: without it nothing moves."""
 STEADY: Final = 2.0
-"""A process that lived for so many seconds did not die of starting, and is replaced without a longer pause."""
+"""A process that lived for so many seconds did not die of starting, and is replaced at once."""
 READY_TIMEOUT: Final = 60.0
+RECEIVER: Final = "receiver"
 ON_DEMAND: Final = "syncer"
 """The role that has nothing to do while there is no sync."""
 
@@ -65,7 +67,7 @@ def plan(settings: Settings) -> list[str]:
     """The processes to run, by what `gatepost worker` calls them."""
     receivers = settings.receivers or usual_receivers(os.cpu_count() or 1)
     return [
-        *["receiver"] * receivers,
+        *[RECEIVER] * receivers,
         *["scanner"] * settings.scanners,
         *["deliverer"] * settings.deliverers,
         BACKGROUND,
@@ -162,6 +164,7 @@ class Supervisor:
         self._running: set[Process] = set()
         self._deaths: Deaths | None = None
         self._redis = EmbeddedRedis(settings)
+        self._listeners: Listeners | None = None
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring: Wiring | None = None
@@ -182,6 +185,7 @@ class Supervisor:
         check_bindable(self._settings.source_addresses)
         holder, smtp = reserve(self._settings.smtp)
         self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
+        self._listeners = Listeners(holder)
         self._notifications = Notifications(self._hear)
         self._deaths = Deaths(self._known)
         try:
@@ -290,6 +294,7 @@ class Supervisor:
             ["worker", worker.role, *looked_at],
             self._environment(),
             wanted=lambda: not (self._stop.is_set() or worker.replaced),
+            listener=self._listeners.of(worker.name) if worker.role == RECEIVER and self._listeners else None,
         )
         return worker.process
 
@@ -315,13 +320,13 @@ class Supervisor:
             if self._stop.is_set() or worker.replaced:
                 return
             if time.monotonic() - worker.started > STEADY:
-                worker.pause = FIRST_PAUSE
+                worker.pause = 0.0  # a port with one receiver refuses everybody until there is another
             if code == RENEW:
                 continue
             metrics.RESTARTS.add(worker.role)
             log.error("worker died", role=worker.role, how=_how(code), restart_in=f"{worker.pause:g}s")
             await pause(self._stop, worker.pause)
-            worker.pause = min(worker.pause * 2, LONGEST_PAUSE)
+            worker.pause = min(max(FIRST_PAUSE, worker.pause * 2), LONGEST_PAUSE)
 
     async def _until_wanted(self, worker: Worker) -> bool:
         """Wait until there is work for a process in this place; False when none is to be started any more."""
@@ -385,11 +390,17 @@ class Supervisor:
         except GatepostError as error:
             log.error("new workers did not start, the old ones stay", reason=str(error), remedy=error.remedy)  # noqa: TRY400 - the fault says all
             old, self._workers = self._workers, old
+        self._listen_for(self._workers)
         self._shown = self._workers
         for worker in old:
             worker.replaced = True
             self._task(self._retire(worker))
         log.info("reloaded", workers=len(self._workers))
+
+    def _listen_for(self, workers: Iterable[Worker]) -> None:
+        """On no socket any more but theirs."""
+        if self._listeners is not None:
+            self._listeners.keep(worker.name for worker in workers)
 
     async def _retire(self, worker: Worker) -> None:
         """A replaced worker finishes what it holds, and gets no longer for it than one that is stopped."""
@@ -413,6 +424,7 @@ class Supervisor:
     async def _shut_down(self) -> None:
         self._stop.set()
         self._syncs.set()  # nobody waits for one any more
+        self._listen_for(())
         if self._workers:
             log.info("stopping", finishing=f"what is under way, {STOP_TIMEOUT:.0f} s at most")
         deadline = time.monotonic() + STOP_TIMEOUT

@@ -136,6 +136,15 @@ def test_a_worker_that_dies_is_replaced_and_it_is_said():
         wait_until(lambda: any(role == "scanner" and new != pid for new, role in running.children().items()))
 
 
+def test_who_connects_while_the_only_receiver_is_dead_waits_for_the_next_one():
+    with gateway(receivers=1) as running:
+        (pid,) = [pid for pid, role in running.children().items() if role == "receiver"]
+        os.kill(pid, signal.SIGSTOP)
+        with socket.create_connection(("127.0.0.1", running.port), timeout=30) as client:
+            os.kill(pid, signal.SIGKILL)
+            assert client.recv(100).startswith(b"220 ")
+
+
 def test_when_what_forks_workers_is_killed_mail_flows_on_and_the_next_workers_are_of_a_new_one():
     with customer() as server, gateway() as running:
         running.add(server.route)

@@ -39,7 +39,7 @@ class Scripted:
         self.left = list(programs)
         self.last: subprocess.Popen[bytes] | None = None
 
-    async def start(self, words, environ, wanted):
+    async def start(self, words, environ, wanted, listener=None):
         program = self.left.pop(0)
         self.last = subprocess.Popen([sys.executable, "-S", "-c", program])  # noqa: ASYNC220 - returns at once
         return self.last

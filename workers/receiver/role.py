@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import socket
 import time
 from typing import Final
 
@@ -16,6 +18,7 @@ from pipeline.pause import end
 from pipeline.resolver import Resolver
 from workers.duties import every
 from workers.notify import notify
+from workers.nursery import LISTENER
 from workers.pressure import Pressure
 from workers.receiver.greylisting import Greylisting
 from workers.receiver.loops import Loops
@@ -64,7 +67,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         asyncio.create_task(_tidy(wiring, stop)),
     ]
     try:
-        server = await serve(wiring.settings, _parts(wiring, pressure, refusals))
+        server = await serve(wiring.settings, _parts(wiring, pressure, refusals), sock=_given())
         metrics.SMTP_SESSIONS.watch(lambda: server.sessions)
         metrics.SMTP_BRAKE.watch(lambda: pressure.brake.delay)
         helpers.append(asyncio.create_task(_stay_known(wiring, server.port)))
@@ -77,6 +80,12 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         written.set()
         await writing
         await limiter.close()
+
+
+def _given() -> socket.socket | None:
+    """The socket of a supervisor, which stays open when we end: who connects meanwhile waits for our successor."""
+    number = os.environ.get(LISTENER, "")
+    return socket.socket(fileno=int(number)) if number else None
 
 
 def _parts(wiring: Wiring, pressure: Pressure, refusals: Refusals) -> Parts:
