@@ -14,15 +14,19 @@ from pipeline.bodies.cloud import CloudCold
 from pipeline.bodies.draft import HOT_LIMIT, Draft
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
-from tests.support.objectstore import s3_server
+from tests.support.objectstore import SERVERS, store_server
 
 PARTITION = 3
 LARGE = os.urandom(1 << 20)
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as running:
+@pytest.fixture(scope="module", params=["directory", *SERVERS])
+def server(request):
+    """None for a directory, which has none."""
+    if request.param == "directory":
+        yield None
+        return
+    with store_server(request.param) as running:
         yield running
 
 
@@ -30,16 +34,15 @@ async def ours() -> str:
     return "ours"
 
 
-@pytest.fixture(params=["directory", "object store"])
-def cold(request, tmp_path, monkeypatch):
+@pytest.fixture
+def cold(server, tmp_path, monkeypatch):
     drafts = tmp_path / "drafts"
     drafts.mkdir()
-    if request.param == "directory":
+    if server is None:
         return LocalCold(tmp_path / "bodies", drafts)
-    server = request.getfixturevalue("server")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return CloudCold(f"s3://bucket/{tmp_path.name}", drafts, ours, 20)
+    return CloudCold(f"{server.address}/{tmp_path.name}", drafts, ours, 20)
 
 
 def ids(count: int) -> list[str]:
