@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -20,6 +20,9 @@ from pipeline.settings import Settings
 from pipeline.state import Message, decode_head
 from pipeline.steps import MS, Route, decode_route
 from pipeline.store import Script, Store, faults
+
+PORTION: Final = 1000
+"""Messages that are made free in one call: a millisecond of the server's time."""
 
 
 class ServerSlot(msgspec.Struct, frozen=True):
@@ -42,6 +45,7 @@ class Schedule:
         self._claims = Claims(store.redis, beyond_memory=beyond_memory)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
+        self._hasten = Script.named("hasten", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
         self._limit = settings.connections_per_server
 
@@ -139,10 +143,10 @@ class Schedule:
         queue = keys.queue(partition, domain)
         with faults():
             # A message in a worker's hands keeps its lease: only scores behind every possible lease are pulled forward.
-            later = await self._store.redis.zrangebyscore(queue, f"({now // MS + self._lease}", "+inf")
+            words = [now // MS + self._lease, now // MS, PORTION]
+            while await self._hasten(self._store.redis, [queue], words) == PORTION:
+                pass
             pipe = self._store.redis.pipeline(transaction=False)
-            for start in range(0, len(later), 1000):
-                pipe.zadd(queue, dict.fromkeys(later[start : start + 1000], now // MS), xx=True)
             for server in servers:
                 pipe.delete(keys.server(server))
             pipe.hdel(keys.route(partition, domain), "until")
