@@ -28,14 +28,22 @@ from pipeline.faults import (
     StoreAwayError,
     StoreFullError,
 )
+from pipeline.places import HOUR_MS
 from pipeline.store import faults
 from pipeline.topology.spread import time_ms
+from projections.cutting import cut
 from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
 
 EVERY: Final = 30.0
 """Seconds between two rounds."""
+LOOK: Final = 5.0
+"""Seconds between two looks whether Redis is short of room: then a round is due at once."""
+PASSES: Final = 64
+"""Of a round while Redis is short of room, at most. Each takes out a part of the time that is left in the logs, which of one that was
+quiet for days and is busy now are few entries at first.
+"""
 ABANDONED: Final = 86_400.0
 """Seconds after which a file that is being made is nobody's any more."""
 MS: Final = 1_000_000
@@ -75,13 +83,30 @@ class Archiver:
         }
         self._settled: set[int] = set()
 
+    async def room(self) -> Space:
+        """How much of Redis the logs use, and may use."""
+        return await space(self._redis, self._partitions, self._settings.log_memory)
+
     async def round(self) -> Done:
         """Seal what is due, take out of Redis what is not needed there any more, and drop what is too old."""
         done = Done()
-        now = await self._now()
-        room = await space(self._redis, self._partitions, self._settings.log_memory)
         await self._archive.duck.run(tidy, self._archive.objects, time.time() - ABANDONED)
+        wrong: set[int] = set()
+        for _ in range(PASSES):
+            room, taken = await self.room(), done.trimmed
+            if taken and not room.short:
+                break
+            await self._pass(room, done, wrong)
+            if not room.short or done.trimmed == taken:
+                break
+        return done
+
+    async def _pass(self, room: Space, done: Done, wrong: set[int]) -> None:
+        """`wrong`: partitions that could not go on."""
+        now = await self._now()
         for partition, writer in self._writers.items():
+            if partition in wrong:
+                continue
             try:
                 if await writer.hold():
                     try:
@@ -97,8 +122,8 @@ class Archiver:
                 if isinstance(fault, StoreAwayError | StoreFullError | ConfigurationError):
                     raise
                 self._stuck(partition, fault)
+                wrong.add(partition)
                 done.faults.append(f"partition {partition}: {fault}")
-        return done
 
     def _stuck(self, partition: int, fault: GatepostError) -> None:
         """The others go on; this one's log stays as it is."""
@@ -111,14 +136,16 @@ class Archiver:
             self._settled.add(partition)
         first = await oldest(self._redis, partition) if partition != DIRECTORY else 0
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
-        while (seal := await writer.next(now, begin)) is not None:
+        while (seal := await writer.next(now, begin, short=room.short)) is not None:
             done.sealed += 1
             self._told("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
         if first and first < begin:
             await writer.there(await self._archive.chain.head(partition))
-            floor, taken = await trim(self._redis, partition, begin)
+            floor, taken = await trim(self._redis, partition, begin, 1 if room.short else HOUR_MS)
+            if floor % HOUR_MS:
+                await cut(self._redis, partition, floor)
             done.trimmed += taken
             if taken:
                 self._told("trimmed", partition=partition, entries=taken, begins=floor)
@@ -150,9 +177,13 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         await stop.wait()
         return
     archiver = Archiver(wiring, wiring.archive)
+    due = 0.0
 
     async def archive() -> int:
-        await archiver.round()
+        nonlocal due
+        if time.monotonic() >= due or (await archiver.room()).short:
+            due = time.monotonic() + EVERY
+            await archiver.round()
         return 0
 
-    await every(EVERY, archive, stop)
+    await every(LOOK, archive, stop)

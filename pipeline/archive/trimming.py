@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +13,12 @@ from pipeline.places import HOUR_MS, place_of
 from pipeline.store import Client, Script, faults
 from pipeline.topology.spread import memory
 
+KEPT_MS: Final = 60_000
+"""What is younger stays, however short memory is: a step whose reply was lost is looked for at the end of the log, by a receiver
+for `intake.PATIENCE` and the time in which a connection is noticed to be dead.
+"""
+MARK: Final = 8
+"""Tenths of its memory from which on Redis is short of room, whatever uses it: at nine new mail is refused (`workers/pressure.py`)."""
 AT_ONCE: Final = 5_000
 """Entries taken out in one call: measured, some 3 ms of the server's time."""
 SAMPLES: Final = 50
@@ -20,39 +27,54 @@ _trim = Script.named("trim", beyond_memory=True)
 
 
 class Space(msgspec.Struct, frozen=True):
-    """What the logs use of Redis's memory, and what they may use (0: as much as they like)."""
+    """What the logs use of Redis's memory, at most, and what they may use."""
 
     used: int
     allowed: int
+
+    @property
+    def short(self) -> bool:
+        return self.used > self.allowed
+
+
+AMPLE: Final = Space(0, 0)
 
 
 async def space(redis: Client, partitions: range, allowed: int) -> Space:
     """`allowed`: octets; 0: half of what Redis may use in all. A Redis that does not let us ask sets no bound."""
     with faults():
         try:
+            servers = await memory(redis)
+            most, all_used = sum(one.most for one in servers), sum(one.used for one in servers)
+            allowed = allowed or most // 2
+            if not allowed or all_used <= min(allowed, most * MARK // 10 or allowed):
+                return AMPLE
             pipe = redis.pipeline(transaction=False)
             for partition in partitions:
                 pipe.memory_usage(keys.log(partition), samples=SAMPLES)
             used = sum(answer or 0 for answer in await pipe.execute())
-            if not allowed:
-                allowed = sum(one.most for one in await memory(redis)) // 2
         except (NoPermissionError, ResponseError):
-            return Space(0, 0)
-    return Space(used, allowed)
+            return AMPLE
+    return Space(used, may_use(used, allowed, all_used, most))
+
+
+def may_use(used: int, allowed: int, all_used: int, most: int) -> int:
+    """What the logs may use: what they are allowed, and no more than leaves `MARK` tenths to all that is in Redis (`most` 0: it has no bound)."""
+    return min(allowed, max(0, most * MARK // 10 - (all_used - used))) if most else allowed
 
 
 def wanted(now: int, hot: int, first: int, room: Space) -> int:
     """The millisecond that a log is to begin with, as far as that is allowed. `first`: of its first entry; `hot`: how long an entry
-    stays (ms).
+    stays (ms), to the hour.
 
-    With too little room it is sooner: so much as would bring the logs to nine tenths of what they may use, if all hours were alike.
-    What was too little is seen the next time.
+    With too little room it is sooner, and anywhere: so much as would bring the logs to nine tenths of what they may use, if all minutes
+    were alike. What was too little is seen the next time.
     """
-    begin = now - hot
-    if room.allowed and room.used > room.allowed:
+    begin = max(0, min(now - hot, now)) // HOUR_MS * HOUR_MS
+    if room.short:
         part = 1 - room.allowed * 9 // 10 / room.used
-        begin = max(begin, int(first + (now - first) * part) + HOUR_MS - 1)
-    return max(0, min(begin, now)) // HOUR_MS * HOUR_MS
+        begin = max(begin, min(first + math.ceil((now - first) * part), now - KEPT_MS))
+    return begin
 
 
 async def oldest(redis: Client, partition: int) -> int:
@@ -62,9 +84,9 @@ async def oldest(redis: Client, partition: int) -> int:
     return place_of(found[0][0].decode())[0] if found else 0
 
 
-async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:
-    """Take the hours before `begin` (ms) out of a partition's log, as far as they are not needed there; where it begins now, and
-    how many entries were taken out. In pieces, so that nobody waits for long.
+async def trim(redis: Client, partition: int, begin: int, unit: int = HOUR_MS) -> tuple[int, int]:
+    """Take what is before `begin` (ms) out of a partition's log, as far as it is not needed there; where it begins now, a multiple of
+    `unit`, and how many entries were taken out. In pieces, so that nobody waits for long.
     """
     taken = 0
     while True:
@@ -77,7 +99,7 @@ async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:
                     keys.builds(partition),
                     keys.outbox(partition),
                 ],
-                [begin, keys.views(partition), AT_ONCE],
+                [begin, keys.views(partition), AT_ONCE, unit],
             )
         taken += removed
         if removed < AT_ONCE // 2:

@@ -30,15 +30,18 @@ LEASE: Final = 60.0
 _seal = Script.named("seal", beyond_memory=True, replicated=True)
 
 
-def due(first: int, unsealed: int, now: int, *, size: int, urgent: int) -> int:
+def due(first: int, unsealed: int, now: int, *, size: int, urgent: int, short: bool = False) -> int:
     """Up to which millisecond (not included) the entries that are not sealed yet are to be sealed now; 0: not yet.
 
-    `first`: of the first of them. `urgent`: older ones are to leave Redis, whose memory they use. A segment is of one day.
+    `first`: of the first of them. `urgent`: older ones are to leave Redis. A segment is of one day.
+
+    `short`: as memory is short, more will have to leave soon. So all that there is goes into one segment, which is then enough until what
+    came after it is as old as `urgent`: of a log that leaves by minutes there is one in a minute at most.
     """
     day_ends = (first // DAY_MS + 1) * DAY_MS
     if day_ends <= now or unsealed >= size:
         return day_ends
-    return min(urgent, day_ends) if first < urgent else 0
+    return min(now if short else urgent, day_ends) if first < urgent else 0
 
 
 async def rows_of_log(redis: Client, partition: int, after: str, until: str = "+") -> tuple[list[Row], bool]:
@@ -181,8 +184,8 @@ class Writer:
             return
         await self._append(seal, at)
 
-    async def next(self, now: int, urgent: int = 0) -> Seal | None:
-        """Seal the next segment if one is due; None when none is. `now`, `urgent`: ms, see `due`.
+    async def next(self, now: int, urgent: int = 0, *, short: bool = False) -> Seal | None:
+        """Seal the next segment if one is due; None when none is. `now`, `urgent`: ms, and `short`: see `due`.
 
         The lease must be held. Raises LeaseLostError, and StoreError, after which it may have happened.
         """
@@ -195,12 +198,12 @@ class Writer:
         if not first:
             return None
         start = place_of(first[0][0].decode())[0]
-        end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
+        end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent, short=short)
         if not end:
             return None
         await self.there(at)
         if await self._take_on_all(folder(day_of(start), self._partition)):
-            return await self.next(now, urgent)  # somebody else died between the seal and the chain's end
+            return await self.next(now, urgent, short=short)  # somebody else died between the seal and the chain's end
         with disk(self._objects.place):
             return await self._write(at, day_of(start), end)
 

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipeline import keys
-from pipeline.archive.trimming import Space, space, wanted
+from pipeline.archive.trimming import AMPLE, KEPT_MS, Space, may_use, space, wanted
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer, due
 from pipeline.events import Recorded, encode
@@ -50,16 +50,50 @@ def test_a_segment_is_due_when_its_day_is_over_when_it_is_full_and_when_memory_i
     assert due(first, unsealed, now, size=100, urgent=urgent) == end
 
 
-def test_the_log_begins_where_the_hot_period_does_unless_it_uses_too_much():
+@pytest.mark.parametrize(
+    ("first", "now", "urgent", "end"),
+    [
+        (DAY + 5, DAY + HOUR_MS, DAY + 5, 0),
+        (DAY + 5, DAY + HOUR_MS, DAY + 6, DAY + HOUR_MS),
+        (DAY + 5, DAY + DAY_MS + 6, DAY + 6, DAY + DAY_MS),
+    ],
+)
+def test_where_memory_is_short_a_segment_takes_all_that_is_not_sealed_of_its_day(first, now, urgent, end):
+    assert due(first, 1, now, size=100, urgent=urgent, short=True) == end
+
+
+def test_the_log_begins_with_the_hour_of_the_hot_period():
     now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
-    assert wanted(now, HOT, DAY, Space(5, 0)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(now, HOT, DAY, AMPLE) == DAY + 7 * DAY_MS + 5 * HOUR_MS
     assert wanted(now, HOT, DAY, Space(100, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(HOUR_MS, HOT, 0, AMPLE) == 0
+
+
+def test_the_log_begins_anywhere_but_within_the_last_minute_where_it_uses_too_much():
+    now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
     first = now - HOT
-    assert wanted(now, HOT, first, Space(100, 100)) == now - HOT - 17
-    # Twice what it may: of 72 hours, 40 go, as if all were alike.
-    assert wanted(now, HOT, first, Space(200, 100)) == now - 17 - 32 * HOUR_MS
-    assert wanted(now, HOT, first, Space(10**12, 1)) == now - 17
-    assert wanted(HOUR_MS, HOT, 0, Space(0, 0)) == 0
+    # Twice what it may: eleven twentieths go, as if all minutes were alike.
+    assert wanted(now, HOT, first, Space(200, 100)) == now - HOT * 9 // 20
+    assert wanted(now, HOT, now - 10 * KEPT_MS, Space(200, 100)) == now - KEPT_MS * 9 // 2
+    assert wanted(now, HOT, first, Space(10**12, 1)) == now - KEPT_MS
+    assert wanted(now, HOT, first, Space(1, 0)) == now - KEPT_MS
+    assert wanted(now, HOT, now - 5, Space(200, 100)) == now - KEPT_MS
+    # Never later than the hot period says.
+    assert wanted(now, HOT, DAY, Space(101, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("used", "allowed", "all_used", "most", "may"),
+    [
+        (60, 50, 70, 100, 50),
+        (40, 50, 80, 100, 40),
+        (40, 50, 90, 100, 30),
+        (10, 50, 95, 100, 0),
+        (60, 50, 70, 0, 50),
+    ],
+)
+def test_the_logs_make_way_for_what_else_is_in_redis(used, allowed, all_used, most, may):
+    assert may_use(used, allowed, all_used, most) == may
 
 
 async def test_nothing_is_missed_when_views_are_made_anew_from_what_has_left_redis(parts, redis_server):
@@ -110,7 +144,6 @@ async def test_memory_that_is_short_makes_room_before_the_hot_period_is_over(par
     await archiver.round()
     assert 0 < await made.store.redis.memory_usage(keys.log(2), samples=50) <= 1 << 20
     assert await made.store.redis.xlen(keys.log(2)) > 2000, "no more than needed"
-    assert (await made.archive.chain.head(2)).floor % HOUR_MS == 0
 
 
 async def test_retention_drops_by_itself(parts):
@@ -145,10 +178,10 @@ async def test_one_partition_that_cannot_go_on_does_not_hold_up_the_others(parts
 
 async def test_a_redis_that_does_not_tell_its_memory_sets_no_bound(parts, redis_server):
     made = await parts()
-    assert (await space(made.store.redis, range(8), 5)).allowed == 5
+    assert await space(made.store.redis, range(8), 5) == Space(0, 5)
     await made.store.redis.execute_command("ACL", "SETUSER", "default", "-memory", "-info")
     try:
-        assert await space(made.store.redis, range(8), 5) == Space(0, 0)
+        assert await space(made.store.redis, range(8), 5) == AMPLE
     finally:
         await made.store.redis.execute_command("ACL", "SETUSER", "default", "+memory", "+info")
 
