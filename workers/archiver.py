@@ -18,7 +18,7 @@ from pipeline.archive.dropping import drop, first_kept, sweep
 from pipeline.archive.model import DIRECTORY
 from pipeline.archive.objects import tidy
 from pipeline.archive.seal import start_of
-from pipeline.archive.trimming import Space, oldest, space, trim, wanted
+from pipeline.archive.trimming import AMPLE, Space, oldest, space, trim, wanted
 from pipeline.archive.writing import Writer
 from pipeline.faults import (
     ConfigurationError,
@@ -39,7 +39,7 @@ from workers.wiring import Wiring
 EVERY: Final = 30.0
 """Seconds between two rounds."""
 LOOK: Final = 5.0
-"""Seconds between two looks whether Redis is short of room: then a round is due at once."""
+"""Seconds between two looks whether Redis is, or soon will be, short of room: then a round is due at once."""
 PASSES: Final = 64
 """Of a round while Redis is short of room, at most. Each takes out a part of the time that is left in the logs, which of one that was
 quiet for days and is busy now are few entries at first.
@@ -135,21 +135,33 @@ class Archiver:
             await sweep(self._archive, partition)
             self._settled.add(partition)
         first = await oldest(self._redis, partition) if partition != DIRECTORY else 0
+        if not room.counts(partition):
+            room = AMPLE
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
-        while (seal := await writer.next(now, begin, short=room.short)) is not None:
+        if room.short:
+            # What is sealed already leaves first: sealing takes longer.
+            await self._trim(partition, writer, first, begin, room, done)
+        before = done.sealed
+        while (seal := await writer.next(now, begin, ahead=room.tight)) is not None:
             done.sealed += 1
             self._told("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
-        if first and first < begin:
-            await writer.there(await self._archive.chain.head(partition))
-            floor, taken = await trim(self._redis, partition, begin, 1 if room.short else HOUR_MS)
-            if floor % HOUR_MS:
-                await cut(self._redis, partition, floor)
-            done.trimmed += taken
-            if taken:
-                self._told("trimmed", partition=partition, entries=taken, begins=floor)
+        if not room.short or done.sealed > before:
+            await self._trim(partition, writer, first, begin, room, done)
         await self._retain(partition, now, done)
+
+    async def _trim(self, partition: int, writer: Writer, first: int, begin: int, room: Space, done: Done) -> None:
+        """`first`: of the log's first entry (ms), 0 where there is none."""
+        if not first or first >= begin:
+            return
+        await writer.there(await self._archive.chain.head(partition))
+        floor, taken = await trim(self._redis, partition, begin, 1 if room.short else HOUR_MS)
+        if floor % HOUR_MS:
+            await cut(self._redis, partition, floor)
+        done.trimmed += taken
+        if taken:
+            self._told("trimmed", partition=partition, entries=taken, begins=floor)
 
     async def _retain(self, partition: int, now: int, done: Done) -> None:
         """Drop the days whose time is over."""
@@ -181,7 +193,7 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
 
     async def archive() -> int:
         nonlocal due
-        if time.monotonic() >= due or (await archiver.room()).short:
+        if time.monotonic() >= due or (await archiver.room()).tight:
             due = time.monotonic() + EVERY
             await archiver.round()
         return 0

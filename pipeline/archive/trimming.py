@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -19,6 +20,10 @@ for `intake.PATIENCE` and the time in which a connection is noticed to be dead.
 """
 MARK: Final = 8
 """Tenths of its memory from which on Redis is short of room, whatever uses it: at nine new mail is refused (`workers/pressure.py`)."""
+TIGHT: Final = 3
+"""Quarters of what the logs may use from which on what they hold is sealed ahead: with a machine that is busy that takes its time."""
+LITTLE: Final = 4
+"""A log that uses less than this part of what it would if all were alike is little."""
 AT_ONCE: Final = 5_000
 """Entries taken out in one call: measured, some 3 ms of the server's time."""
 SAMPLES: Final = 50
@@ -27,17 +32,32 @@ _trim = Script.named("trim", beyond_memory=True)
 
 
 class Space(msgspec.Struct, frozen=True):
-    """What the logs use of Redis's memory, at most, and what they may use."""
+    """What the logs use of Redis's memory, and what they may use."""
 
-    used: int
+    logs: Mapping[int, int]
+    """By partition."""
     allowed: int
 
     @property
+    def used(self) -> int:
+        return sum(self.logs.values())
+
+    @property
     def short(self) -> bool:
+        """History has to leave."""
         return self.used > self.allowed
 
+    @property
+    def tight(self) -> bool:
+        """It soon will have to, and has to be sealed before."""
+        return self.used > self.allowed * TIGHT // 4
 
-AMPLE: Final = Space(0, 0)
+    def counts(self, partition: int) -> bool:
+        """Whether it would help to take something out of this log. Logs with little in them stay: they would be sealed in tiny pieces."""
+        return self.logs.get(partition, 0) * len(self.logs) * LITTLE >= self.used
+
+
+AMPLE: Final = Space({}, 0)
 
 
 async def space(redis: Client, partitions: range, allowed: int) -> Space:
@@ -47,15 +67,15 @@ async def space(redis: Client, partitions: range, allowed: int) -> Space:
             servers = await memory(redis)
             most, all_used = sum(one.most for one in servers), sum(one.used for one in servers)
             allowed = allowed or most // 2
-            if not allowed or all_used <= min(allowed, most * MARK // 10 or allowed):
+            if not allowed or all_used <= min(allowed, most * MARK // 10 or allowed) * TIGHT // 4:
                 return AMPLE
             pipe = redis.pipeline(transaction=False)
             for partition in partitions:
                 pipe.memory_usage(keys.log(partition), samples=SAMPLES)
-            used = sum(answer or 0 for answer in await pipe.execute())
+            logs = {number: answer or 0 for number, answer in zip(partitions, await pipe.execute(), strict=True)}
         except (NoPermissionError, ResponseError):
             return AMPLE
-    return Space(used, may_use(used, allowed, all_used, most))
+    return Space(logs, may_use(sum(logs.values()), allowed, all_used, most))
 
 
 def may_use(used: int, allowed: int, all_used: int, most: int) -> int:
@@ -63,7 +83,7 @@ def may_use(used: int, allowed: int, all_used: int, most: int) -> int:
     return min(allowed, max(0, most * MARK // 10 - (all_used - used))) if most else allowed
 
 
-def wanted(now: int, hot: int, first: int, room: Space) -> int:
+def wanted(now: int, hot: int, first: int, room: Space = AMPLE) -> int:
     """The millisecond that a log is to begin with, as far as that is allowed. `first`: of its first entry; `hot`: how long an entry
     stays (ms), to the hour.
 

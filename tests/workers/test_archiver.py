@@ -24,7 +24,7 @@ from projections.queue import Queue
 from projections.readers import read_books
 from projections.replay import replay
 from projections.trace import Trace
-from tests.support.archives import DAY
+from tests.support.archives import DAY, P
 from tests.support.histories import legal
 from workers.archiver import Archiver
 from workers.projector import Projector
@@ -51,21 +51,38 @@ def test_a_segment_is_due_when_its_day_is_over_when_it_is_full_and_when_memory_i
 
 
 @pytest.mark.parametrize(
-    ("first", "now", "urgent", "end"),
+    ("first", "unsealed", "now", "urgent", "end"),
     [
-        (DAY + 5, DAY + HOUR_MS, DAY + 5, 0),
-        (DAY + 5, DAY + HOUR_MS, DAY + 6, DAY + HOUR_MS),
-        (DAY + 5, DAY + DAY_MS + 6, DAY + 6, DAY + DAY_MS),
+        (DAY + 5, 49, DAY + HOUR_MS, DAY + 5, 0),
+        (DAY + 5, 50, DAY + HOUR_MS, DAY + 5, DAY + HOUR_MS),
+        (DAY + 5, 1, DAY + HOUR_MS, DAY + 6, DAY + HOUR_MS),
+        (DAY + 5, 50, DAY + 5, 0, 0),
+        (DAY + 5, 50, DAY + DAY_MS + 6, DAY + 6, DAY + DAY_MS),
     ],
 )
-def test_where_memory_is_short_a_segment_takes_all_that_is_not_sealed_of_its_day(first, now, urgent, end):
-    assert due(first, 1, now, size=100, urgent=urgent, short=True) == end
+def test_where_memory_will_be_short_half_of_a_log_is_sealed_ahead_and_in_one_piece(first, unsealed, now, urgent, end):
+    assert due(first, unsealed, now, size=1000, urgent=urgent, ahead=100) == end
+
+
+def spaced(used: int, allowed: int) -> Space:
+    return Space({P: used}, allowed)
+
+
+def test_a_log_that_has_little_in_it_is_left_alone():
+    room = Space({0: 900, 1: 50, 2: 7, 3: 43}, 800)
+    assert (room.used, room.short, room.tight) == (1000, True, True)
+    assert [number for number in room.logs if room.counts(number)] == [0]
+    assert [number for number in range(8) if Space(dict.fromkeys(range(8), 5), 1).counts(number)] == list(range(8))
+    assert not Space({0: 75}, 100).tight
+    assert Space({0: 76}, 100).tight
+    assert not Space({0: 76}, 100).short
+    assert not AMPLE.tight
 
 
 def test_the_log_begins_with_the_hour_of_the_hot_period():
     now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
     assert wanted(now, HOT, DAY, AMPLE) == DAY + 7 * DAY_MS + 5 * HOUR_MS
-    assert wanted(now, HOT, DAY, Space(100, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(now, HOT, DAY, spaced(100, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
     assert wanted(HOUR_MS, HOT, 0, AMPLE) == 0
 
 
@@ -73,13 +90,13 @@ def test_the_log_begins_anywhere_but_within_the_last_minute_where_it_uses_too_mu
     now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
     first = now - HOT
     # Twice what it may: eleven twentieths go, as if all minutes were alike.
-    assert wanted(now, HOT, first, Space(200, 100)) == now - HOT * 9 // 20
-    assert wanted(now, HOT, now - 10 * KEPT_MS, Space(200, 100)) == now - KEPT_MS * 9 // 2
-    assert wanted(now, HOT, first, Space(10**12, 1)) == now - KEPT_MS
-    assert wanted(now, HOT, first, Space(1, 0)) == now - KEPT_MS
-    assert wanted(now, HOT, now - 5, Space(200, 100)) == now - KEPT_MS
+    assert wanted(now, HOT, first, spaced(200, 100)) == now - HOT * 9 // 20
+    assert wanted(now, HOT, now - 10 * KEPT_MS, spaced(200, 100)) == now - KEPT_MS * 9 // 2
+    assert wanted(now, HOT, first, spaced(10**12, 1)) == now - KEPT_MS
+    assert wanted(now, HOT, first, spaced(1, 0)) == now - KEPT_MS
+    assert wanted(now, HOT, now - 5, spaced(200, 100)) == now - KEPT_MS
     # Never later than the hot period says.
-    assert wanted(now, HOT, DAY, Space(101, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(now, HOT, DAY, spaced(101, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
 
 
 @pytest.mark.parametrize(
@@ -178,7 +195,7 @@ async def test_one_partition_that_cannot_go_on_does_not_hold_up_the_others(parts
 
 async def test_a_redis_that_does_not_tell_its_memory_sets_no_bound(parts, redis_server):
     made = await parts()
-    assert await space(made.store.redis, range(8), 5) == Space(0, 5)
+    assert await space(made.store.redis, range(8), 5) == Space(dict.fromkeys(range(8), 0), 5)
     await made.store.redis.execute_command("ACL", "SETUSER", "default", "-memory", "-info")
     try:
         assert await space(made.store.redis, range(8), 5) == AMPLE
