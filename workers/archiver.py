@@ -18,7 +18,7 @@ from pipeline.archive.dropping import drop, first_kept, sweep
 from pipeline.archive.model import DIRECTORY
 from pipeline.archive.objects import tidy
 from pipeline.archive.seal import start_of
-from pipeline.archive.trimming import AMPLE, Space, oldest, space, trim, wanted
+from pipeline.archive.trimming import AMPLE, KEPT_MS, Space, oldest, space, trim, wanted
 from pipeline.archive.writing import Writer
 from pipeline.faults import (
     ConfigurationError,
@@ -92,25 +92,21 @@ class Archiver:
         done = Done()
         await self._archive.duck.run(tidy, self._archive.objects, time.time() - ABANDONED)
         wrong: set[int] = set()
-        for _ in range(PASSES):
-            room, taken = await self.room(), done.trimmed
-            if taken and not room.short:
-                break
-            await self._pass(room, done, wrong)
-            if not room.short or done.trimmed == taken:
-                break
+        passes = 1
+        while await self._pass(await self.room(), done, wrong) and passes < PASSES and (await self.room()).short:
+            passes += 1
         return done
 
-    async def _pass(self, room: Space, done: Done, wrong: set[int]) -> None:
-        """`wrong`: partitions that could not go on."""
-        now = await self._now()
+    async def _pass(self, room: Space, done: Done, wrong: set[int]) -> bool:
+        """Whether another one may take out more. `wrong`: partitions that could not go on."""
+        now, more = await self._now(), False
         for partition, writer in self._writers.items():
             if partition in wrong:
                 continue
             try:
                 if await writer.hold():
                     try:
-                        await self._partition(partition, writer, now, room, done)
+                        more = await self._partition(partition, writer, now, room, done) or more
                     finally:
                         await writer.release()
             except (LeaseLostError, ConflictError) as fault:
@@ -124,12 +120,14 @@ class Archiver:
                 self._stuck(partition, fault)
                 wrong.add(partition)
                 done.faults.append(f"partition {partition}: {fault}")
+        return more
 
     def _stuck(self, partition: int, fault: GatepostError) -> None:
         """The others go on; this one's log stays as it is."""
         self._complained("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
 
-    async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> None:
+    async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> bool:
+        """Whether more could be taken out if there still is too little room."""
         if partition not in self._settled:
             await writer.settle()
             await sweep(self._archive, partition)
@@ -138,23 +136,24 @@ class Archiver:
         if not room.counts(partition):
             room = AMPLE
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
+        before, more = done.sealed, False
         if room.short:
             # What is sealed already leaves first: sealing takes longer.
-            await self._trim(partition, writer, first, begin, room, done)
-        before = done.sealed
+            more = await self._trim(partition, writer, first, begin, room, done)
         while (seal := await writer.next(now, begin, ahead=room.tight)) is not None:
             done.sealed += 1
             self._told("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
         if not room.short or done.sealed > before:
-            await self._trim(partition, writer, first, begin, room, done)
+            more = await self._trim(partition, writer, first, begin, room, done)
         await self._retain(partition, now, done)
+        return more and room.short and begin < now - KEPT_MS
 
-    async def _trim(self, partition: int, writer: Writer, first: int, begin: int, room: Space, done: Done) -> None:
-        """`first`: of the log's first entry (ms), 0 where there is none."""
+    async def _trim(self, partition: int, writer: Writer, first: int, begin: int, room: Space, done: Done) -> bool:
+        """Whether all that was to go has gone. `first`: of the log's first entry (ms), 0 where there is none."""
         if not first or first >= begin:
-            return
+            return False
         await writer.there(await self._archive.chain.head(partition))
         floor, taken = await trim(self._redis, partition, begin, 1 if room.short else HOUR_MS)
         if floor % HOUR_MS:
@@ -162,6 +161,7 @@ class Archiver:
         done.trimmed += taken
         if taken:
             self._told("trimmed", partition=partition, entries=taken, begins=floor)
+        return floor >= begin
 
     async def _retain(self, partition: int, now: int, done: Done) -> None:
         """Drop the days whose time is over."""

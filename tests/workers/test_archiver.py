@@ -19,11 +19,12 @@ from projections import builds
 from projections.base import position
 from projections.books import Books
 from projections.outbound import Outbound
-from projections.positions import hour_of_key
+from projections.positions import hour_of_key, since
 from projections.queue import Queue
 from projections.readers import read_books
 from projections.replay import replay
-from projections.trace import Trace
+from projections.trace import BUCKETS, LAYOUT, Trace
+from projections.trace import key as trace_key
 from tests.support.archives import DAY, P
 from tests.support.histories import legal
 from workers.archiver import Archiver
@@ -338,3 +339,42 @@ async def test_a_log_is_not_trimmed_while_its_archive_is_away(parts, tmp_path):
     assert (done.trimmed, len(done.faults)) == (0, 1)
     assert "without its newest segment" in done.faults[0]
     assert await made.store.redis.xlen(keys.log(1)) == 1
+
+
+async def test_a_log_that_was_quiet_for_days_and_is_busy_now_comes_to_what_it_may_use_in_one_round(parts):
+    made = await parts(log_memory="1MiB")
+    now = int(time.time() * 1000)
+    events, _ = legal(random.Random(3), 2000, 9000, 2)
+    busy = now - 10 * 60_000
+    for number, one in enumerate(events):
+        ms = now - 3 * DAY_MS + HOUR_MS + number * HOUR_MS if number < 60 else busy + number * 50
+        fields = {"s": one.subject, "v": one.version, "e": encode(one.event)}
+        await made.store.redis.xadd(keys.log(2), fields, id=f"{ms}-0")
+    await projector(made).catch_up()
+    done = await Archiver(made, made.archive).round()
+    assert done.faults == []
+    room = await Archiver(made, made.archive).room()
+    assert not room.short
+    assert room.used > (1 << 20) // 2, "no more than needed"
+    floor = (await made.archive.chain.head(2)).floor
+    assert busy < floor
+    assert floor % HOUR_MS
+    for view in HOT_VIEWS:
+        assert (await replay(made.store.redis, made.history, range(8), view, now=made.clock())).equal
+    (live, _) = await builds.live(made.store.redis, 2, HOT_VIEWS[0])
+    kept = [await made.store.redis.get(live.prefix + trace_key(floor // HOUR_MS, one)) for one in range(BUCKETS)]
+    left = [one for one in kept if one]
+    assert len(left) > BUCKETS // 2
+    assert all(since(one, LAYOUT, floor) for one in left)
+
+
+async def test_a_minute_stays_however_short_memory_is(parts):
+    made = await parts(log_memory="1")
+    now = int(time.time() * 1000)
+    young = [now - 50_000 + number for number in range(100)]
+    for ms in (*range(now - HOUR_MS // 2, now - HOUR_MS // 2 + 1000), *young):
+        await made.store.redis.xadd(keys.log(2), {"s": "x", "v": 1, "e": "?"}, id=f"{ms}-0")
+    await projector(made).catch_up()
+    assert (await Archiver(made, made.archive).round()).trimmed == 1000
+    assert await made.store.redis.xlen(keys.log(2)) == len(young)
+    assert (await Archiver(made, made.archive).round()).sealed == 0, "what stays is not sealed again and again"
