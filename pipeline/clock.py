@@ -3,13 +3,15 @@
 A holder stops by itself a quarter of the lease before its end (`workers/deliverer/slot.py`), so two clocks may differ by a quarter. Each
 is compared with Redis's, so each may be off by half of that. One that is off by more is put right in the worker: it goes by Redis's.
 
-A worker looks now and then, and a clock may be set between two looks. So what judges or writes leases compares once more, in the script that
-does it: there a time that is too far from Redis's changes nothing (ClockError), and is the reason to look at once.
+Between two such looks somebody may set a clock. On one machine that is no news for the others, so a worker goes on as if nothing had
+happened, by a clock that nobody sets, until it has looked at Redis's again. And where leases are judged or written, time is compared
+once more, in the script that does it: one that is too far from Redis's changes nothing there (ClockError), and is the reason to look at once.
 """
 
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
@@ -31,34 +33,57 @@ def _ignored(_ahead: float) -> None:
 class Clock:
     """Calls give ns since 1970."""
 
-    __slots__ = ("_compared", "correction", "nodes_apart", "own", "told")
+    __slots__ = ("_apart", "_compared", "_steady", "correction", "nodes_apart", "own", "told")
 
-    def __init__(self, own: Callable[[], int]) -> None:
+    def __init__(self, own: Callable[[], int], steady: Callable[[], int] = time.monotonic_ns) -> None:
         self.own = own
         """Of this machine."""
+        self._steady = steady
+        """ns since some moment; nobody sets it."""
         self.correction = 0
-        """ns that it lacks."""
+        """ns that `own` lacks."""
         self.told: Callable[[float], None] = _ignored
         """Called when the correction has changed, with the seconds by which `own` is ahead (negative: behind); 0: by none that matter."""
         self.nodes_apart = False
         """The nodes of a Cluster go by clocks of their own. Then the first one's counts, and none is asked where leases are judged."""
         self._compared = 0
+        self._apart = 0
 
     def __call__(self) -> int:
-        return self.own() + self.correction
+        if not self._compared:
+            return self.own() + self.correction
+        steady = self._steady()
+        apart = self.own() - steady
+        if abs(apart - self._apart) < self._compared * MS:
+            self._apart = apart  # clocks are kept right by letting them go a little faster or slower
+        return steady + self._apart + self.correction
+
+    def compare(self, settings: Settings) -> None:
+        """From now on it is kept together with Redis's, and no lease is judged by it that is not sure to be."""
+        self._compared = int(settings.lease) // PART // MS
+        self._apart = self.own() - self._steady()
 
     @property
     def compared(self) -> bool:
         return self._compared > 0
 
-    def compare(self, settings: Settings) -> None:
-        """From now on no lease is judged by it that is not sure to be together with Redis's."""
-        self._compared = int(settings.lease) // PART // MS
-
     @property
     def tolerance(self) -> int:
         """Milliseconds by which a time may differ from Redis's where leases are judged; 0: nobody compares."""
         return 0 if self.nodes_apart else self._compared
+
+    @property
+    def stepped(self) -> bool:
+        """Whether `own` was set since it was compared last."""
+        return self.compared and abs(self.own() - self._steady() - self._apart) >= self._compared * MS
+
+    def correct(self, lacks: int) -> None:
+        """Go by `own` and what it lacks."""
+        changed = self.correction != lacks
+        self.correction = lacks
+        self._apart = self.own() - self._steady()
+        if changed:
+            self.told(-lacks / SECOND)
 
 
 async def put_right(clock: Clock, redis: Client, settings: Settings) -> float:
@@ -66,12 +91,11 @@ async def put_right(clock: Clock, redis: Client, settings: Settings) -> float:
     lacks, unsure = await _lacks(redis, clock.own)
     if is_spread(redis):
         clock.nodes_apart = await _nodes_apart(redis, clock.own, lacks, settings)
-    ahead = (clock.correction - lacks) / SECOND
-    if not _matters(ahead, unsure, settings):
-        return 0.0
-    clock.correction = lacks if _matters(lacks / SECOND, 0, settings) else 0
-    clock.told(-clock.correction / SECOND)
-    return ahead
+    ahead = (clock() - clock.own() - lacks) / SECOND
+    matters = _matters(ahead, unsure, settings)
+    if matters or (clock.stepped and not _matters(unsure, 0, settings)):
+        clock.correct(lacks if _matters(lacks / SECOND, 0, settings) else 0)
+    return ahead if matters else 0.0
 
 
 @contextlib.asynccontextmanager

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -80,6 +81,8 @@ def tune_collector() -> None:
 
 CLOCK_EVERY: Final = 20.0
 """Seconds between two looks whether the clock is right, besides those that there is a reason for."""
+CLOCK_GLANCE: Final = 1.0
+"""Seconds between two looks whether somebody has set it."""
 
 Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
 Run: TypeAlias = Callable[[Wiring, asyncio.Event], Coroutine[Any, Any, None]]
@@ -155,10 +158,13 @@ def _tell_of_clock(ahead: float) -> None:
 
 
 async def _keep_time(wiring: Wiring) -> None:
+    looked = time.monotonic()
     while True:
-        await asyncio.sleep(CLOCK_EVERY)
-        with contextlib.suppress(StoreError):
-            await wiring.put_clock_right()
+        await asyncio.sleep(CLOCK_GLANCE)
+        if wiring.right_clock.stepped or time.monotonic() > looked + CLOCK_EVERY:
+            with contextlib.suppress(StoreError):
+                await wiring.put_clock_right()
+                looked = time.monotonic()
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:

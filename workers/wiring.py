@@ -134,7 +134,7 @@ class Wiring:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self.clock = self.right_clock = Clock(self.clock)
+        self.clock = self.right_clock = Clock(self.clock, self.steady)
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)

@@ -31,13 +31,17 @@ SERVER = "192.0.2.1:25"
 
 
 class Stepped(Clock):
-    """One of a worker, on a machine whose clock somebody sets."""
+    """A worker's, on a machine whose clock somebody sets."""
 
     __slots__ = ("off",)
 
     def __init__(self) -> None:
         super().__init__(lambda: time.time_ns() + self.off)
-        self.off = 0
+        self.wrong(0)
+
+    def wrong(self, off: int) -> None:
+        """It is so far ahead, and nobody has noticed yet."""
+        self.off, self.correction = off, 0
         self.compare(SETTINGS)
 
 
@@ -127,13 +131,46 @@ async def test_a_clock_that_is_set_right_needs_no_correction_any_more(store):
 
 
 @pytest.mark.parametrize("off", [HOUR, -HOUR])
-async def test_a_clock_that_was_stepped_takes_nobodys_lease_and_gives_none_that_others_take(
+async def test_a_worker_goes_on_as_if_nothing_had_happened_when_the_clock_of_its_machine_is_set(
     store, log, worker, other, off
 ):
     message = await waiting(store, log)
     assert await other.claim() == ("work", [message.id])
-    before = await contents(store.redis)
     worker.clock.off = off
+    assert worker.clock.stepped
+    assert abs(worker.clock() - time.time_ns()) < SECOND
+    assert (await worker.claim())[1] == []
+    told = []
+    worker.clock.told = told.append
+    assert not await put_right(worker.clock, store.redis, SETTINGS)
+    assert [round(seconds) for seconds in told] == [off // SECOND]
+    assert not worker.clock.stepped
+    assert abs(worker.clock() - time.time_ns()) < SECOND
+    worker.clock.off = 0
+    assert abs(worker.clock() - time.time_ns()) < SECOND
+    await put_right(worker.clock, store.redis, SETTINGS)
+    assert worker.clock.correction == 0
+    assert told[1:] == [0]
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR])
+async def test_a_clock_that_was_set_together_with_redis_counts_from_the_first_question_on(store, log, worker, off):
+    message = await waiting(store, log)
+    worker.clock.wrong(-off)
+    worker.clock.off = 0
+    with pytest.raises(ClockError):
+        await worker.claim()
+    assert worker.clock.correction == 0
+    assert abs(worker.clock() - time.time_ns()) < SECOND
+    assert await worker.claim() == ("work", [message.id])
+
+
+@pytest.mark.parametrize("off", [HOUR, -HOUR])
+async def test_a_clock_that_is_off_takes_nobodys_lease_and_gives_none_that_others_take(store, log, worker, other, off):
+    message = await waiting(store, log)
+    assert await other.claim() == ("work", [message.id])
+    before = await contents(store.redis)
+    worker.clock.wrong(off)
     with pytest.raises(ClockError, match="3600 s"):
         await worker.claim()
     assert await contents(store.redis) == before
@@ -165,7 +202,7 @@ async def test_nothing_that_judges_a_lease_changes_anything_by_a_clock_that_is_o
         lambda: schedule.renew_server(SERVER, other.token, clock()),
         redate,
     ):
-        worker.clock.off, worker.clock.correction = off, 0
+        worker.clock.wrong(off)
         with pytest.raises(ClockError):
             await call()
         assert await contents(store.redis) == before
@@ -174,7 +211,7 @@ async def test_nothing_that_judges_a_lease_changes_anything_by_a_clock_that_is_o
         lambda: schedule.server_admit(SERVER, clock(), 60),
         lambda: schedule.server_limited(SERVER, "", clock(), 1, HOUR),
     ):
-        worker.clock.off, worker.clock.correction = off, 0
+        worker.clock.wrong(off)
         await call()
         assert await store.redis.zscore(keys.server_slots(SERVER), other.token)
 
@@ -182,9 +219,9 @@ async def test_nothing_that_judges_a_lease_changes_anything_by_a_clock_that_is_o
 async def test_a_slot_that_is_given_back_by_a_clock_that_is_off_is_free_at_the_right_time(store, log, worker):
     message = await waiting(store, log)
     for off in (HOUR, -HOUR):
-        worker.clock.off = worker.clock.correction = 0
+        worker.clock.wrong(0)
         assert await worker.claim() == ("work", [message.id])
-        worker.clock.off = off
+        worker.clock.wrong(off)
         now = worker.clock()
         await worker.schedule.release(P, DOMAIN, worker.token, [message.id], now, at=now + SECOND)
         at = await store.redis.zscore(keys.queue(P, DOMAIN), message.id)
@@ -200,7 +237,7 @@ async def test_what_is_to_be_tried_at_once_leaves_alone_what_is_in_a_workers_han
     later = await waiting(store, log)
     await store.redis.zadd(keys.queue(P, DOMAIN), {later.id: (time.time_ns() + HOUR // 2) // MS})
     lease = await store.redis.zscore(keys.queue(P, DOMAIN), held.id)
-    worker.clock.off = off
+    worker.clock.wrong(off)
     assert await worker.schedule.retry_now(P, DOMAIN, worker.clock(), ()) == 2
     assert await store.redis.zscore(keys.queue(P, DOMAIN), held.id) == lease
     assert (await other.schedule.due(P, other.clock(), 9))[0] == [DOMAIN]
@@ -211,7 +248,7 @@ async def test_a_receiver_whose_clock_is_off_does_not_give_away_the_connections_
     settings = msgspec.structs.replace(SETTINGS, client_connections=2, unlimited_networks=())
     mine, theirs = (Limiter(store.redis, settings, clock=one.clock) for one in (worker, other))
     held = [await theirs.enter("192.0.2.9") for _ in range(2)]
-    worker.clock.off = HOUR
+    worker.clock.wrong(HOUR)
     # No limits are in force for a moment, which is what is done when Redis does not answer.
     await mine.enter("192.0.2.9")
     assert abs(worker.clock() - time.time_ns()) < SECOND
@@ -246,7 +283,7 @@ async def test_where_the_nodes_of_a_cluster_disagree_the_first_ones_clock_counts
         await put_right(worker.clock, store.redis, SETTINGS)
         assert not worker.clock.tolerance
         assert worker.clock.correction == 0
-    worker.clock.off = HOUR
+    worker.clock.wrong(HOUR)
     assert await worker.claim() == ("work", [message.id])
     await put_right(worker.clock, store.redis, SETTINGS)
     assert worker.clock.tolerance

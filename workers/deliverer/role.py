@@ -127,9 +127,6 @@ class Deliverer:
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
-        if self.steady.stepped() or self.steady.unsure():
-            # Perhaps it was this machine's clock only.
-            await self.wiring.put_clock_right()
         now = self.wiring.clock()
         self._next = 0
         everything = range(self.wiring.store.partitions)
