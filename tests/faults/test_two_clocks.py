@@ -48,7 +48,7 @@ def second_machine(running: Gateway, **environ: str) -> Iterator[Process]:
         for role in ("janitor", "scanner", "deliverer"):
             log = running.data.parent / f"{role}.log"
             process = Process([*command, role], log, {**running.environ, **environ, "GATEPOST_HOSTNAME": SECOND})
-            stack.callback(process.stop)
+            stack.callback(process.kill)
         yield process
 
 
