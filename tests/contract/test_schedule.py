@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from pipeline import keys
+from pipeline import schedule as schedule_module
 from pipeline.claims import BATCH
 from pipeline.events import Deferred, Queued, RouteDeferred, Scanned
 from pipeline.faults import CorruptError, StoreError
@@ -211,6 +212,23 @@ async def test_retry_now_forgives_route_servers_and_messages(store, log, schedul
     assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)
     assert (await claim(schedule, "t2")).work[0].id == message_id
     assert (await schedule.take_server("mx.example.test:25", "t2", NOW, 3)).word == "taken"
+
+
+async def test_retry_now_frees_a_long_queue_portion_by_portion_and_leaves_what_is_in_a_workers_hands(
+    store, log, schedule, monkeypatch
+):
+    monkeypatch.setattr(schedule_module, "PORTION", 3)
+    await open_route(store)
+    held = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    waiting = {new_id(AT, P): (RETRY + number * SECOND) // MS for number in range(8)}
+    queue = keys.queue(P, DOMAIN)
+    await store.redis.zadd(queue, waiting)
+    assert await schedule.retry_now(P, DOMAIN, NOW, ()) == 9
+    scores = dict(await store.redis.zrange(queue, 0, -1, withscores=True))
+    assert scores.pop(held[0].encode()) == NOW // MS + LEASE * 1000
+    assert set(scores.values()) == {NOW // MS}
+    assert len(scores) == 8
 
 
 async def test_a_server_that_is_down_is_down_for_every_domain_and_its_slots_are_shared(store, schedule):
