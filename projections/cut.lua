@@ -3,10 +3,11 @@
 -- KEYS[1]  any key of the partition, so that a cluster routes the call (all keys here share its slot)
 -- ARGV     prefix of the view's keys; octets of a posting; where in it its place stands (4 octets, which sort as the log does); the place
 --          (a number) that the log begins with; names of the keys, behind the prefix
--- Returns how many octets were cut off.
+-- Returns how many octets were cut off, and how many of the keys were looked at: when much was copied the others have to wait for another call.
 
 local PLACE = 4
 local WORTH = 1024
+local MOST = 2097152
 local prefix, octets, offset, begin = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local function place(key, posting)
@@ -25,7 +26,7 @@ local function before(key, count)
   return low
 end
 
-local cut = 0
+local cut, copied = 0, 0
 for index = 5, #ARGV do
   local key = prefix .. ARGV[index]
   -- In a damaged view it may be anything.
@@ -40,8 +41,10 @@ for index = 5, #ARGV do
       redis.call('SREM', prefix .. 'keys', ARGV[index])
     else
       redis.call('SET', key, redis.call('GETRANGE', key, gone, -1))
+      copied = copied + length - gone
     end
     cut = cut + gone
   end
+  if copied >= MOST then return { cut, index - 4 } end
 end
-return cut
+return { cut, #ARGV - 4 }

@@ -19,7 +19,7 @@ from projections.positions import Layout, hour_of, key, packed
 
 LAYOUTS: Final[Mapping[str, Layout]] = {trace.NAME: trace.LAYOUT, outbound.NAME: outbound.LAYOUT}
 AT_ONCE: Final = 64
-"""Keys in one call: some hundred octets are read of each to see what is to be cut off, and it is copied when that is a quarter."""
+"""Keys in one call, at most: some hundred octets are read of each to see what is to be cut off, and it is copied when that is a quarter."""
 SCANNED: Final = 1000
 _SOURCE: Final = files("projections").joinpath("cut.lua").read_text("utf-8")
 _cut = Script("#!lua flags=allow-oom\n" + _SOURCE, "cut")
@@ -50,7 +50,9 @@ async def _cut_build(redis: Client, prefix: str, layout: Layout, begin: int) -> 
         if not cursor:
             break
     ordered = sorted(names)
-    for start in range(0, len(ordered), AT_ONCE):
+    while ordered:
         with faults():
-            done += await _cut(redis, [prefix + "keys"], [prefix, *layout, place, *ordered[start : start + AT_ONCE]])
+            gone, looked = await _cut(redis, [prefix + "keys"], [prefix, *layout, place, *ordered[:AT_ONCE]])
+        done += gone
+        ordered = ordered[looked:]
     return done

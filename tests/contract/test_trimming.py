@@ -12,10 +12,10 @@ from pipeline.events import Delivered, Recorded
 from pipeline.ids import new_id
 from pipeline.log import Log
 from pipeline.places import HOUR_MS, place_of
-from projections import builds, outbound
+from projections import builds, cutting, outbound
 from projections.base import START, Portion, advance
 from projections.cutting import LAYOUTS, cut
-from projections.positions import hour_of_key, since
+from projections.positions import hour_of_key, packed, since
 from projections.replay import replay
 from tests.projections.test_past import VIEWS
 from tests.support.examples import AT, event
@@ -134,3 +134,28 @@ async def test_a_damaged_index_holds_up_nobody(store, filled):
     await trim(redis, P, begin, 1)
     assert await cut(redis, P, begin) > 0
     assert await redis.type(live.prefix + name) == b"hash"
+
+
+async def test_what_takes_long_to_copy_is_cut_in_several_calls(store, monkeypatch):
+    redis = store.redis
+    view, _ = await builds.to_fold(redis, P, VIEWS[1])
+    hour = START_MS // HOUR_MS
+    value = b"".join(packed(START_MS + number * 9, 0) + b"\1\0\1" for number in range(400_000))
+    names = [outbound.key(hour, f"{letter}.test") for letter in "abc"]
+    for name in names:
+        await redis.set(view.prefix + name, value)
+    await redis.sadd(view.prefix + "keys", *names)
+    calls = []
+    once = cutting._cut
+
+    async def counted(*words):
+        calls.append(words)
+        return await once(*words)
+
+    monkeypatch.setattr(cutting, "_cut", counted)
+    half = START_MS + HOUR_MS // 2
+    wanted = since(value, LAYOUTS[outbound.NAME], half)
+    assert len(wanted) == len(value) // 2
+    assert await cut(redis, P, half) == 3 * (len(value) - len(wanted))
+    assert [await redis.get(view.prefix + name) for name in names] == [wanted] * 3
+    assert len(calls) == 2

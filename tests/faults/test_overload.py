@@ -120,8 +120,10 @@ def test_more_mail_than_can_be_taken_is_put_off_and_what_was_taken_is_delivered(
         assert watched.history < LOGS * 1.4
         assert most.pop("background") < WORKER + (SEALING if SECONDS >= 30 else 0)
         assert max(most.values()) < WORKER, most
+        assert running.process is not None
+        full = running.process.output().count("refusing new mail with 452")
         print(
             f"\n{len(senders.acknowledged)} accepted in {SECONDS:g} s, {dict(senders.put_off)} put off, drained in {drained:.1f} s, a lone "
             f"message took {quiet * 1000:.0f} ms before and {after * 1000:.0f} ms after; most memory {max(most.values()) >> 20} MiB, history in "
-            f"Redis {watched.history >> 20} MiB; {found}"
+            f"Redis {watched.history >> 20} MiB, which was full {full} times; {found}"
         )
