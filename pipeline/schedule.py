@@ -15,6 +15,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
+from pipeline.asking import Asking
 from pipeline.claims import Claim, Claims
 from pipeline.settings import Settings
 from pipeline.state import Message, decode_head
@@ -42,6 +43,7 @@ def new_token() -> str:
 class Schedule:
     def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
         self._store = store
+        self._asking = Asking(store.redis)
         self._claims = Claims(store.redis, beyond_memory=beyond_memory)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
@@ -127,8 +129,8 @@ class Schedule:
 
     async def route(self, partition: int, domain: str) -> Route:
         """What is known about reaching a domain."""
-        with faults():
-            return decode_route(await self._store.redis.hget(keys.route(partition, domain), "m"))
+        ((data,),) = await self._asking.fields((keys.route(partition, domain), ["m"]))
+        return decode_route(data)
 
     async def put_off(self, partition: int, domain: str, until: int) -> None:
         """Nobody looks at a domain before `until` (ns), whatever comes in for it."""

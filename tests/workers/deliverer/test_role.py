@@ -50,6 +50,26 @@ async def test_many_messages_go_over_few_connections(parts):
         assert peer.connections <= 3
 
 
+async def test_a_lone_message_costs_one_claim_and_gives_its_slot_back_itself(parts, monkeypatch):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        claim, more = wiring.schedule.claim, []
+
+        async def counted(*words, **named):
+            more.append(named["more"])
+            return await claim(*words, **named)
+
+        monkeypatch.setattr(wiring.schedule, "claim", counted)
+        async with delivering(wiring):
+            for _ in range(3):  # the first one opens the route
+                await ends(wiring, await wiring.queued(), "Delivered")
+                assert await wiring.store.redis.zcard(keys.slots(PARTITION, DOMAIN)) == 0
+                assert await wiring.store.redis.zscore(keys.due(PARTITION), DOMAIN) is None
+        assert len(more) >= 3
+        assert not any(more)
+
+
 async def test_a_hint_names_all_domains_that_became_due_at_once(parts):
     wiring = await parts()
     looked: set[tuple[int, str]] = set()
