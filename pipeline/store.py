@@ -30,7 +30,7 @@ from redis.exceptions import (
 )
 
 from pipeline import keys, metrics
-from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
+from pipeline.faults import ClockError, ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
 from pipeline.topology.address import RedisAddress
 from pipeline.topology.connections import Client, open_client
 from pipeline.topology.replicas import TooFewReplicasError, written
@@ -82,6 +82,8 @@ def _fault(error: BaseException) -> StoreError:
         )
     if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
         return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
+    if text.startswith("CLOCK "):  # our scripts say so
+        return ClockError(int(text.removeprefix("CLOCK ")) / 1000)
     if isinstance(error, TryAgainError):
         return StoreAwayError(f"a slot of the Cluster is on its way to another node: {text}")
     if isinstance(error, _AWAY) or text.startswith(("NOREPLICAS ", "UNBLOCKED ")):

@@ -199,10 +199,10 @@ class Janitor:
         settings, directory = self._wiring.settings, self._wiring.directory
         intervals = (domain.retry_interval for domain in directory.domains().values())
         longest = max(int(settings.retry_interval), *intervals, 0)
-        redate = Redate(self._store, beyond_memory=True)
+        redate = Redate(self._store, settings, clock=self._wiring.right_clock, beyond_memory=True)
 
         async def of_one(partition: int) -> int:
-            return await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
+            return await redate.partition(partition, longest)
 
         return await each(self._store.redis, self._store.partitions, of_one)
 

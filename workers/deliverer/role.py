@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,7 +17,7 @@ from redis.exceptions import RedisError
 
 from pipeline import keys, metrics
 from pipeline.egress import check_bindable
-from pipeline.faults import StoreError
+from pipeline.faults import ClockError, StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
@@ -123,10 +124,10 @@ class Deliverer:
 
     async def _look(self) -> None:
         self._open_hinted()
-        now = self.wiring.clock()
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
+        now = self.wiring.clock()
         self._next = 0
         everything = range(self.wiring.store.partitions)
         if is_spread(self.wiring.store.redis):
@@ -217,22 +218,27 @@ class Deliverer:
         # All at once: on a busy machine, or while a node of a Cluster hangs, a lease may be over while the others are still being
         # renewed one by one.
         await asyncio.gather(
-            *(self._renew_slot(slot) for slot in claimed),
-            *(self._renew_server(server, token) for server, token in self.connections.held()),
+            *(self._renewed(partial(self._renew_slot, slot)) for slot in claimed),
+            *(self._renewed(partial(self._renew_server, server, token)) for server, token in self.connections.held()),
         )
 
-    async def _renew_server(self, server: str, token: str) -> None:
+    async def _renewed(self, renew: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(StoreError):
-            await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+            try:
+                await renew()
+            except ClockError:  # it is right now
+                await renew()
+
+    async def _renew_server(self, server: str, token: str) -> None:
+        await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _renew_slot(self, slot: Slot) -> None:
         asked, apart = time.monotonic(), self.steady.apart()
-        with contextlib.suppress(StoreError):
-            held = [work.id for work in slot.held]
-            if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
-                slot.renewed(asked, apart)
-            else:
-                slot.lost()
+        held = [work.id for work in slot.held]
+        if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
+            slot.renewed(asked, apart)
+        else:
+            slot.lost()
 
     async def _finish(self) -> None:
         """Stopping: what is in hand is finished; slots that wait for a server let go."""
