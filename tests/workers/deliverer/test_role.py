@@ -70,6 +70,30 @@ async def test_a_lone_message_costs_one_claim_and_gives_its_slot_back_itself(par
         assert not any(more)
 
 
+async def test_domains_that_share_a_server_claim_nothing_before_it_is_their_turn(parts, monkeypatch):
+    names = [f"d{number}.test" for number in range(40)]
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=1)
+        for name in names:
+            await wiring.customer(f"127.0.0.1:{peer.port}", domain=name)
+        for name in names:
+            await wiring.queued(b"Subject: x\r\n\r\nhello\r\n", f"anna@{name}")
+        release, given_back = wiring.schedule.release, []
+
+        async def counted(partition, domain, *words, **named):
+            given_back.append(domain)
+            await release(partition, domain, *words, **named)
+
+        async def all_sent():
+            return len(peer.transactions) == len(names)
+
+        monkeypatch.setattr(wiring.schedule, "release", counted)
+        async with delivering(wiring):
+            await eventually(all_sent, within=30)
+        assert given_back == []
+        assert peer.connections == 1
+
+
 async def test_a_hint_names_all_domains_that_became_due_at_once(parts):
     wiring = await parts()
     looked: set[tuple[int, str]] = set()
