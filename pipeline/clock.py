@@ -33,7 +33,7 @@ def _ignored(_ahead: float) -> None:
 class Clock:
     """Calls give ns since 1970."""
 
-    __slots__ = ("_apart", "_compared", "_steady", "correction", "nodes_apart", "own", "told")
+    __slots__ = ("_apart", "_compared", "_kept", "_steady", "correction", "nodes_apart", "own", "told")
 
     def __init__(self, own: Callable[[], int], steady: Callable[[], int] = time.monotonic_ns) -> None:
         self.own = own
@@ -47,10 +47,11 @@ class Clock:
         self.nodes_apart = False
         """The nodes of a Cluster go by clocks of their own. Then the first one's counts, and none is asked where leases are judged."""
         self._compared = 0
+        self._kept = False
         self._apart = 0
 
     def __call__(self) -> int:
-        if not self._compared:
+        if not self._kept:
             return self.own() + self.correction
         steady = self._steady()
         apart = self.own() - steady
@@ -59,8 +60,12 @@ class Clock:
         return steady + self._apart + self.correction
 
     def compare(self, settings: Settings) -> None:
-        """From now on it is kept together with Redis's, and no lease is judged by it that is not sure to be."""
+        """From now on no lease is judged by it that is not sure to be together with Redis's."""
         self._compared = int(settings.lease) // PART // MS
+
+    def keep(self) -> None:
+        """From now on it goes on when `own` is set, until it has been put right: by whoever sees to that all the time."""
+        self._kept = True
         self._apart = self.own() - self._steady()
 
     @property
@@ -74,8 +79,8 @@ class Clock:
 
     @property
     def stepped(self) -> bool:
-        """Whether `own` was set since it was compared last."""
-        return self.compared and abs(self.own() - self._steady() - self._apart) >= self._compared * MS
+        """Whether `own` was set since it was looked at last."""
+        return self._kept and abs(self.own() - self._steady() - self._apart) >= self._compared * MS
 
     def correct(self, lacks: int) -> None:
         """Go by `own` and what it lacks."""

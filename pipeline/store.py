@@ -252,7 +252,25 @@ async def _dangers(redis: Client) -> list[Danger]:
         )
     if int(info.get("connected_slaves", 0)):
         found.append(FAILOVER)
-    return found
+    return found + await _forgetting(redis)
+
+
+async def _forgetting(redis: Client) -> list[Danger]:
+    """A server reads its append-only file as its user `default`, and many releases ask what that one may do: of scripts and transactions
+    they leave out what it may not, without a word. All of our steps are scripts.
+    """
+    try:
+        said: Any = await redis.acl_dryrun("default", "XADD", keys.log(0), "*", "s", "x")
+    except ResponseError:
+        found = "cannot see what Redis's user `default` may do (ACL DRYRUN is not allowed)"
+        return [Danger(found, f"Make sure of `{DEFAULT}`, and allow ours `+acl|dryrun`.", fatal=False)]
+    if said in (b"OK", "OK"):
+        return []
+    found = "Redis would start without what scripts have written: its user `default`, who reads it back, may not write"
+    return [Danger(found, f"Give it these rights, with which it still lets nobody in: `{DEFAULT}`.")]
+
+
+DEFAULT: Final = "user default off ~* &* +@all"
 
 
 async def _setting(redis: Client, name: str) -> str:

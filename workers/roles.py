@@ -116,6 +116,7 @@ async def _work(name: str, roles: Sequence[str], settings: Settings, place: Engi
             return 0
         attach(wiring, stop)
         wiring.right_clock.told = _tell_of_clock
+        wiring.right_clock.keep()
         beside = [asyncio.create_task(wiring.directory.follow()), asyncio.create_task(_keep_time(wiring))]
         try:
             with contextlib.suppress(StoreError):
@@ -159,13 +160,16 @@ def _tell_of_clock(ahead: float) -> None:
 
 
 async def _keep_time(wiring: Wiring) -> None:
-    looked = time.monotonic()
+    clock, looked, apart = wiring.right_clock, time.monotonic(), False
     while True:
         await asyncio.sleep(CLOCK_GLANCE)
-        if wiring.right_clock.stepped or time.monotonic() > looked + CLOCK_EVERY:
+        if clock.stepped or time.monotonic() > looked + CLOCK_EVERY:
             with contextlib.suppress(StoreError):
                 await wiring.put_clock_right()
                 looked = time.monotonic()
+        if clock.nodes_apart and not apart:
+            log.error("the clocks of the Cluster's nodes are not together", remedy=ClockError(0).remedy)
+        apart = clock.nodes_apart
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:

@@ -43,6 +43,7 @@ class Stepped(Clock):
         """It is so far ahead, and nobody has noticed yet."""
         self.off, self.correction = off, 0
         self.compare(SETTINGS)
+        self.keep()
 
 
 class Worker:
