@@ -18,6 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from pipeline import keys
+from pipeline.asking import Asking
 from pipeline.claims import Claim, Claims
 from pipeline.clock import PART, Clock, judged, put_right
 from pipeline.faults import ClockError
@@ -52,6 +53,7 @@ class Schedule:
         self._store = store
         self._settings = settings
         self._clock = clock or Clock(time.time_ns)
+        self._asking = Asking(store.redis)
         self._claims = Claims(store.redis, self._clock, beyond_memory=beyond_memory)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
@@ -146,8 +148,8 @@ class Schedule:
 
     async def route(self, partition: int, domain: str) -> Route:
         """What is known about reaching a domain."""
-        with faults():
-            return decode_route(await self._store.redis.hget(keys.route(partition, domain), "m"))
+        ((data,),) = await self._asking.fields((keys.route(partition, domain), ["m"]))
+        return decode_route(data)
 
     async def put_off(self, partition: int, domain: str, until: int) -> None:
         """Nobody looks at a domain before `until` (ns), whatever comes in for it."""

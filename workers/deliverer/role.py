@@ -22,7 +22,8 @@ from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
 from pipeline.topology.spread import is_spread
-from workers.deliverer.connections import Connections
+from workers.deliverer.connections import WAITING, Connections
+from workers.deliverer.crowds import Crowds
 from workers.deliverer.slot import Slot
 from workers.deliverer.steady import Steady
 from workers.deliverer.watch import Watch
@@ -56,6 +57,7 @@ class Deliverer:
         """In a Cluster, looks at the schedule of single partitions that are under way."""
         self._wake = asyncio.Event()
         self._dialling = 0
+        self._crowds = Crowds((1 + WAITING) * wiring.settings.connections_per_server)
         self._hinted: set[tuple[int, str]] = set()
         self._next = 0
         self._look_again = 0.0
@@ -163,13 +165,16 @@ class Deliverer:
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
             return
+        server = self.connections.only_server(domain)
+        if not self._crowds.enter(server, (partition, domain)):
+            return
         slot = Slot(self, self.wiring, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
-        task = slot.task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
+        task = slot.task = asyncio.create_task(self._run_slot(slot, server), name=f"slot {domain}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_slot(self, slot: Slot) -> None:
+    async def _run_slot(self, slot: Slot, server: str) -> None:
         try:
             await slot.run()
         except StoreError as fault:
@@ -184,6 +189,8 @@ class Deliverer:
             slots.discard(slot)
             if not slots:
                 del self._slots[slot.domain]
+            if following := self._crowds.leave(server):
+                self.look_at(*following)
 
     async def _listen(self) -> None:
         """Turn published hints into looks."""
