@@ -15,7 +15,8 @@ from pipeline.mime import Header, Part
 from pipeline.mime.structure import HEAD
 from pipeline.mime.words import text_of
 from pipeline.scanning.document import MAX_PAGE, MAX_TEXT, Document, Link
-from pipeline.scanning.page import condensed, page_document, written
+from pipeline.scanning.page import page_document, written
+from pipeline.scanning.source import condensed
 
 MAX_DOCUMENTS: Final = 300
 """Parts of text that are read."""

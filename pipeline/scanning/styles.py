@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_SHEET: Final = 128 << 10
 MAX_STYLE: Final = 2000
@@ -40,14 +40,6 @@ def hiding(sheets: Sequence[str]) -> frozenset[str]:
     )
 
 
-def is_hidden(attributes: Attributes, classes: frozenset[str]) -> bool:
-    """`classes`: those that hide."""
-    style = attributes.get("style")
-    if "hidden" in attributes or (style and _hides(style)):
-        return True
-    return bool(classes) and not classes.isdisjoint((attributes.get("class") or "").split())
-
-
 def _hides(style: str) -> bool:
     style = style[:MAX_STYLE]
     if "\\" in style or "/*" in style:
@@ -60,22 +52,56 @@ def _unescaped(match: re.Match[str]) -> str:
     return chr(number) if 0 < number < 0x110000 else match[2] or ""
 
 
-def ground_of(attributes: Attributes, ground: str) -> tuple[str, bool]:
-    """The colour behind what is in an element, and whether the letters have the same. Empty: not known."""
-    style = attributes.get("style") or ""
-    behind, letters = attributes.get("bgcolor") or "", attributes.get("color") or ""
-    if "olor" in style or "ackground" in style:
-        for name, value in _COLOUR.findall(style[:MAX_STYLE]):
-            if name.lower() == "color":
-                letters = value
-            else:
-                behind = value
-    if behind:
-        ground = _colour(behind)
-    elif "class" in attributes or "background" in attributes:
-        # Its style is elsewhere, or a picture.
-        ground = ""
-    return ground, bool(letters and ground) and _colour(letters) == ground
+class _Style(NamedTuple):
+    """What a style says of what is in its element."""
+
+    hides: bool = False
+    letters: str = ""
+    """Their colour; empty where nothing is said."""
+    behind: str = ""
+    """The colour behind them."""
+
+
+_NO_STYLE: Final = _Style()
+
+
+class Styles:
+    """Those of one page. Programs that write pages repeat the same styles all over: each is read once."""
+
+    def __init__(self, classes: frozenset[str] = frozenset()) -> None:
+        """`classes`: those that hide."""
+        self._classes = classes
+        self._read: dict[str, _Style] = {}
+
+    def look(self, attributes: Attributes, ground: str) -> tuple[str, bool]:
+        """The colour behind what is in an element, empty when it is not known, and whether it is not seen: hidden, or in the same colour."""
+        text = attributes.get("style")
+        style = (self._read.get(text) or self._first(text)) if text else _NO_STYLE
+        letters, behind = style.letters or attributes.get("color"), style.behind or attributes.get("bgcolor")
+        names = attributes.get("class")
+        if behind:
+            ground = _colour(behind)
+        elif ground and (names is not None or "class" in attributes or "background" in attributes):
+            # Its style is elsewhere, or a picture.
+            ground = ""
+        hidden = (
+            style.hides
+            or "hidden" in attributes
+            or bool(letters and ground and _colour(letters) == ground)
+            or bool(names and self._classes and not self._classes.isdisjoint(names.split()))
+        )
+        return ground, hidden
+
+    def _first(self, text: str) -> _Style:
+        letters = behind = ""
+        if "olor" in text or "ackground" in text:
+            for name, value in _COLOUR.findall(text[:MAX_STYLE]):
+                if name.lower() == "color":
+                    letters = _colour(value)
+                else:
+                    behind = _colour(value)
+        style = self._read[text] = _Style(_hides(text), letters, behind)
+        return style
 
 
 def _colour(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.scanning.styles import hiding, is_hidden
+from pipeline.scanning.styles import Styles, hiding
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,8 @@ from pipeline.scanning.styles import hiding, is_hidden
     ],
 )  # fmt: skip
 def test_styles_that_hide(style):
-    assert is_hidden({"style": style}, frozenset())
-    assert is_hidden({"class": "b a"}, hiding([f".a {{{style}}}"]))
+    assert Styles().look({"style": style}, "")[1]
+    assert Styles(hiding([f".a {{{style}}}"])).look({"class": "b a"}, "")[1]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +29,7 @@ def test_styles_that_hide(style):
     ],
 )  # fmt: skip
 def test_styles_that_do_not(style):
-    assert not is_hidden({"style": style}, frozenset())
+    assert not Styles().look({"style": style}, "")[1]
 
 
 def test_rules_for_some_screens_hide_nothing():

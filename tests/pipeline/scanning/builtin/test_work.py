@@ -7,8 +7,7 @@ import zipfile
 
 import pytest
 
-from pipeline.scanning import document, reading
-from pipeline.scanning import page as pages
+from pipeline.scanning import document, elements, reading, source
 from pipeline.scanning.builtin import BuiltIn, papers
 from pipeline.scanning.builtin.view import _MIXED
 from pipeline.scanning.engine import Mail
@@ -50,7 +49,7 @@ def test_of_many_pages_some_are_read(pages, size, most):
 
 def test_the_text_of_links_within_links_is_read_a_bounded_number_of_times(monkeypatch):
     looked = 0
-    whole = pages.islice
+    whole = elements.islice
 
     def counted(items, most):
         nonlocal looked
@@ -58,10 +57,10 @@ def test_the_text_of_links_within_links_is_read_a_bounded_number_of_times(monkey
             looked += 1
             yield item
 
-    monkeypatch.setattr(pages, "islice", counted)
+    monkeypatch.setattr(elements, "islice", counted)
     links = page("<svg>" + "<a href=x>yy" * 5_000).reading.links
     assert len(links) == document.MAX_LINKS
-    assert looked <= document.MAX_LINKS * pages.MAX_LINK_NODES + 100
+    assert looked <= document.MAX_LINKS * elements.MAX_LINK_NODES + 100
     assert all(len(link.text) <= document.MAX_LINK_TEXT for link in links)
 
 
@@ -78,7 +77,7 @@ def test_what_a_link_shows(html, text):
 
 
 def test_of_a_long_run_between_tags_the_beginning_is_kept():
-    condensed = pages.condensed("<p>" + "a" * 9000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000)
+    condensed = source.condensed("<p>" + "a" * 9000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000)
     assert condensed == "<p>" + "a" * 4000 + "</p><p>" + "b" * 3000 + "</p>" + "<" * 5000
 
 
