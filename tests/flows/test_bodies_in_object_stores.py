@@ -11,8 +11,9 @@ from tests.flows.test_quarantine import spam
 from tests.support.gateway import gateway
 from tests.support.objectstore import SERVERS, store_server
 from tests.support.servers import wait_until
-from workers import janitor
+from workers import sweeping
 from workers.janitor import Janitor
+from workers.sweeping import Sweeper
 from workers.wiring import Wiring
 
 HEAD = b"From: Max <max@partner.test>\r\nSubject: large\r\n\r\n"
@@ -49,13 +50,13 @@ def content_of(server, count: int) -> list[bytes]:
     return [arrived.content for arrived in server.arrived]
 
 
-def as_janitor(running, duty) -> int:
+def once(running, duty) -> int:
     """One duty, now."""
 
     async def done() -> int:
         wiring = await Wiring.connect(running.settings())
         try:
-            return await duty(Janitor(wiring))
+            return await duty(wiring)
         finally:
             await wiring.close()
 
@@ -69,7 +70,7 @@ def test_mail_flows_through_the_store_and_leaves_nothing_there(running, store, s
     for message_id in (large, small):
         running.wait_kinds(message_id, "Received", "Scanned", "Quarantined")
     running.wait_kinds(delivered, *DELIVERED)
-    as_janitor(running, Janitor.cool)  # or the gateway's did
+    once(running, lambda wiring: Janitor(wiring).cool())  # or the gateway's did
     wait_until(lambda: {name[-22:] for name in bodies(store)} == {large, small}, what="the bodies of what waits")
     assert content_of(server, 1)[0].endswith(LARGE)
     for message_id in (large, small):
@@ -98,6 +99,9 @@ def test_while_the_store_is_away_senders_of_large_messages_come_again_and_small_
     wait_until(taken, within=20, what="a large message to be taken again")
     assert content_of(server, 2)[1].endswith(LARGE)
     # The store may have carried out later what it did not answer in time: nobody's bodies, which are swept.
-    monkeypatch.setattr(janitor, "ORPHAN_AGE", -60.0)
-    wait_until(lambda: as_janitor(running, Janitor.sweep) + len(bodies(store)) == 0, what="the store to be empty")
+    monkeypatch.setattr(sweeping, "ORPHAN_AGE", -60.0)
+    wait_until(
+        lambda: once(running, lambda wiring: Sweeper(wiring, asyncio.Event()).sweep()) + len(bodies(store)) == 0,
+        what="the store to be empty",
+    )
     assert list((running.data / "bodies" / "drafts").iterdir()) == []
