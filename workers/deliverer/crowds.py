@@ -18,34 +18,40 @@ REMEMBERED: Final = 10_000
 
 class Crowds:
     def __init__(self, most: int) -> None:
-        """`most`: slots that may work for one server, or wait for it, at once."""
+        """`most`: slots that may work for one server, or wait for it, at once; one or more."""
         self._most = most
         self._inside: Counter[str] = Counter()
         self._waiting: dict[str, dict[Place, None]] = {}
+        self._all: set[Place] = set()
+        """Who waits, wherever."""
+
+    def __contains__(self, domain: Place) -> bool:
+        return domain in self._all
 
     def enter(self, server: str, domain: Place) -> bool:
-        """Whether a slot may begin; if not, the domain is told by `leave` when it is its turn. `server` empty: there is no single one."""
+        """Whether a slot may begin; if not, it is the domain's turn when `leave` says so. `server` empty: there is no single one."""
         if server and self._inside[server] >= self._most:
             waiting = self._waiting.setdefault(server, {})
             if len(waiting) < REMEMBERED:
                 waiting[domain] = None
+                self._all.add(domain)
             return False
         if server:
             self._inside[server] += 1
         return True
 
     def leave(self, server: str) -> Place | None:
-        """A slot has ended; whose turn it is now."""
-        if not server:
-            return None
-        self._inside[server] -= 1
-        if not self._inside[server]:
-            del self._inside[server]
+        """A slot has ended; who takes its place, and has entered by that. So who waits here always waits for somebody."""
         waiting = self._waiting.get(server)
-        if not waiting:
-            return None
-        following = next(iter(waiting))
-        del waiting[following]
-        if not waiting:
-            del self._waiting[server]
-        return following
+        if waiting:
+            following = next(iter(waiting))
+            del waiting[following]
+            self._all.discard(following)
+            if not waiting:
+                del self._waiting[server]
+            return following
+        if server:
+            self._inside[server] -= 1
+            if not self._inside[server]:
+                del self._inside[server]
+        return None

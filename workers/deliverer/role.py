@@ -122,7 +122,8 @@ class Deliverer:
     def _open_hinted(self) -> None:
         hinted, self._hinted = self._hinted, set()
         for partition, domain in hinted:
-            self._open(partition, domain)
+            if (partition, domain) not in self._crowds:
+                self._open(partition, domain)
 
     async def _look(self) -> None:
         self._open_hinted()
@@ -163,11 +164,16 @@ class Deliverer:
         return any(slot.answered > asked for slot in self._slots.get(domain, ()))
 
     def _open(self, partition: int, domain: str) -> None:
-        if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
+        if self._full():
             return
         server = self.connections.only_server(domain)
-        if not self._crowds.enter(server, (partition, domain)):
-            return
+        if self._crowds.enter(server, (partition, domain)):
+            self._begin(partition, domain, server)
+
+    def _full(self) -> bool:
+        return self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping
+
+    def _begin(self, partition: int, domain: str, server: str) -> None:
         slot = Slot(self, self.wiring, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
         task = slot.task = asyncio.create_task(self._run_slot(slot, server), name=f"slot {domain}")
@@ -189,8 +195,11 @@ class Deliverer:
             slots.discard(slot)
             if not slots:
                 del self._slots[slot.domain]
-            if following := self._crowds.leave(server):
-                self.look_at(*following)
+            following = self._crowds.leave(server)
+            while following and self._full():  # the schedule has them, and it is looked at again
+                following = self._crowds.leave(server)
+            if following:
+                self._begin(*following, server)
 
     async def _listen(self) -> None:
         """Turn published hints into looks."""
