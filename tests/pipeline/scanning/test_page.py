@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.mime import Header, Part
 from pipeline.scanning.page import lines, page_document
-from pipeline.scanning.source import DEEP, MAX_COPIES, RUN, condensed, tame
+from pipeline.scanning.source import DEEP, MAX_ATTRIBUTES, MAX_COPIES, RUN, condensed, tame
 from tests.support.plainest import Straight
 
 TAGS = [
@@ -137,6 +137,25 @@ def test_drawings_full_of_links_do_not_nest_them():
 def test_taking_a_tag_out_makes_none_of_what_stands_around_it():
     source = "<div>" * DEEP + "<<div>script>x</script>" + "<p>" * 1000
     assert "<script" not in tame(source)
+
+
+@pytest.mark.parametrize("piece", ["@ ", "@=x ", "@ = 'y' ", '@="z" ', "@/", "@< ", "@=<br "])
+def test_a_tag_has_a_bounded_number_of_attributes_and_nothing_of_it_is_lost(piece):
+    made = times(piece, 5000)
+    for source in (f"<p {made}>x", f"<p {made}", f"<p>a</p><p {made}><i {made}>"):
+        tamed = tame(source)
+        assert tamed.replace(">", "") == source.replace(">", "")
+        root = LexborHTMLParser(tamed).root
+        assert root is not None
+        assert max(len(node.attributes) for node in root.traverse()) <= MAX_ATTRIBUTES
+    assert tame(times("<html @>", 2000)).startswith("<x-html a0><x-html a1>")
+
+
+def test_one_long_attribute_is_left_as_it_is():
+    source = (
+        f"<p>{'word ' * 2000}<img alt='{'word ' * 2000}' src='data:image/png;base64,{'abc/' * 9000}'>{'a < b ' * 2000}"
+    )
+    assert tame(source) == source
 
 
 def test_honest_pages_are_parsed_as_they_are():
