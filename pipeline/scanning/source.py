@@ -1,8 +1,9 @@
-"""The source of a page, made fit to be parsed: what a browser would show is the same, and what it costs grows with the page alone.
+"""The source of a page, made fit to be parsed: what is seen of it is the same, and what it costs grows with the page alone.
 
-A parser looks through all open elements at each tag, opens anew at each paragraph what was left open in the one before (HTML 13.2.4.3), and
-lets anything nest in drawings, and compares each attribute with those before it. Twelve thousand characters that make use of it are a
-million elements. Pages that could are told by how often they open what; all others, which are nearly all honest ones, are left as they are.
+A parser looks through all open elements at each tag, opens anew at each paragraph what was left open in the one before (HTML 13.2.4.3), lets
+anything nest in drawings, and compares each attribute with those before it. Twelve thousand characters that make use of it are a million
+elements. Pages that could are told by how often they open what, as whether they close it takes a parser to say. In these such elements are
+given other names, of elements that are nothing special: for who closes what he opens, it makes no difference.
 """
 
 from __future__ import annotations
@@ -20,10 +21,13 @@ MAX_ATTRIBUTES: Final = 1000
 """Of one tag; what follows them is text."""
 MAX_WHOLES: Final = 50
 """Tags <html> and <body>: the attributes of each are added to those of the first."""
-SHORT: Final = 1800
-"""Characters of a page that can do no harm, whatever it is made of: 300 tags, each opened anew in 300 others."""
+SHORT: Final = 200
+"""Characters of a page that can do no harm, whatever it is made of."""
+COPIES: Final = 2
+"""For each of its characters a page may have the parser make so many elements of those that it left open, counted as if all were left open all over:
+0.8 ms a KiB at most."""
 MAX_COPIES: Final = 100_000
-"""Elements that a page may have the parser make of those that it left open, 30 MiB of them, counted as if all were left open everywhere."""
+"""Of a page: 30 MiB."""
 
 _WIDE: Final = re.compile(r"\s\s{63,}+")
 _SAMPLE: Final = 8
@@ -99,7 +103,7 @@ def tame(text: str) -> str:
             special.add(lower)
             formatting += number if lower in _FORMATTING else 0
     plain: set[str] = set()
-    if formatting and formatting * text.count("<") > MAX_COPIES:
+    if formatting and formatting * text.count("<") > min(COPIES * len(text), MAX_COPIES):
         plain |= special & _FORMATTING
     if flat > 2 * DEEP:
         plain |= special & _FOREIGN
