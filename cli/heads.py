@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 from pipeline import keys
@@ -51,12 +51,3 @@ class LiveHeads:
             heads = await self._wiring.schedule.heads(partition, names)
             found |= {message.id: message for message in heads if message is not None}
         return [found[message_id] for message_id in message_ids if message_id in found]
-
-    async def kept(self, partitions: Iterable[int]) -> list[str]:
-        """Ids of what has a copy in quarantine, what was kept last first."""
-        found: list[tuple[float, str]] = []
-        for partition in partitions:
-            with faults():
-                rows: Any = await self._wiring.store.redis.zrange(keys.kept(partition), 0, -1, withscores=True)
-            found += [(float(score), name.decode()) for name, score in rows]
-        return [name for _, name in sorted(found, reverse=True)]

@@ -13,6 +13,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from pipeline import keys
+from pipeline.clock import Clock
 from pipeline.faults import CorruptError, StoreAwayError, StoreError
 from pipeline.group_commit import GroupCommit
 from pipeline.state import Message, decode_head
@@ -60,14 +61,15 @@ class _Waiting(NamedTuple):
 
 
 class Claims:
-    def __init__(self, redis: Client, *, beyond_memory: bool = False) -> None:
+    def __init__(self, redis: Client, clock: Clock, *, beyond_memory: bool = False) -> None:
         self._redis = redis
+        self._clock = clock
         self._script = Script.named("claim", beyond_memory=beyond_memory, replicated=True)
         self._groups: dict[int, GroupCommit[_Waiting]] = {}
         """In a Cluster one for each partition: a call is of one slot, and a node that is away holds up no other."""
 
     async def claim(self, partition: int, domain: str, words: Words) -> Claim:
-        """`words`: as in claim.lua, from the domain's name on. Raises StoreError."""
+        """`words`: as in claim.lua, from the domain's name on. Raises StoreError, and of that ClockError, of the claim whose time it is."""
         due = keys.due(partition)
         names = (due, keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain))
         done: asyncio.Future[Claim] = asyncio.get_running_loop().create_future()
@@ -87,7 +89,9 @@ class Claims:
         if not wanted:
             return
         words = [word for waiting in wanted for word in waiting.words]
-        answers = await self._script(self._redis, [wanted[0].key], [BATCH, BATCH_OCTETS, MOST_OCTETS, *words])
+        answers = await self._script(
+            self._redis, [wanted[0].key], [BATCH, BATCH_OCTETS, MOST_OCTETS, self._clock.tolerance, *words]
+        )
         for waiting, answer in zip(wanted, answers, strict=True):
             if waiting.done.done():
                 continue

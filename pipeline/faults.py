@@ -7,6 +7,7 @@
     ├── StoreError              Redis or the body store
     │   ├── StoreAwayError      cannot be reached just now: wait and try again (451 4.3.0, exit code 5)
     │   ├── StoreFullError      out of memory or disk: refuse new mail (452 4.3.1, exit code 5)
+    │   ├── ClockError          our clock is not Redis's, and a lease was to be judged by it: ask again by the right time (exit code 5)
     │   └── UnsafeStoreError    would lose mail as it is configured (exit code 2)
     ├── ConflictError           somebody else moved the message first: reload, or acknowledge and move on
     ├── LeaseLostError          the worker was away too long and its work was given to another
@@ -50,6 +51,15 @@ class StoreAwayError(StoreError):
 
 class StoreFullError(StoreError):
     pass
+
+
+class ClockError(StoreError):
+    def __init__(self, ahead: float) -> None:
+        """`ahead`: seconds; negative: behind."""
+        super().__init__(
+            f"the clock of this machine is {abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} Redis's",
+            remedy="Keep the clocks of all machines together (chrony, systemd-timesyncd). Workers go by Redis's meanwhile.",
+        )
 
 
 class UnsafeStoreError(StoreError):

@@ -23,6 +23,8 @@ _VALUE: Final = {character: value for value, character in enumerate(ALPHABET)}
 _LETTERS: Final = frozenset(ALPHABET)
 _RANDOM_BITS: Final = 55
 _PARTITION_BITS: Final = 10
+_LATEST: Final = ((1 << 45) - 1) * 1_000_000
+"""The last moment (ns) that an id can be of."""
 PACKED: Final = 14
 _PAIRS: Final = tuple(first + second for first in ALPHABET for second in ALPHABET)
 _SHIFTS: Final = range(100, -1, -10)
@@ -43,6 +45,11 @@ def new_id(at: int, partition: int, random: int | None = None) -> str:
     """A fresh id. `at`: ns since the epoch; `random`: 55 bits, drawn from the system when not given."""
     bits = secrets.randbits(_RANDOM_BITS) if random is None else random & ((1 << _RANDOM_BITS) - 1)
     return _written(at // 1_000_000 << _RANDOM_BITS + _PARTITION_BITS | bits << _PARTITION_BITS | partition)
+
+
+def earliest(at: int) -> str:
+    """The least id of a moment (ns): those before it were made earlier."""
+    return new_id(min(max(at, 0), _LATEST), 0, 0)
 
 
 def derived_id(at: int, partition: int, cause: str) -> str:

@@ -20,15 +20,16 @@ import asyncio
 import functools
 import math
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import msgspec
 import structlog
-from redis.exceptions import RedisError
 
 from pipeline import keys
 from pipeline.clients import BUCKETS, Account, Bucket, Limit, belongs, client_of
+from pipeline.clock import Clock, judged
+from pipeline.faults import StoreError
 from pipeline.settings import Settings
 from pipeline.store import Client, Script
 from pipeline.topology.spread import is_spread
@@ -73,10 +74,11 @@ class _Request(msgspec.Struct, frozen=True):
 
 
 class Limiter:
-    """One per process. `clock` in ns; `tend` has to run beside it, and `close` gives everything back."""
+    """One per process. `tend` has to run beside it, and `close` gives everything back."""
 
-    def __init__(self, redis: Client, settings: Settings, *, clock: Callable[[], int], clients: int = CLIENTS) -> None:
+    def __init__(self, redis: Client, settings: Settings, *, clock: Clock, clients: int = CLIENTS) -> None:
         self._redis = redis
+        self._settings = settings
         self._script = Script.named("limit")
         self._clock = clock
         self._receiver = secrets.token_hex(8)
@@ -276,7 +278,8 @@ class Limiter:
     async def _send(self, requests: Sequence[_Request], now: int) -> list[Sequence[int] | None]:
         """An answer for each; None when Redis is away, or the node of a Cluster that has it."""
         arguments: list[Any] = [
-            now // 1000, self._lease // 1_000_000, self._receiver, SHARE, self._allowed, self._remember, SLACK, len(self._buckets),
+            now // 1000, self._clock.tolerance, self._lease // 1_000_000, self._receiver, SHARE, self._allowed, self._remember, SLACK,
+            len(self._buckets),
             *(number for bucket in self._buckets for number in (bucket.size, bucket.cost)),
         ]  # fmt: skip
         # In a Cluster each client is in a slot of its own.
@@ -304,9 +307,9 @@ class Limiter:
         words = [word for request in requests for word in request.words]
         first = keys.client(requests[0].account.name) + "tokens"
         try:
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(PATIENCE), judged(self._clock, self._redis, self._settings):
                 answer: Sequence[int] = await self._script(self._redis, [first], [*arguments, *words])
-        except (RedisError, OSError) as error:
+        except (StoreError, TimeoutError) as error:
             return error
         return answer
 

@@ -16,6 +16,7 @@ from pipeline.steps import MS, Effect
 from pipeline.store import Store, faults
 
 REASON: Final = 500
+PAGE: Final = 500
 PATIENCE: Final = 5.0
 """Seconds to wait for a Redis that is away."""
 
@@ -81,25 +82,22 @@ async def park_message(store: Store, partition: int, domain: str, message_id: st
 
 async def listed(store: Store) -> list[Parked]:
     """All that is parked, the oldest first; what cannot be read itself is listed with that as reason."""
-    found = []
+    found: dict[str, Parked] = {}
     with faults():
         for partition in range(store.partitions):
-            for reference, data in (await store.redis.hgetall(keys.parked(partition))).items():
-                try:
-                    found.append(_decode(data))
-                except msgspec.DecodeError as error:
-                    name = reference.decode("utf-8", "replace")
-                    found.append(
-                        Parked(
-                            reference=name,
-                            kind="unreadable",
-                            message_id="",
-                            reason=str(error),
-                            at=0,
-                            partition=partition,
-                        )
-                    )
-    return sorted(found, key=lambda item: item.at)
+            async for reference, data in store.redis.hscan_iter(keys.parked(partition), count=PAGE):
+                name = reference.decode("utf-8", "replace")
+                found[name] = _read(name, data, partition)
+    return sorted(found.values(), key=lambda item: item.at)
+
+
+def _read(reference: str, data: bytes, partition: int) -> Parked:
+    try:
+        return _decode(data)
+    except msgspec.DecodeError as error:
+        return Parked(
+            reference=reference, kind="unreadable", message_id="", reason=str(error), at=0, partition=partition
+        )
 
 
 async def retry(store: Store, log: Log, reference: str, now: int, *, by: str) -> Parked:

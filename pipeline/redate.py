@@ -8,9 +8,11 @@ from __future__ import annotations
 from typing import Final
 
 from pipeline import keys
+from pipeline.clock import Clock, judged
 from pipeline.retry import JITTER
+from pipeline.settings import Settings
 from pipeline.steps import MS
-from pipeline.store import Script, Store, faults
+from pipeline.store import Script, Store
 
 DOMAINS: Final = 200
 """Domains looked at in one call: a millisecond of the server's time."""
@@ -26,19 +28,23 @@ def latest(now: int, interval: int, lease: int) -> int:
 
 
 class Redate:
-    def __init__(self, store: Store, *, beyond_memory: bool = False) -> None:
+    def __init__(self, store: Store, settings: Settings, *, clock: Clock, beyond_memory: bool = False) -> None:
         self._store = store
+        self._settings = settings
+        self._clock = clock
         self._script = Script.named("redate", beyond_memory=beyond_memory)
 
-    async def partition(self, partition: int, now: int, interval: int, lease: int) -> int:
-        """How many times of one partition were wrong. Raises StoreError."""
+    async def partition(self, partition: int, interval: int) -> int:
+        """How many times of one partition were wrong. `interval`: the longest there is (ns). Raises StoreError."""
         due, changed, start = keys.due(partition), 0, 0
-        limit = latest(now, interval, lease)
+        lease = int(self._settings.lease)
         while True:
-            with faults():
+            async with judged(self._clock, self._store.redis, self._settings):
                 names = await self._store.redis.zrange(due, start, start + DOMAINS - 1)
                 if not names:
                     return changed
-                words = [limit, (now + lease) // MS, MESSAGES, f"gp:{{{partition}}}:", *names]
+                now = self._clock()
+                times = (now // MS, self._clock.tolerance, latest(now, interval, lease), (now + lease) // MS)
+                words = [*times, MESSAGES, f"gp:{{{partition}}}:", *names]
                 changed += int(await self._script(self._store.redis, [due], words))
             start += DOMAINS

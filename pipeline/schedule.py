@@ -3,23 +3,32 @@
 A deliverer claims a *connection slot* of a due domain, and some of the domain's waiting messages with it. The slot's token is
 the fence: a step that carries a token nobody holds any more is refused by the log. The next attempt is written in the same
 step as the claim, before anything is dialled, so a crash loop cannot hammer a customer's server. All leases use one clock per
-call, the caller's; they end only when nobody renewed them in time.
+call, the caller's, as long as that is together with Redis's; they end only when nobody renewed them in time. What judges or writes
+leases raises ClockError otherwise: then nothing was changed, the clock has been put right, and it is for the caller to ask anew.
 """
 
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Final
 
 import msgspec
 
 from pipeline import keys
+from pipeline.asking import Asking
 from pipeline.claims import Claim, Claims
+from pipeline.clock import PART, Clock, judged, put_right
+from pipeline.faults import ClockError
 from pipeline.settings import Settings
 from pipeline.state import Message, decode_head
 from pipeline.steps import MS, Route, decode_route
 from pipeline.store import Script, Store, faults
+
+PORTION: Final = 1000
+"""Messages that are made free in one call: a millisecond of the server's time."""
 
 
 class ServerSlot(msgspec.Struct, frozen=True):
@@ -37,13 +46,23 @@ def new_token() -> str:
 
 
 class Schedule:
-    def __init__(self, store: Store, settings: Settings, *, beyond_memory: bool = False) -> None:
+    def __init__(
+        self, store: Store, settings: Settings, *, clock: Clock | None = None, beyond_memory: bool = False
+    ) -> None:
+        """`clock`: the one that callers read, and that is put right. Without it times are taken as they are."""
         self._store = store
-        self._claims = Claims(store.redis, beyond_memory=beyond_memory)
+        self._settings = settings
+        self._clock = clock or Clock(time.time_ns)
+        self._asking = Asking(store.redis)
+        self._claims = Claims(store.redis, self._clock, beyond_memory=beyond_memory)
         self._hold = Script.named("hold", beyond_memory=beyond_memory)
         self._server = Script.named("server", beyond_memory=beyond_memory)
+        self._hasten = Script.named("hasten", beyond_memory=beyond_memory)
         self._lease = int(settings.lease) // MS
         self._limit = settings.connections_per_server
+
+    def _judged(self) -> AbstractAsyncContextManager[None]:
+        return judged(self._clock, self._store.redis, self._settings)
 
     async def due(self, partition: int, now: int, count: int) -> tuple[list[str], int]:
         """Domains that are due, the longest waiting first; and when (ms) the next one is, 0 when nothing waits."""
@@ -82,7 +101,8 @@ class Schedule:
         verb = ("flow" if was_open else "more") if more else "new"
         ends = now // MS + self._lease
         words = (now // MS, ends, retry_at // MS, limit or self._limit, token, verb)
-        return await self._claims.claim(partition, domain, words)
+        async with self._judged():
+            return await self._claims.claim(partition, domain, words)
 
     async def renew(self, partition: int, domain: str, token: str, held: Sequence[str], now: int) -> bool:
         """Keep a slot and its messages for another lease; False when they were given to somebody else."""
@@ -104,7 +124,12 @@ class Schedule:
         `untried`: no server was dialled, so the next attempt that the claim wrote down need not be waited for.
         """
         verb = "untried" if untried else "release"
-        await self._hold_call(verb, partition, domain, token, held, now, (at or now) // MS)
+        delay = max(0, at - now)
+        try:
+            await self._hold_call(verb, partition, domain, token, held, now, (now + delay) // MS)
+        except ClockError:
+            now = self._clock()
+            await self._hold_call(verb, partition, domain, token, held, now, (now + delay) // MS)
 
     async def take(self, message: Message, partition: int, now: int) -> bool:
         """Put one message out of the deliverers' reach for a lease; False when one of them has it in hand."""
@@ -112,19 +137,19 @@ class Schedule:
         return await self._hold_call("take", partition, message.domain, "", words, now, now // MS + self._lease)
 
     async def _hold_call(
-        self, verb: str, partition: int, domain: str, token: str, held: Sequence[str], now: int, time: int
+        self, verb: str, partition: int, domain: str, token: str, held: Sequence[str], now: int, at: int
     ) -> bool:
         names = [
             keys.due(partition), keys.queue(partition, domain), keys.slots(partition, domain), keys.route(partition, domain),
         ]  # fmt: skip
-        arguments = [verb, domain, now // MS, time, token, keys.hint(partition), *held]
-        with faults():
+        arguments = [verb, domain, now // MS, at, token, keys.hint(partition), self._clock.tolerance, *held]
+        async with self._judged():
             return bool(await self._hold(self._store.redis, names, arguments))
 
     async def route(self, partition: int, domain: str) -> Route:
         """What is known about reaching a domain."""
-        with faults():
-            return decode_route(await self._store.redis.hget(keys.route(partition, domain), "m"))
+        ((data,),) = await self._asking.fields((keys.route(partition, domain), ["m"]))
+        return decode_route(data)
 
     async def put_off(self, partition: int, domain: str, until: int) -> None:
         """Nobody looks at a domain before `until` (ns), whatever comes in for it."""
@@ -136,13 +161,14 @@ class Schedule:
 
     async def retry_now(self, partition: int, domain: str, now: int, servers: Sequence[str]) -> int:
         """Make a domain due at once, its servers forgiven, every waiting message of it included; how many wait."""
+        now = await self._right(now)
         queue = keys.queue(partition, domain)
         with faults():
             # A message in a worker's hands keeps its lease: only scores behind every possible lease are pulled forward.
-            later = await self._store.redis.zrangebyscore(queue, f"({now // MS + self._lease}", "+inf")
+            words = [now // MS + self._lease, now // MS, PORTION]
+            while await self._hasten(self._store.redis, [queue], words) == PORTION:
+                pass
             pipe = self._store.redis.pipeline(transaction=False)
-            for start in range(0, len(later), 1000):
-                pipe.zadd(queue, dict.fromkeys(later[start : start + 1000], now // MS), xx=True)
             for server in servers:
                 pipe.delete(keys.server(server))
             pipe.hdel(keys.route(partition, domain), "until")
@@ -152,6 +178,15 @@ class Schedule:
                 await self._store.redis.zadd(keys.due(partition), {domain: now // MS})
                 await self._store.redis.publish(keys.hint(partition), domain)
         return waiting
+
+    async def _right(self, now: int) -> int:
+        """The time, by Redis's clock where `now` is not together with that."""
+        if self._clock.compared:
+            await put_right(self._clock, self._store.redis, self._settings)
+            right = self._clock()
+            if abs(right - now) > int(self._settings.lease) // PART:
+                return right
+        return now
 
     async def reopen(self, partition: int, domain: str, now: int, server: str) -> None:
         """Make a domain due at once whose server is back. Messages that wait by themselves go on waiting."""
@@ -182,14 +217,12 @@ class Schedule:
 
     async def _server_call(self, verb: str, server: str, token: str, now: int, limit: int, number: int = 0) -> Any:
         names = [keys.server(server), keys.server_slots(server), keys.server_pace(server)]
-        with faults():
-            return await self._server(
-                self._store.redis, names, [verb, now // MS, now // MS + self._lease, token, limit, number]
-            )
+        arguments = [verb, now // MS, now // MS + self._lease, token, limit, number, self._clock.tolerance]
+        async with self._judged():
+            return await self._server(self._store.redis, names, arguments)
 
     async def renew_server(self, server: str, token: str, now: int) -> None:
-        with faults():
-            await self._store.redis.zadd(keys.server_slots(server), {token: now // MS + self._lease}, xx=True)
+        await self._server_call("renew", server, token, now, 0)
 
     async def release_server(self, server: str, token: str) -> None:
         with faults():

@@ -101,7 +101,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     hostname: Annotated[str, _doc("Our name in the greeting, in EHLO and in Received. Empty: this machine's name.")] = (
         ""
     )
-    receivers: Annotated[int, _doc("Receiver processes on the port. 0: one per processor, at most 8.")] = 0
+    receivers: Annotated[
+        int, _doc("Receiver processes on the port. 0: one per processor, at most 8; one where there are only two.")
+    ] = 0
     scanners: Annotated[int, _doc("Scanner processes.")] = 1
     deliverers: Annotated[int, _doc("Deliverer processes.")] = 1
     max_message_size: Annotated[Size, _doc("Announced as SIZE; a larger message is refused with 552 5.3.4.")] = Size(

@@ -2,7 +2,7 @@
 
 Pure. The work is computed from the message before and after, never by the caller, so a message cannot change its stage
 without being where that stage's worker looks. The effects used are few: ZADD, ZREM, SADD, XADD, XACK, XDEL, SET, HSET, HDEL,
-PEXPIRE and the two of `append.lua`.
+PEXPIRE and the three of `append.lua`.
 """
 
 from __future__ import annotations
@@ -162,8 +162,11 @@ def message_step(
     also: Iterable[Effect] = (),
     fence: str = "",
     token: str = "",
+    last: Iterable[Effect] = (),
 ) -> tuple[Step, Message]:
-    """The step that makes `events` happen to a message, and the message after it. `also`: work acknowledged, a hot body."""
+    """The step that makes `events` happen to a message, and the message after it. `also`: work acknowledged, a hot body; `last`: what
+    comes when the message is where it belongs.
+    """
     after = fold(before, events, message_id)
     partition = partition_of(after.id)
     return (
@@ -174,7 +177,7 @@ def message_step(
             expected=0 if before is None else before.version,
             events=tuple(encode(event) for event in events),
             state=encode_head(after) if after.live else b"",
-            effects=(*also, *_handed_on(before, after, now)),
+            effects=(*also, *_handed_on(before, after, now), *last),
             fence=fence,
             token=token,
             body="" if after.live else keys.body(partition, after.id),
@@ -266,12 +269,21 @@ def retried_step(partition: int, route: Route, event: Retried) -> Step:
 
 def opened(partition: int, domain: str, now: int) -> tuple[Effect, ...]:
     """After the first success: more slots may be taken, at once."""
+    due: Effect = ("DUE", keys.due(partition), keys.route(partition, domain), domain, now // MS, keys.hint(partition))
+    return (*opened_route(partition, domain), due)
+
+
+def opened_route(partition: int, domain: str) -> tuple[Effect, ...]:
+    """The same where the slot is given back besides, which makes the domain due."""
     route = keys.route(partition, domain)
-    return (
-        ("HDEL", route, "until", "full"),
-        ("HSET", route, "open", 1),
-        ("DUE", keys.due(partition), route, domain, now // MS, keys.hint(partition)),
-    )
+    return (("HDEL", route, "until", "full"), ("HSET", route, "open", 1))
+
+
+def freed(partition: int, domain: str, token: str, now: int) -> tuple[Effect, ...]:
+    """A slot is given back together with the last of its messages."""
+    queue, slots = keys.queue(partition, domain), keys.slots(partition, domain)
+    names = (keys.due(partition), queue, slots, keys.route(partition, domain))
+    return (("FREE", *names, domain, token, now // MS, keys.hint(partition)),)
 
 
 def noted_good(partition: int, domain: str, now: int) -> tuple[Effect, ...]:

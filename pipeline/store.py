@@ -30,7 +30,7 @@ from redis.exceptions import (
 )
 
 from pipeline import keys, metrics
-from pipeline.faults import ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
+from pipeline.faults import ClockError, ConfigurationError, StoreAwayError, StoreError, StoreFullError, UnsafeStoreError
 from pipeline.topology.address import RedisAddress
 from pipeline.topology.connections import Client, open_client
 from pipeline.topology.replicas import TooFewReplicasError, written
@@ -82,6 +82,8 @@ def _fault(error: BaseException) -> StoreError:
         )
     if isinstance(error, OutOfMemoryError) or text.startswith(("OOM ", "MISCONF ")):
         return StoreFullError(f"Redis takes no more: {text}", remedy="Raise redis_memory or free disk space.")
+    if text.startswith("CLOCK "):  # our scripts say so
+        return ClockError(int(text.removeprefix("CLOCK ")) / 1000)
     if isinstance(error, TryAgainError):
         return StoreAwayError(f"a slot of the Cluster is on its way to another node: {text}")
     if isinstance(error, _AWAY) or text.startswith(("NOREPLICAS ", "UNBLOCKED ")):
@@ -250,7 +252,25 @@ async def _dangers(redis: Client) -> list[Danger]:
         )
     if int(info.get("connected_slaves", 0)):
         found.append(FAILOVER)
-    return found
+    return found + await _forgetting(redis)
+
+
+async def _forgetting(redis: Client) -> list[Danger]:
+    """A server reads its append-only file as its user `default`, and many releases ask what that one may do: of scripts and transactions
+    they leave out what it may not, without a word. All of our steps are scripts.
+    """
+    try:
+        said: Any = await redis.acl_dryrun("default", "XADD", keys.log(0), "*", "s", "x")
+    except ResponseError:
+        found = "cannot see what Redis's user `default` may do (ACL DRYRUN is not allowed)"
+        return [Danger(found, f"Make sure of `{DEFAULT}`, and allow ours `+acl|dryrun`.", fatal=False)]
+    if said in (b"OK", "OK"):
+        return []
+    found = "Redis would start without what scripts have written: its user `default`, who reads it back, may not write"
+    return [Danger(found, f"Give it these rights, with which it still lets nobody in: `{DEFAULT}`.")]
+
+
+DEFAULT: Final = "user default off ~* &* +@all"
 
 
 async def _setting(redis: Client, name: str) -> str:

@@ -12,8 +12,9 @@ from pipeline.faults import ConflictError
 from pipeline.places import place_of
 from pipeline.store import Client, faults
 from projections.base import START, View
+from projections.cutting import LAYOUTS
 from projections.parts import Part, is_about, part_of
-from projections.positions import hour_of, hour_of_key
+from projections.positions import hour_of, hour_of_key, since
 
 _CHUNK: Final = 500
 _SHOWN: Final = 500
@@ -77,13 +78,25 @@ class _Comparison:
         hour = hour_of_key(name)
         if hour is None:
             return False
+        begin = await self._begin()
+        return begin is None or hour < hour_of(begin)
+
+    async def _begin(self) -> int | None:
+        """Where the log begins (ms), None where nothing is left: the floor is raised, and views are cut, before the last of it is gone."""
         with faults():
             pipe = self._redis.pipeline(transaction=True)
             pipe.xrange(keys.log(self._live.partition), count=1)
             pipe.hget(keys.archive(self._live.partition), "floor")
             first, floor = await pipe.execute()
-        # The floor is raised, and the view cut, before the last of the hours is gone.
-        return not first or hour < hour_of(max(place_of(first[0][0].decode())[0], int(floor or 0)))
+        return max(place_of(first[0][0].decode())[0], int(floor or 0)) if first else None
+
+    async def _since(self, name: str, values: Sequence[Stored]) -> list[Stored]:
+        """Of an hour in which the log begins: what comes before that is in one build or in both, until it is cut off."""
+        layout, hour = LAYOUTS.get(self._live.projection.name), hour_of_key(name)
+        begin = await self._begin() if layout is not None and hour is not None else None
+        if layout is None or begin is None or hour != hour_of(begin):
+            return list(values)
+        return [since(one, layout, begin) or None if isinstance(one, bytes) else one for one in values]
 
     async def of_key(self, name: str) -> AsyncIterator[Difference]:
         kinds = [await self._type(view.prefix + name) for view in (self._live, self._rebuilt)]
@@ -94,9 +107,10 @@ class _Comparison:
             async for difference in self._of_fields(name, known[0]):
                 yield difference
         elif known and self._part(name) is not Part.SHARED:
-            ours, theirs = await self._both(name, known[0], ())
+            (ours,), (theirs,) = await self._both(name, known[0], ())
+            ours, theirs = await self._since(name, [ours, theirs])
             if ours != theirs:
-                yield self._difference(name, "", _show(ours[0]), _show(theirs[0]))
+                yield self._difference(name, "", _show(ours), _show(theirs))
 
     async def _of_fields(self, name: str, kind: str) -> AsyncIterator[Difference]:
         """The live view's fields, then those that only the rebuilt one has."""

@@ -18,7 +18,7 @@
 -- others: a script has no way back from the middle, and an error raised there would apply the first half again and again.
 -- Returns for each view: 1 stored, 0 the checkpoint was another one.
 
-local SHRINKS = { ADD = true, HDEL = true, ZREM = true, DEL = true, LTRIM = true }
+local SHRINKS = { HDEL = true, ZREM = true, DEL = true, LTRIM = true }
 local CHUNK = 1000
 
 local results = {}
@@ -34,28 +34,36 @@ local function failed(reply)
   return type(reply) == 'table' and reply.err
 end
 
+-- A counter is deleted at zero. Whether that may have left nothing of the key, or the error.
 local function add(key, first, last)
+  local shrunk = false
   for index = first, last, 2 do
     local sum = redis.pcall('HINCRBY', key, ARGV[index], ARGV[index + 1])
     if failed(sum) then return sum end
-    if tonumber(sum) == 0 then redis.pcall('HDEL', key, ARGV[index]) end
+    if tonumber(sum) == 0 then
+      redis.pcall('HDEL', key, ARGV[index])
+      shrunk = true
+    end
   end
+  return shrunk
 end
 
 local function apply(prefix, touched, words)
   local verb, name = ARGV[position], ARGV[position + 1]
   local key, last = prefix .. name, position + words - 1
-  local reply
+  local reply, shrinks
   if verb == 'ADD' then
     reply = add(key, position + 2, last)
+    shrinks = reply ~= false
   else
     reply = redis.pcall(verb, key, unpack(ARGV, position + 2, last))
+    shrinks = SHRINKS[verb] or false
   end
   if failed(reply) then
     redis.pcall('HINCRBY', prefix .. 'meta', 'broken', 1)
     touched.meta = touched.meta or false
   end
-  touched[name] = touched[name] or SHRINKS[verb] or false
+  touched[name] = touched[name] or shrinks
 end
 
 local function index(prefix, touched)

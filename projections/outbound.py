@@ -21,6 +21,7 @@ from projections.base import NO_ROWS, Writes
 
 NAME: Final = "outbound"
 OCTETS: Final = 7
+LAYOUT: Final = positions.Layout(OCTETS, 0)
 MAX_RECIPIENTS: Final = 0xFFFF
 _tail: Final = struct.Struct(">BH").pack
 _each: Final = struct.Struct(">IBH").iter_unpack

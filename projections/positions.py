@@ -5,13 +5,16 @@ per hour of that clock, so a place is the millisecond within the hour (22 bits) 
 entries do. A number of 1,023 stands for itself and all above it, which there are only where that clock was set back: whoever looks
 there reads on to the end of the millisecond.
 
-Keys of an hour begin with `h:<hour>:`, the hour counted since 1970. When the log is trimmed, which happens at whole hours, the keys of
-the hours before go with it, so these views (`hot`) are always what a fold of the log that is in Redis gives.
+Keys of an hour begin with `h:<hour>:`, the hour counted since 1970. When the log is trimmed the keys of the hours before go with it. It is
+trimmed at whole hours, and within one where Redis is short of room: then the keys of that hour may hold places before the beginning of the
+log, until these are cut off (`cutting.py`). Whoever reads them passes over those. So these views (`hot`) are, from the beginning of the
+log on, always what a fold of the log that is in Redis gives.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from bisect import bisect_left
+from typing import Final, NamedTuple
 
 from pipeline.places import HOUR_MS
 
@@ -19,6 +22,13 @@ NUMBER_BITS: Final = 10
 LAST: Final = (1 << NUMBER_BITS) - 1
 """The number that stands for all from it on."""
 OCTETS: Final = 4
+
+
+class Layout(NamedTuple):
+    """Of a key's value: postings of so many octets each, and where in each of them its place stands."""
+
+    octets: int
+    place: int
 
 
 def hour_of(ms: int) -> int:
@@ -43,3 +53,14 @@ def packed(ms: int, number: int) -> bytes:
 def unpacked(hour: int, place: int) -> tuple[int, int]:
     """(milliseconds, number) of a place, as an integer, within an hour."""
     return hour * HOUR_MS + (place >> NUMBER_BITS), place & LAST
+
+
+def since(stored: bytes, layout: Layout, ms: int) -> bytes:
+    """What a key of an hour holds from a millisecond of that hour on."""
+    first = int.from_bytes(packed(ms, 0), "big")
+
+    def place(posting: int) -> int:
+        at = posting * layout.octets + layout.place
+        return int.from_bytes(stored[at : at + OCTETS], "big")
+
+    return stored[bisect_left(range(len(stored) // layout.octets), first, key=place) * layout.octets :]

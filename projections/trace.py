@@ -26,6 +26,7 @@ from projections.base import NO_ROWS, Writes
 NAME: Final = "trace"
 BUCKETS: Final = 64
 POSTING: Final = 6
+LAYOUT: Final = positions.Layout(POSTING, POSTING - positions.OCTETS)
 _BUCKET_MASK: Final = BUCKETS - 1
 _MARK_BITS: Final = 16
 _posting: Final = struct.Struct(">HI").pack

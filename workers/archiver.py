@@ -18,7 +18,7 @@ from pipeline.archive.dropping import drop, first_kept, sweep
 from pipeline.archive.model import DIRECTORY
 from pipeline.archive.objects import tidy
 from pipeline.archive.seal import start_of
-from pipeline.archive.trimming import Space, oldest, space, trim, wanted
+from pipeline.archive.trimming import AMPLE, KEPT_MS, Space, oldest, space, trim, wanted
 from pipeline.archive.writing import Writer
 from pipeline.faults import (
     ConfigurationError,
@@ -28,14 +28,22 @@ from pipeline.faults import (
     StoreAwayError,
     StoreFullError,
 )
+from pipeline.places import HOUR_MS
 from pipeline.store import faults
 from pipeline.topology.spread import time_ms
+from projections.cutting import cut
 from workers.duties import every
 from workers.notify import notify
 from workers.wiring import Wiring
 
 EVERY: Final = 30.0
 """Seconds between two rounds."""
+LOOK: Final = 5.0
+"""Seconds between two looks whether Redis is, or soon will be, short of room: then a round is due at once."""
+PASSES: Final = 64
+"""Of a round while Redis is short of room, at most. Each takes out a part of the time that is left in the logs, which of one that was
+quiet for days and is busy now are few entries at first.
+"""
 ABANDONED: Final = 86_400.0
 """Seconds after which a file that is being made is nobody's any more."""
 MS: Final = 1_000_000
@@ -75,17 +83,30 @@ class Archiver:
         }
         self._settled: set[int] = set()
 
+    async def room(self) -> Space:
+        """How much of Redis the logs use, and may use."""
+        return await space(self._redis, self._partitions, self._settings.log_memory)
+
     async def round(self) -> Done:
         """Seal what is due, take out of Redis what is not needed there any more, and drop what is too old."""
         done = Done()
-        now = await self._now()
-        room = await space(self._redis, self._partitions, self._settings.log_memory)
         await self._archive.duck.run(tidy, self._archive.objects, time.time() - ABANDONED)
+        wrong: set[int] = set()
+        passes = 1
+        while await self._pass(await self.room(), done, wrong) and passes < PASSES and (await self.room()).short:
+            passes += 1
+        return done
+
+    async def _pass(self, room: Space, done: Done, wrong: set[int]) -> bool:
+        """Whether another one may take out more. `wrong`: partitions that could not go on."""
+        now, more = await self._now(), False
         for partition, writer in self._writers.items():
+            if partition in wrong:
+                continue
             try:
                 if await writer.hold():
                     try:
-                        await self._partition(partition, writer, now, room, done)
+                        more = await self._partition(partition, writer, now, room, done) or more
                     finally:
                         await writer.release()
             except (LeaseLostError, ConflictError) as fault:
@@ -97,32 +118,50 @@ class Archiver:
                 if isinstance(fault, StoreAwayError | StoreFullError | ConfigurationError):
                     raise
                 self._stuck(partition, fault)
+                wrong.add(partition)
                 done.faults.append(f"partition {partition}: {fault}")
-        return done
+        return more
 
     def _stuck(self, partition: int, fault: GatepostError) -> None:
         """The others go on; this one's log stays as it is."""
         self._complained("a partition is not archived", partition=partition, reason=str(fault), remedy=fault.remedy)
 
-    async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> None:
+    async def _partition(self, partition: int, writer: Writer, now: int, room: Space, done: Done) -> bool:
+        """Whether more could be taken out if there still is too little room."""
         if partition not in self._settled:
             await writer.settle()
             await sweep(self._archive, partition)
             self._settled.add(partition)
         first = await oldest(self._redis, partition) if partition != DIRECTORY else 0
+        if not room.counts(partition):
+            room = AMPLE
         begin = wanted(now, self._settings.hot_period // MS, first, room) if first else 0
-        while (seal := await writer.next(now, begin)) is not None:
+        before, more = done.sealed, False
+        if room.short:
+            # What is sealed already leaves first: sealing takes longer.
+            more = await self._trim(partition, writer, first, begin, room, done)
+        while (seal := await writer.next(now, begin, ahead=room.tight)) is not None:
             done.sealed += 1
             self._told("sealed", partition=partition, segment=seal.stem, entries=seal.count, octets=seal.octets)
             if not await writer.hold():
                 raise LeaseLostError("it was away for too long")
-        if first and first < begin:
-            await writer.there(await self._archive.chain.head(partition))
-            floor, taken = await trim(self._redis, partition, begin)
-            done.trimmed += taken
-            if taken:
-                self._told("trimmed", partition=partition, entries=taken, begins=floor)
+        if not room.short or done.sealed > before:
+            more = await self._trim(partition, writer, first, begin, room, done)
         await self._retain(partition, now, done)
+        return more and room.short and begin < now - KEPT_MS
+
+    async def _trim(self, partition: int, writer: Writer, first: int, begin: int, room: Space, done: Done) -> bool:
+        """Whether all that was to go has gone. `first`: of the log's first entry (ms), 0 where there is none."""
+        if not first or first >= begin:
+            return False
+        await writer.there(await self._archive.chain.head(partition))
+        floor, taken = await trim(self._redis, partition, begin, 1 if room.short else HOUR_MS)
+        if floor % HOUR_MS:
+            await cut(self._redis, partition, floor)
+        done.trimmed += taken
+        if taken:
+            self._told("trimmed", partition=partition, entries=taken, begins=floor)
+        return floor >= begin
 
     async def _retain(self, partition: int, now: int, done: Done) -> None:
         """Drop the days whose time is over."""
@@ -150,9 +189,13 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         await stop.wait()
         return
     archiver = Archiver(wiring, wiring.archive)
+    due = 0.0
 
     async def archive() -> int:
-        await archiver.round()
+        nonlocal due
+        if time.monotonic() >= due or (await archiver.room()).tight:
+            due = time.monotonic() + EVERY
+            await archiver.round()
         return 0
 
-    await every(EVERY, archive, stop)
+    await every(LOOK, archive, stop)

@@ -2,36 +2,37 @@
 
 Several duties, each safe to run in any number of processes at once: ending what has waited or been kept long enough, telling senders
 that their mail still waits (`delays.py`), turning promised bounces into messages, moving the bodies of waiting mail out of Redis, bringing
-back what a clock that was ahead had scheduled, sweeping up what a dead process left behind.
+back what a clock that was ahead had scheduled, sweeping up what a dead process left behind (`sweeping.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from pipeline import bounces, decide, keys
-from pipeline.backing_off import backing_off
-from pipeline.bodies import Buffer, sweep_drafts
+from pipeline.backing_off import each_backing_off
+from pipeline.bodies import Buffer
 from pipeline.events import Received, decode
 from pipeline.faults import ConflictError, CorruptError, StoreAwayError
+from pipeline.portions import by_score
 from pipeline.redate import Redate
 from pipeline.state import LEAVING, Message
 from pipeline.steps import MS, acknowledged, promised_step
 from pipeline.store import faults
 from pipeline.topology.spread import each
 from workers.bounces import conclude
-from workers.consume import Consumer, Entry, ensure_groups, streams
+from workers.consume import Consumer, Entry, streams
 from workers.delays import Delays
 from workers.duties import every
 from workers.notify import notify
 from workers.segments import SEGMENTS_EVERY, Segments
 from workers.spare import SPARE_EVERY, Spare
 from workers.steward import EVERY, Steward
+from workers.sweeping import SWEEP_EVERY, Sweeper
 from workers.wiring import Wiring
 
 log = structlog.get_logger()
@@ -39,14 +40,12 @@ log = structlog.get_logger()
 EXPIRY_EVERY: Final = 5.0
 COOL_EVERY: Final = 10.0
 REDATE_EVERY: Final = 10.0
-SWEEP_EVERY: Final = 3600.0
 BATCH: Final = 500
 COOL_BATCH: Final = 64
+WALKS: Final = 50_000
+"""Queues of which it is remembered up to where they were looked through."""
 POSTPONE: Final = 60 * 1000
 """ms until something that is in a worker's hands, or parked, is looked at again."""
-ORPHAN_AGE: Final = 6 * 3600.0
-"""Seconds after which a file that no message speaks of is nobody's: far longer than any transaction lasts."""
-CONSUMER_AGE_MS: Final = 24 * 3600 * 1000
 
 
 class Janitor:
@@ -164,18 +163,16 @@ class Janitor:
     async def _cool_in(self, partition: int) -> int:
         moved = 0
         now = self._wiring.clock() // MS
-        for domain in await self._backing_off(partition, now):
-            moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
-        moved += await self._cool_walk(partition, keys.kept(partition), now)
-        moved += await self._cool_walk(partition, keys.held(partition), now)
         # Its scores are when a message is scanned again.
         later = now + int(self._wiring.settings.engines_retry) // MS
-        return moved + await self._cool_walk(partition, keys.rescan(partition), later)
-
-    async def _backing_off(self, partition: int, now: int) -> list[str]:
-        """Domains whose servers were found away, or that are held. One all of whose slots are busy is not among them."""
-        (found,) = await backing_off(self._store.redis, [partition], now)
-        return [name for name, head in found if head or self._is_held(name)]
+        wholes = ((keys.kept(partition), now), (keys.held(partition), now), (keys.rescan(partition), later))
+        async for some in each_backing_off(self._store.redis, partition, now):
+            # One all of whose slots are busy does not back off: its server was not found away, and it is not held.
+            for domain in [domain for domain, failed in some if failed or self._is_held(domain)]:
+                moved += await self._cool_walk(partition, keys.queue(partition, domain), now)
+        for name, most in wholes:
+            moved += await self._cool_walk(partition, name, most)
+        return moved
 
     def _is_held(self, domain: str) -> bool:
         home = self._wiring.directory.home(domain)
@@ -183,21 +180,17 @@ class Janitor:
 
     async def _cool_walk(self, partition: int, name: str, most: int) -> int:
         """Look through the part of a sorted set that is new since the last walk, up to the score `most`."""
-        moved = offset = 0
-        last = start = self._cooled.get((partition, name), 0)
-        while True:
-            with faults():
-                rows = await self._store.redis.zrangebyscore(
-                    name, f"({start}", most, start=offset, num=COOL_BATCH, withscores=True
-                )
-            if not rows:
-                # What is given back by a worker gets the time of its failed attempt as score, so the last leases' worth
-                # of the set is looked at again.
-                self._cooled[partition, name] = min(last, most - 2 * int(self._wiring.settings.lease) // MS)
-                return moved
-            offset += len(rows)
-            last = int(rows[-1][1])
-            moved += await self._wiring.bodies.cool([row[0].decode() for row in rows])
+        moved = 0
+        if len(self._cooled) >= WALKS:
+            self._cooled.clear()
+        last = self._cooled.get((partition, name), 0)
+        async for rows in by_score(self._store.redis, name, last, most, COOL_BATCH):
+            last = rows[-1][1]
+            moved += await self._wiring.bodies.cool([message_id for message_id, _ in rows])
+        # What is given back by a worker gets the time of its failed attempt as score, so the last leases' worth of the set is looked at
+        # again.
+        self._cooled[partition, name] = min(last, most - 2 * int(self._wiring.settings.lease) // MS)
+        return moved
 
     # Clocks
 
@@ -206,54 +199,12 @@ class Janitor:
         settings, directory = self._wiring.settings, self._wiring.directory
         intervals = (domain.retry_interval for domain in directory.domains().values())
         longest = max(int(settings.retry_interval), *intervals, 0)
-        redate = Redate(self._store, beyond_memory=True)
+        redate = Redate(self._store, settings, clock=self._wiring.right_clock, beyond_memory=True)
 
         async def of_one(partition: int) -> int:
-            return await redate.partition(partition, self._wiring.clock(), longest, int(settings.lease))
+            return await redate.partition(partition, longest)
 
         return await each(self._store.redis, self._store.partitions, of_one)
-
-    # Sweeping
-
-    async def sweep(self) -> int:
-        """Bodies without a message, drafts of this machine without a session, consumers without a process; how many files went."""
-        before = time.time() - ORPHAN_AGE
-        swept = sweep_drafts(self._wiring.bodies.drafts, before)
-        # Looked at before the heads: what is no longer promised has had one.
-        promised = await self._promised()
-        for partition in range(self._store.partitions):
-            names = await self._wiring.bodies.cold.older(partition, before)
-            for start in range(0, len(names), BATCH):
-                chunk = names[start : start + BATCH]
-                with faults():
-                    pipe = self._store.redis.pipeline(transaction=False)
-                    for name in chunk:
-                        pipe.exists(keys.head(partition, name))
-                    alive = await pipe.execute()
-                nobodys = [
-                    name
-                    for name, there in zip(chunk, alive, strict=True)
-                    if not there and name.encode() not in promised
-                ]
-                await self._wiring.bodies.cold.drop_many(nobodys)
-                swept += len(nobodys)
-            await self._forget_consumers(partition)
-        return swept
-
-    async def _promised(self) -> set[bytes]:
-        with faults():
-            pipe = self._store.redis.pipeline(transaction=False)
-            for partition in range(self._store.partitions):
-                pipe.smembers(keys.promised(partition))
-            return set().union(*await pipe.execute())
-
-    async def _forget_consumers(self, partition: int) -> None:
-        for stream, group in ((keys.scan(partition), keys.SCANNERS), (keys.outbox(partition), keys.JANITORS)):
-            with faults():
-                await ensure_groups(self._store.redis, [stream], group)
-                for consumer in await self._store.redis.xinfo_consumers(stream, group):
-                    if not consumer["pending"] and consumer["idle"] > CONSUMER_AGE_MS:
-                        await self._store.redis.xgroup_delconsumer(stream, group, consumer["name"])
 
 
 async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
@@ -274,6 +225,6 @@ async def run_role(wiring: Wiring, stop: asyncio.Event) -> None:
         every(SEGMENTS_EVERY, Segments(wiring.bodies).collect, stop, name="segments"),
         every(EVERY, steward.end_holds, stop),
         every(EVERY, steward.end_directory_holds, stop),
-        every(SWEEP_EVERY, janitor.sweep, stop),
+        every(SWEEP_EVERY, Sweeper(wiring, stop).sweep, stop),
         *([every(SPARE_EVERY, Spare(wiring.store.redis).give_back, stop)] if embedded else []),
     )

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Final
 
 READY: Final = "READY=1"
+SYNCS: Final = "X_SYNCS=1"
+"""There are syncs: a word for our supervisor, which starts a process for them."""
 _said: set[str] = set()
 
 
@@ -32,10 +34,10 @@ def notify(state: str) -> None:
 
 
 class Notifications:
-    """A NOTIFY_SOCKET of our own; `on_ready` is called with the process id of each child that says READY=1."""
+    """A NOTIFY_SOCKET of our own; `heard` is called with the process id of the child, and what it said."""
 
-    def __init__(self, on_ready: Callable[[int], None]) -> None:
-        self._on_ready = on_ready
+    def __init__(self, heard: Callable[[int, str], None]) -> None:
+        self._heard = heard
         self._directory = tempfile.TemporaryDirectory(prefix="gatepost-")
         self.path = str(Path(self._directory.name) / "notify")
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -45,9 +47,9 @@ class Notifications:
 
     def _read(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            fields = dict(line.split("=", 1) for line in self._socket.recv(4096).decode().splitlines() if "=" in line)
-            if fields.get("READY") == "1" and fields.get("X_PID", "").isdigit():
-                self._on_ready(int(fields["X_PID"]))
+            state, _, pid = self._socket.recv(4096).decode(errors="replace").partition("\nX_PID=")
+            if pid.isdecimal():
+                self._heard(int(pid), state)
 
     def close(self) -> None:
         asyncio.get_running_loop().remove_reader(self._socket)

@@ -7,19 +7,20 @@ import contextlib
 import gc
 import importlib
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 import structlog
 import uvloop
 
-from pipeline import clock
 from pipeline.archive import duck
-from pipeline.faults import ConfigurationError, StoreAwayError, StoreError
+from pipeline.faults import ClockError, ConfigurationError, StoreAwayError, StoreError
 from pipeline.pause import end, pause
 from pipeline.settings import Settings
 from pipeline.units import EngineAddress
 from workers import logs
+from workers.examiner import EXAMINER, examine
 from workers.renewal import RENEW, outgrown
 from workers.wiring import Wiring
 
@@ -80,9 +81,9 @@ def tune_collector() -> None:
 
 
 CLOCK_EVERY: Final = 20.0
-"""Seconds between two looks whether the clock is right."""
-CLOCK_SURE: Final = 2.0
-"""Seconds that it has to be wrong."""
+"""Seconds between two looks whether the clock is right, besides those that there is a reason for."""
+CLOCK_GLANCE: Final = 1.0
+"""Seconds between two looks whether somebody has set it."""
 
 Attach: TypeAlias = Callable[[Wiring, asyncio.Event], None]
 Run: TypeAlias = Callable[[Wiring, asyncio.Event], Coroutine[Any, Any, None]]
@@ -114,9 +115,12 @@ async def _work(name: str, roles: Sequence[str], settings: Settings, place: Engi
         if wiring is None:
             return 0
         attach(wiring, stop)
+        wiring.right_clock.told = _tell_of_clock
+        wiring.right_clock.keep()
         beside = [asyncio.create_task(wiring.directory.follow()), asyncio.create_task(_keep_time(wiring))]
         try:
-            await _put_right(wiring)
+            with contextlib.suppress(StoreError):
+                await wiring.put_clock_right()
             with contextlib.suppress(StoreAwayError):
                 await wiring.directory.refresh()
             works = [_as(role, run(wiring, stop)) for role, run in runs.items()]
@@ -147,28 +151,34 @@ async def _outgrown(name: str, wiring: Wiring, stop: asyncio.Event) -> bool:
     return name in TOGETHER and wiring.archive is not None and await outgrown(wiring.archive.duck, stop)
 
 
-async def _put_right(wiring: Wiring) -> None:
-    """Go by Redis's clock where ours is off: by it others judge what is written here."""
-    with contextlib.suppress(StoreError):
-        if not await clock.difference(wiring.store.redis, wiring.settings, wiring.clock):
-            return
-        # What is over in a moment is all clocks being set, one after the other.
-        await asyncio.sleep(CLOCK_SURE)
-        ahead = await clock.put_right(wiring.right_clock, wiring.store.redis, wiring.settings)
-        if ahead:
-            log.error("here Redis's clock counts now", reason=clock.in_words(ahead), remedy=clock.REMEDY)
+def _tell_of_clock(ahead: float) -> None:
+    if ahead:
+        fault = ClockError(ahead)
+        log.error("here Redis's clock counts now", reason=str(fault), remedy=fault.remedy)
+    else:
+        log.warning("this machine's clock counts again: it is together with Redis's")
 
 
 async def _keep_time(wiring: Wiring) -> None:
+    clock, looked, apart = wiring.right_clock, time.monotonic(), False
     while True:
-        await asyncio.sleep(CLOCK_EVERY)
-        await _put_right(wiring)
+        await asyncio.sleep(CLOCK_GLANCE)
+        if clock.stepped or time.monotonic() > looked + CLOCK_EVERY:
+            with contextlib.suppress(StoreError):
+                await wiring.put_clock_right()
+                looked = time.monotonic()
+        if clock.nodes_apart and not apart:
+            log.error("the clocks of the Cluster's nodes are not together", remedy=ClockError(0).remedy)
+        apart = clock.nodes_apart
 
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:
     """Work as the role or the roles of `name` until SIGTERM. Exit code 0 after an orderly stop, RENEW when it is to be started anew.
-    `metrics`: where it is looked at; empty: nowhere.
+    `metrics`: where it is looked at; empty: nowhere. As the examiner it only looks. Raises GatepostError.
     """
+    if name == EXAMINER:
+        asyncio.run(examine(settings))
+        return 0
     roles = roles_of(name, settings)
     try:
         place = EngineAddress.parse(metrics)

@@ -19,7 +19,7 @@ import msgspec
 import structlog
 
 from workers.children import Forked, Process, adopt_orphans, end_with_parent
-from workers.nursery import Job, Run, settle, tend
+from workers.nursery import Job, Run, prepare, tend
 
 log = structlog.get_logger()
 
@@ -42,9 +42,12 @@ class Nursery:
 
     @classmethod
     def forked(cls, run: Run) -> Nursery:
-        """From this process, which so shares its pages with it: only before there is a loop, a thread or a connection here."""
+        """From this process, only before there is a loop, a thread or a connection here.
+
+        What it needs is loaded before: what it loaded by itself it would write into pages that are ours as well, some 5 MiB.
+        """
         ours, theirs = socket.socketpair()
-        settle()
+        prepare()
         supervisor = os.getpid()
         pid = os.fork()
         if not pid:

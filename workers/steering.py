@@ -205,13 +205,14 @@ async def _share(wiring: Wiring, message: Message, new: str) -> None:
 async def domains_behind(wiring: Wiring, server: str) -> list[str]:
     """The domains with waiting mail whose route has a server (HOST:PORT), or who met it when they were tried last."""
     await wiring.directory.refresh()
-    found: list[str] = []
+    found: dict[str, None] = {}
     for partition in range(wiring.store.partitions):
-        with faults():
-            names: Any = await wiring.store.redis.zrange(keys.due(partition), 0, -1)
-        for start in range(0, len(names), PAGE):
-            some = [name.decode() for name in names[start : start + PAGE]]
+        cursor = 0
+        while True:
             with faults():
+                page: Any = await wiring.store.redis.zscan(keys.due(partition), cursor, count=PAGE)
+                cursor, rows = page
+                some = [name.decode() for name, _ in rows]
                 pipe = wiring.store.redis.pipeline(transaction=False)
                 for domain in some:
                     pipe.hget(keys.route(partition, domain), "m")
@@ -219,8 +220,10 @@ async def domains_behind(wiring: Wiring, server: str) -> list[str]:
             for domain, state in zip(some, states, strict=True):
                 home = wiring.directory.home(domain)
                 if server in forgiven(home.route if home is not None else (), state):
-                    found.append(domain)
-    return found
+                    found[domain] = None
+            if not cursor:
+                break
+    return sorted(found)
 
 
 async def retry_domain(wiring: Wiring, domain: str, *, by: str = "") -> int:

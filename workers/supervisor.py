@@ -1,7 +1,7 @@
 """`gatepost up`: the embedded Redis and every role in processes of one parent, which restarts what dies.
 
-start    lock the data directory, reserve the port, start Redis (or look whether the outside one is safe), start the
-         roles, say "ready" when all of them said so; the syncer is started when there is a sync, as most gateways have
+start    lock the data directory, reserve the port, start Redis, have a process look whether it is safe, start the roles,
+         say "ready" when all of them said so; the syncer is started when another role has seen a sync, as most gateways have
          none and it loads what no other role needs
 a death  is logged, and answered by a new process after a pause that doubles from 0.2 to 30 s while it keeps dying at start
 SIGHUP   settings and certificates are read again; each worker is replaced by a new one, the old one finishing its work
@@ -22,20 +22,20 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 import structlog
 
-from pipeline import diagnosis, keys, metrics
+from pipeline import diagnosis, metrics
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
-from pipeline.faults import ConfigurationError, GatepostError, StoreError
+from pipeline.faults import ConfigurationError, GatepostError
 from pipeline.pause import end, pause
 from pipeline.scanning.builtin.tables import brands
 from pipeline.settings import Settings
-from pipeline.store import faults, refuse_unsafe
 from pipeline.units import Endpoint
 from workers import logs
 from workers.children import Deaths, Process
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
-from workers.notify import Notifications, notify
+from workers.examiner import EXAMINER
+from workers.notify import READY, SYNCS, Notifications, notify
 from workers.nursery import Run
 from workers.receiver import tls
 from workers.renewal import RENEW
@@ -59,13 +59,11 @@ STEADY: Final = 2.0
 READY_TIMEOUT: Final = 60.0
 ON_DEMAND: Final = "syncer"
 """The role that has nothing to do while there is no sync."""
-LOOK: Final = 2.0
-"""Seconds between two looks whether there is one."""
 
 
 def plan(settings: Settings) -> list[str]:
     """The processes to run, by what `gatepost worker` calls them."""
-    receivers = settings.receivers or min(8, os.cpu_count() or 1)
+    receivers = settings.receivers or usual_receivers(os.cpu_count() or 1)
     return [
         *["receiver"] * receivers,
         *["scanner"] * settings.scanners,
@@ -73,6 +71,11 @@ def plan(settings: Settings) -> list[str]:
         BACKGROUND,
         ON_DEMAND,
     ]
+
+
+def usual_receivers(processors: int) -> int:
+    """On one processor or two a second receiver is 19 MiB more, and no quicker: scanner and deliverer have work as well."""
+    return 1 if processors < 3 else min(8, processors)
 
 
 def places(settings: Settings) -> list[Worker]:
@@ -162,25 +165,29 @@ class Supervisor:
         self._workers: list[Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring: Wiring | None = None
+        """For who looks at us; nobody else needs one here."""
         self._stop = asyncio.Event()
         self._hangup = asyncio.Event()
+        self._syncs = asyncio.Event()
         self._notifications: Notifications | None = None
         self._front: Front | None = None
         self._shown: list[Worker] = []
         """Those that are looked at: after a reload the new ones, once they are ready."""
 
-    async def run(self) -> None:
+    async def run(self) -> int:
+        """The exit code. Raises GatepostError."""
         _refuse_wrong_table(self._settings)
         data = DataDirectory(self._settings)
         data.lock()
         check_bindable(self._settings.source_addresses)
         holder, smtp = reserve(self._settings.smtp)
         self._settings = msgspec.structs.replace(self._settings, smtp=smtp)
-        self._notifications = Notifications(self._on_ready)
+        self._notifications = Notifications(self._hear)
         self._deaths = Deaths(self._known)
         try:
             await self._start_front()
-            await self._start_store()
+            if code := await self._start_store():
+                return code
             self._workers = self._shown = places(self._settings)
             self._watch_signals()
             for worker in self._workers:
@@ -189,8 +196,9 @@ class Supervisor:
                 self._redis_keeper = asyncio.create_task(self._keep_redis())
             if await self._until_ready():
                 self._announce(f"gatepost is ready: mail on {smtp}, data in {data.path}")
-                notify("READY=1")
+                notify(READY)
                 await self._until_stopped()
+            return 0
         finally:
             await self._shut_down()
             if self._front is not None:
@@ -202,14 +210,22 @@ class Supervisor:
 
     # Starting
 
-    async def _start_store(self) -> None:
+    async def _start_store(self) -> int:
+        """The exit code of who looked at it: unless that is 0, he has said why it cannot be used."""
         if not self._settings.redis_url:
             await self._redis.take_over()
             await self._redis.start()
-        self._wiring = await Wiring.connect(self._settings)
-        await refuse_unsafe(self._wiring.store.redis)
-        if self._front is not None:
+        assert self._starter is not None
+        assert self._deaths is not None
+        looking = await self._starter.start(["worker", EXAMINER], self._environment(), wanted=lambda: True)
+        assert looking is not None
+        self._running.add(looking)
+        code = await self._deaths.of(looking)
+        self._running.discard(looking)
+        if not code and self._front is not None:
+            self._wiring = await Wiring.connect(self._settings)
             self._front.attach(self._wiring)
+        return code
 
     async def _start_front(self) -> None:
         """Raises ConfigurationError."""
@@ -249,9 +265,11 @@ class Supervisor:
             if worker.role != ON_DEMAND:
                 await worker.ready.wait()
 
-    def _on_ready(self, pid: int) -> None:
+    def _hear(self, pid: int, said: str) -> None:
+        if said == SYNCS:
+            self._syncs.set()
         for worker in self._workers:
-            if worker.process is not None and worker.process.pid == pid:
+            if said == READY and worker.process is not None and worker.process.pid == pid:
                 worker.ready.set()
 
     # Running
@@ -263,20 +281,22 @@ class Supervisor:
 
     async def _start(self, worker: Worker) -> Process | None:
         """None: no process is wanted in this place any more."""
-        assert self._notifications is not None
         assert self._starter is not None
-        environment = os.environ | {f"GATEPOST_{name.upper()}": value for name, value in self._handed_down().items()}
-        environment["NOTIFY_SOCKET"] = self._notifications.path
         worker.socket = self._front.socket_for(worker) if self._front is not None else ""
         looked_at = ["--metrics", f"unix:{worker.socket}"] if worker.socket else []
         worker.ready.clear()
         worker.started = time.monotonic()
         worker.process = await self._starter.start(
             ["worker", worker.role, *looked_at],
-            environment,
+            self._environment(),
             wanted=lambda: not (self._stop.is_set() or worker.replaced),
         )
         return worker.process
+
+    def _environment(self) -> dict[str, str]:
+        assert self._notifications is not None
+        handed_down = {f"GATEPOST_{name.upper()}": value for name, value in self._handed_down().items()}
+        return {**os.environ, **handed_down, "NOTIFY_SOCKET": self._notifications.path}
 
     def _handed_down(self) -> dict[str, str]:
         """Settings that came from the command line reach the workers through the environment."""
@@ -305,21 +325,9 @@ class Supervisor:
 
     async def _until_wanted(self, worker: Worker) -> bool:
         """Wait until there is work for a process in this place; False when none is to be started any more."""
-        while True:
-            wanted = worker.role != ON_DEMAND or await self._has_sync()
-            if self._stop.is_set() or worker.replaced:
-                return False
-            if wanted:
-                return True
-            await pause(self._stop, LOOK)
-
-    async def _has_sync(self) -> bool:
-        assert self._wiring is not None
-        try:
-            with faults():
-                return bool(await self._wiring.store.redis.exists(keys.SYNCS))
-        except StoreError:
-            return False
+        if worker.role == ON_DEMAND and not self._stop.is_set():
+            await self._syncs.wait()
+        return not (self._stop.is_set() or worker.replaced)
 
     async def _keep_redis(self) -> None:
         assert self._deaths is not None
@@ -404,6 +412,7 @@ class Supervisor:
 
     async def _shut_down(self) -> None:
         self._stop.set()
+        self._syncs.set()  # nobody waits for one any more
         if self._workers:
             log.info("stopping", finishing=f"what is under way, {STOP_TIMEOUT:.0f} s at most")
         deadline = time.monotonic() + STOP_TIMEOUT
@@ -440,5 +449,5 @@ def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[s
     DataDirectory(settings)  # ours alone to look into, before something is put there
     tls.prepare(settings, hostname(settings), time.time_ns())
     starter = Starter(run)
-    asyncio.run(Supervisor(settings, reload, announce, starter).run())
-    return 0
+    code = asyncio.run(Supervisor(settings, reload, announce, starter).run())
+    return code if code >= 0 else 1

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import Awaitable, Callable
 from typing import TypeAlias
 
+from pipeline import keys
 from pipeline.faults import StoreError
+from pipeline.store import faults
 from projections.views import projections
 from workers.alerts.telling import Teller
 from workers.alerts.watching import Watch
 from workers.bookkeeping import COUNT_EVERY, WALK_EVERY, Bookkeeper
 from workers.duties import every
-from workers.notify import notify
+from workers.notify import SYNCS, notify
 from workers.report_mail import EVERY as REPORTS_EVERY
 from workers.report_mail import ReportMail
 from workers.selfcheck import NIGHT_EVERY, NightlyCheck
@@ -24,6 +27,7 @@ from workers.wiring import Wiring
 
 LOOK_EVERY = 15.0
 TELL_EVERY = 2.0
+SYNCS_EVERY = 2.0
 
 Duty: TypeAlias = tuple[str, float, Callable[[], Awaitable[int]]]
 """Its name, no other's in this process; how often (seconds after it ended); and what, whose result is how much there was to do."""
@@ -38,7 +42,16 @@ def duties(wiring: Wiring, watch: Watch, teller: Teller) -> list[Duty]:
         ("send_reports", REPORTS_EVERY, ReportMail(wiring).send_due),
         ("count_books", COUNT_EVERY, books.count),
         ("walk_books", WALK_EVERY, books.walk),
+        ("see_syncs", SYNCS_EVERY, functools.partial(see_syncs, wiring)),
     ]
+
+
+async def see_syncs(wiring: Wiring) -> int:
+    """The supervisor starts a process for syncs when there is one, and has no client to see that by itself. Raises StoreError."""
+    with faults():
+        if await wiring.store.redis.exists(keys.SYNCS):
+            notify(SYNCS)
+    return 0
 
 
 def nightly(wiring: Wiring, stop: asyncio.Event) -> list[Duty]:

@@ -22,7 +22,7 @@ from pipeline.archive.archive import SealedArchive
 from pipeline.archive.objects import LocalObjects, Objects
 from pipeline.bodies import Bodies, Cold, LocalCold
 from pipeline.bodies.cloud import CloudCold
-from pipeline.clock import Clock
+from pipeline.clock import Clock, put_right
 from pipeline.directory import Directory
 from pipeline.directory.policies import Policies
 from pipeline.faults import ConfigurationError, GatepostError, StoreAwayError
@@ -134,7 +134,7 @@ class Wiring:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.settings = settings
         self.store = store
-        self.clock = self.right_clock = Clock(self.clock)
+        self.clock = self.right_clock = Clock(self.clock, self.steady)
         self.hostname = hostname(settings)
         self.authserv_id = settings.authserv_id or self.hostname
         self.log = Log(store.redis, beyond_memory=True)
@@ -151,7 +151,7 @@ class Wiring:
             clock=self.clock,
         )
         self.allowance = Allowance(store.redis, settings)
-        self.schedule = Schedule(store, settings, beyond_memory=True)
+        self.schedule = Schedule(store, settings, clock=self.right_clock, beyond_memory=True)
         self.watchlist = Watchlist(store)
         # A full Redis takes no new mail and goes on with what it has.
         self.intake_log = Log(store.redis)
@@ -162,7 +162,7 @@ class Wiring:
             lifetime=lambda domain: self.retry_of(domain).lifetime,
             clock=self.clock,
         )
-        self.limiter = Limiter(store.redis, settings, clock=self.clock)
+        self.limiter = Limiter(store.redis, settings, clock=self.right_clock)
 
     def retry_of(self, domain: str) -> RetryPolicy:
         """When mail for a domain is tried again, and when it is given up."""
@@ -183,10 +183,17 @@ class Wiring:
                 fault.remedy = "See that it runs, and that redis_url is right."
             raise
         try:
-            return cls(settings, store)
+            wiring = cls(settings, store)
         except GatepostError:
             await store.close()
             raise
+        wiring.right_clock.compare(settings)
+        return wiring
+
+    async def put_clock_right(self) -> None:
+        """Go by Redis's clock where this machine's is off: by it others judge what is written here. Raises StoreError."""
+        if self.right_clock.compared:
+            await put_right(self.right_clock, self.store.redis, self.settings)
 
     @functools.cached_property
     def table(self) -> diagnosis.Table:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from cli.check.alerts import about_alerts
 from cli.check.finding import FATAL, GOOD, WARNING, Finding
 from cli.check.secrets import about_secret
-from pipeline.faults import GatepostError, NotFoundError
+from pipeline.faults import ClockError, GatepostError, NotFoundError
 
 if TYPE_CHECKING:
     from cli.options import Common
@@ -54,7 +54,8 @@ async def _examine_store(opened: Session, where: str) -> AsyncIterator[Finding]:
         yield Finding(GOOD, "redis", f"{words}, and keeps everything on disk")
     ahead = await clock.difference(opened.wiring.store.redis, opened.wiring.settings, opened.wiring.clock)
     if ahead:
-        yield Finding(WARNING, "clock", clock.in_words(ahead), clock.REMEDY)
+        fault = ClockError(ahead)
+        yield Finding(WARNING, "clock", str(fault), fault.remedy)
     async for finding in _about_domains(opened):
         yield finding
     async for finding in _about_syncs(opened):

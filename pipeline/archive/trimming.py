@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -12,6 +14,16 @@ from pipeline.places import HOUR_MS, place_of
 from pipeline.store import Client, Script, faults
 from pipeline.topology.spread import memory
 
+KEPT_MS: Final = 60_000
+"""What is younger stays, however short memory is: a step whose reply was lost is looked for at the end of the log, by a receiver
+for `intake.PATIENCE` and the time in which a connection is noticed to be dead.
+"""
+MARK: Final = 8
+"""Tenths of its memory from which on Redis is short of room, whatever uses it: at nine new mail is refused (`workers/pressure.py`)."""
+TIGHT: Final = 3
+"""Quarters of what the logs may use from which on what they hold is sealed ahead: with a machine that is busy that takes its time."""
+LITTLE: Final = 4
+"""A log that uses less than this part of what it would if all were alike is little."""
 AT_ONCE: Final = 5_000
 """Entries taken out in one call: measured, some 3 ms of the server's time."""
 SAMPLES: Final = 50
@@ -20,39 +32,69 @@ _trim = Script.named("trim", beyond_memory=True)
 
 
 class Space(msgspec.Struct, frozen=True):
-    """What the logs use of Redis's memory, and what they may use (0: as much as they like)."""
+    """What the logs use of Redis's memory, and what they may use."""
 
-    used: int
+    logs: Mapping[int, int]
+    """By partition."""
     allowed: int
+
+    @property
+    def used(self) -> int:
+        return sum(self.logs.values())
+
+    @property
+    def short(self) -> bool:
+        """History has to leave."""
+        return self.used > self.allowed
+
+    @property
+    def tight(self) -> bool:
+        """It soon will have to, and has to be sealed before."""
+        return self.used > self.allowed * TIGHT // 4
+
+    def counts(self, partition: int) -> bool:
+        """Whether it would help to take something out of this log. Logs with little in them stay: they would be sealed in tiny pieces."""
+        return self.logs.get(partition, 0) * len(self.logs) * LITTLE >= self.used
+
+
+AMPLE: Final = Space({}, 0)
 
 
 async def space(redis: Client, partitions: range, allowed: int) -> Space:
     """`allowed`: octets; 0: half of what Redis may use in all. A Redis that does not let us ask sets no bound."""
     with faults():
         try:
+            servers = await memory(redis)
+            most, all_used = sum(one.most for one in servers), sum(one.used for one in servers)
+            allowed = allowed or most // 2
+            if not allowed or all_used <= min(allowed, most * MARK // 10 or allowed) * TIGHT // 4:
+                return AMPLE
             pipe = redis.pipeline(transaction=False)
             for partition in partitions:
                 pipe.memory_usage(keys.log(partition), samples=SAMPLES)
-            used = sum(answer or 0 for answer in await pipe.execute())
-            if not allowed:
-                allowed = sum(one.most for one in await memory(redis)) // 2
+            logs = {number: answer or 0 for number, answer in zip(partitions, await pipe.execute(), strict=True)}
         except (NoPermissionError, ResponseError):
-            return Space(0, 0)
-    return Space(used, allowed)
+            return AMPLE
+    return Space(logs, may_use(sum(logs.values()), allowed, all_used, most))
 
 
-def wanted(now: int, hot: int, first: int, room: Space) -> int:
+def may_use(used: int, allowed: int, all_used: int, most: int) -> int:
+    """What the logs may use: what they are allowed, and no more than leaves `MARK` tenths to all that is in Redis (`most` 0: it has no bound)."""
+    return min(allowed, max(0, most * MARK // 10 - (all_used - used))) if most else allowed
+
+
+def wanted(now: int, hot: int, first: int, room: Space = AMPLE) -> int:
     """The millisecond that a log is to begin with, as far as that is allowed. `first`: of its first entry; `hot`: how long an entry
-    stays (ms).
+    stays (ms), to the hour.
 
-    With too little room it is sooner: so much as would bring the logs to nine tenths of what they may use, if all hours were alike.
-    What was too little is seen the next time.
+    With too little room it is sooner, and anywhere: so much as would bring the logs to nine tenths of what they may use, if all minutes
+    were alike. What was too little is seen the next time.
     """
-    begin = now - hot
-    if room.allowed and room.used > room.allowed:
+    begin = max(0, min(now - hot, now)) // HOUR_MS * HOUR_MS
+    if room.short:
         part = 1 - room.allowed * 9 // 10 / room.used
-        begin = max(begin, int(first + (now - first) * part) + HOUR_MS - 1)
-    return max(0, min(begin, now)) // HOUR_MS * HOUR_MS
+        begin = max(begin, min(first + math.ceil((now - first) * part), now - KEPT_MS))
+    return begin
 
 
 async def oldest(redis: Client, partition: int) -> int:
@@ -62,9 +104,9 @@ async def oldest(redis: Client, partition: int) -> int:
     return place_of(found[0][0].decode())[0] if found else 0
 
 
-async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:
-    """Take the hours before `begin` (ms) out of a partition's log, as far as they are not needed there; where it begins now, and
-    how many entries were taken out. In pieces, so that nobody waits for long.
+async def trim(redis: Client, partition: int, begin: int, unit: int = HOUR_MS) -> tuple[int, int]:
+    """Take what is before `begin` (ms) out of a partition's log, as far as it is not needed there; where it begins now, a multiple of
+    `unit`, and how many entries were taken out. In pieces, so that nobody waits for long.
     """
     taken = 0
     while True:
@@ -77,7 +119,7 @@ async def trim(redis: Client, partition: int, begin: int) -> tuple[int, int]:
                     keys.builds(partition),
                     keys.outbox(partition),
                 ],
-                [begin, keys.views(partition), AT_ONCE],
+                [begin, keys.views(partition), AT_ONCE, unit],
             )
         taken += removed
         if removed < AT_ONCE // 2:

@@ -30,14 +30,19 @@ LEASE: Final = 60.0
 _seal = Script.named("seal", beyond_memory=True, replicated=True)
 
 
-def due(first: int, unsealed: int, now: int, *, size: int, urgent: int) -> int:
+def due(first: int, unsealed: int, now: int, *, size: int, urgent: int, ahead: int = 0) -> int:
     """Up to which millisecond (not included) the entries that are not sealed yet are to be sealed now; 0: not yet.
 
-    `first`: of the first of them. `urgent`: older ones are to leave Redis, whose memory they use. A segment is of one day.
+    `first`: of the first of them. `urgent`: older ones are to leave Redis. A segment is of one day.
+
+    `ahead`: where memory is short or soon will be, how many entries are in the log, so that half of them are sealed and can leave at once.
+    Then all that there is goes into one segment: these hold half of what there is room for, however quickly it comes.
     """
     day_ends = (first // DAY_MS + 1) * DAY_MS
     if day_ends <= now or unsealed >= size:
         return day_ends
+    if ahead and first < now and (2 * unsealed >= ahead or first < urgent):
+        return min(now, day_ends)
     return min(urgent, day_ends) if first < urgent else 0
 
 
@@ -181,8 +186,8 @@ class Writer:
             return
         await self._append(seal, at)
 
-    async def next(self, now: int, urgent: int = 0) -> Seal | None:
-        """Seal the next segment if one is due; None when none is. `now`, `urgent`: ms, see `due`.
+    async def next(self, now: int, urgent: int = 0, *, ahead: bool = False) -> Seal | None:
+        """Seal the next segment if one is due; None when none is. `now`, `urgent`: ms, see `due`. `ahead`: memory is short or soon will be.
 
         The lease must be held. Raises LeaseLostError, and StoreError, after which it may have happened.
         """
@@ -195,12 +200,13 @@ class Writer:
         if not first:
             return None
         start = place_of(first[0][0].decode())[0]
-        end = due(start, length + at.trimmed - at.entries, now, size=self._size, urgent=urgent)
+        unsealed = length + at.trimmed - at.entries
+        end = due(start, unsealed, now, size=self._size, urgent=urgent, ahead=length if ahead else 0)
         if not end:
             return None
         await self.there(at)
         if await self._take_on_all(folder(day_of(start), self._partition)):
-            return await self.next(now, urgent)  # somebody else died between the seal and the chain's end
+            return await self.next(now, urgent, ahead=ahead)  # somebody else died between the seal and the chain's end
         with disk(self._objects.place):
             return await self._write(at, day_of(start), end)
 

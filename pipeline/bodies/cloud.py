@@ -15,16 +15,16 @@ import asyncio
 import contextlib
 import mmap
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
-from pipeline.bodies.cold import Buffer
+from pipeline.bodies.cold import PORTION, Buffer
 from pipeline.bodies.draft import HOT_LIMIT, Draft, disk
 from pipeline.bodies.way import Way, together
 from pipeline.faults import CorruptError, UnsafeStoreError
-from pipeline.ids import is_id, partition_of
+from pipeline.ids import earliest, is_id, partition_of
 
 DELETED_TOGETHER: Final = 500
 LARGEST: Final = 1 << 30
@@ -160,21 +160,41 @@ class CloudCold:
             else:
                 await self._way.confirm(names[0])
 
-    async def older(self, partition: int, than: float) -> list[str]:
+    async def listed(self, partition: int, than: float) -> AsyncGenerator[list[str]]:
         """Raises UnsafeStoreError where the bodies are those of another Gatepost, which only that one may call nobody's."""
         import obstore  # noqa: PLC0415
 
         await self._claim()
-        found: list[str] = []
+        limit = earliest(int(than * 1e9))
         async with self._way.asking() as store:
-            listing = aiter(obstore.list(store, f"{partition}/"))
+            listing = aiter(obstore.list(store, f"{partition}/", chunk_size=PORTION))
         while True:
             async with self._way.asking():
                 batch: Any = await anext(listing, None)
             if batch is None:
-                return found
-            rows = ((str(row["path"]).rpartition("/")[2], row["last_modified"]) for row in batch)
-            found += [name for name, written in rows if is_id(name) and written.timestamp() < than]
+                return
+            names = [str(row["path"]).rpartition("/")[2] for row in batch if row["last_modified"].timestamp() < than]
+            yield [name for name in names if name < limit and is_id(name)]
+
+    async def drop_older(self, message_ids: Sequence[str], than: float) -> int:
+        """What is old in the listing may have got a second name since, or have been put again, and is young by it."""
+        old: list[str] = []
+        await together(*(self._look(message_id, than, old) for message_id in message_ids))
+        await self.drop_many(old)
+        return len(old)
+
+    async def _look(self, message_id: str, than: float, old: list[str]) -> None:
+        import obstore  # noqa: PLC0415
+
+        name = self.name(message_id)
+        try:
+            async with self._way.asking() as store:
+                found = await obstore.head_async(store, name)
+        except FileNotFoundError:
+            await self._way.confirm(name)
+            return
+        if found["last_modified"].timestamp() < than:
+            old.append(message_id)
 
     async def _claim(self) -> None:
         """Whose the bodies are is written beside them, by the first who sweeps there."""

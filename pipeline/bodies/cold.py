@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import mmap
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Generator, Sequence
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from pipeline.bodies.draft import HOT_LIMIT, Draft, disk
 from pipeline.faults import CorruptError
-from pipeline.ids import is_id, partition_of
+from pipeline.ids import earliest, is_id, partition_of
 
 Buffer: TypeAlias = bytes | mmap.mmap
 """A message as it was received, CRLF line ends, nothing added."""
+PORTION: Final = 500
+"""Bodies that are listed at a time."""
 
 
 class Cold(Protocol):
@@ -40,8 +43,11 @@ class Cold(Protocol):
     async def drop_many(self, message_ids: Sequence[str]) -> None:
         """Harmless for those that are not there. What a disk would not let go is swept up later."""
 
-    async def older(self, partition: int, than: float) -> list[str]:
-        """Ids of a partition's bodies that were written before `than` (seconds since 1970)."""
+    def listed(self, partition: int, than: float) -> AsyncGenerator[list[str]]:
+        """Ids made before `than` (seconds since 1970) of a partition's bodies: some hundred at a time, as a million may wait."""
+
+    async def drop_older(self, message_ids: Sequence[str], than: float) -> int:
+        """As `drop_many`, of those that were written before `than`; how many."""
 
 
 def sync_directory(path: Path) -> None:
@@ -146,14 +152,29 @@ class LocalCold:
             with contextlib.suppress(OSError):
                 os.unlink(self._name(message_id))  # noqa: PTH108 - a backlog that leaves is bound by this process
 
-    async def older(self, partition: int, than: float) -> list[str]:
-        return await asyncio.to_thread(self._older, partition, than)
+    async def listed(self, partition: int, than: float) -> AsyncGenerator[list[str]]:
+        limit = earliest(int(than * 1e9))
+        with contextlib.closing(self._listed(partition)) as names:
+            while some := await asyncio.to_thread(_next, names):
+                yield [name for name in some if name < limit and is_id(name)]
 
-    def _older(self, partition: int, than: float) -> list[str]:
-        found = []
+    def _listed(self, partition: int) -> Generator[str]:
         for directory in (self.root / str(partition)).glob("??"):
-            for path in directory.iterdir():
-                with contextlib.suppress(FileNotFoundError):
-                    if is_id(path.name) and path.stat().st_mtime < than:
-                        found.append(path.name)
-        return found
+            with os.scandir(directory) as found:
+                yield from (entry.name for entry in found)
+
+    async def drop_older(self, message_ids: Sequence[str], than: float) -> int:
+        return await asyncio.to_thread(self._drop_older, message_ids, than)
+
+    def _drop_older(self, message_ids: Sequence[str], than: float) -> int:
+        old = []
+        for message_id in message_ids:
+            with contextlib.suppress(FileNotFoundError):
+                if self.path(message_id).stat().st_mtime < than:
+                    old.append(message_id)
+        self._drop_many(old)
+        return len(old)
+
+
+def _next(names: Generator[str]) -> list[str]:
+    return list(itertools.islice(names, PORTION))

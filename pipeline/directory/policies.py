@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 import structlog
@@ -25,7 +25,7 @@ from pipeline.directory.policy import Policy, Resolved, resolve
 from pipeline.directory.reading import Reading
 from pipeline.events import AddressesRemoved, AddressesSet, AnyEvent, DomainRemoved, DomainSet, RulesRemoved, RulesSet
 from pipeline.settings import Settings
-from pipeline.store import Store, faults
+from pipeline.store import Store
 
 _log = structlog.get_logger(__name__)
 
@@ -158,17 +158,14 @@ class Policies:
         self, name: str, people: Sequence[tuple[str, ...]]
     ) -> tuple[bytes | None, bytes | None, dict[str, tuple[bytes | None, bytes | None]]]:
         names = list(dict.fromkeys(key for keys_ in people for key in keys_))
-        with faults():
-            pipe = self._store.redis.pipeline(transaction=False)
-            pipe.hget(keys.lists(""), "")
-            pipe.hget(keys.lists(name), "")
-            if names:
-                pipe.hmget(keys.lists(name), names)
-                pipe.hmget(keys.addresses(name), names)
-            answers: Any = await pipe.execute()
-        summaries, addresses = answers[2:] if names else ([], [])
-        rows = {key: (summary, address) for key, summary, address in zip(names, summaries, addresses, strict=True)}
-        return answers[0], answers[1], rows
+        (operator,), (own, *summaries), addresses = await self._asking.fields(
+            (keys.lists(""), [""]), (keys.lists(name), ["", *names]), (keys.addresses(name), names or [""])
+        )
+        rows = {
+            key: (summary, address)
+            for key, summary, address in zip(names, summaries, addresses[: len(names)], strict=True)
+        }
+        return operator, own, rows
 
     # What lists say
 

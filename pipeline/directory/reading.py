@@ -60,6 +60,8 @@ class Reading:
         """Domain -> key -> until when the address is accepted (ns), 0 without an end."""
         self._known_count = 0
         self._lock = asyncio.Lock()
+        self._looks = self._seen = 0
+        """Looks at the store that were begun, and the last of them that ended well."""
         self.watchers: list[Callable[[AnyEvent | None], None]] = []
         """Told of each change as it is taken in; of None when everything was loaded anew."""
 
@@ -194,15 +196,23 @@ class Reading:
     # Keeping up
 
     async def refresh(self) -> bool:
-        """Take in what has changed since the last look; whether anything has. Raises StoreAwayError."""
+        """Take in what has changed; whether anything has since this was asked. Raises StoreAwayError.
+
+        One look serves all who asked before it began.
+        """
+        known, asked = self._version, self._looks
         async with self._lock:
-            with faults():
-                version = int(await self._store.redis.hget(keys.DIRECTORY_HEAD, "v") or 0)
-            if version == self._version:
-                return False
-            if not 0 <= self._version < version or not await self._catch_up():
-                await self._load()
-            return True
+            if self._seen <= asked:
+                self._looks += 1
+                await self._look()
+                self._seen = self._looks
+        return self._version != known
+
+    async def _look(self) -> None:
+        with faults():
+            version = int(await self._store.redis.hget(keys.DIRECTORY_HEAD, "v") or 0)
+        if version != self._version and not (0 <= self._version < version and await self._catch_up()):
+            await self._load()
 
     async def follow(self, changed: Callable[[], None] | None = None) -> None:
         """Keep up with changes until cancelled."""

@@ -16,6 +16,8 @@
 -- An effect is one Redis command on a key of the same slot (see steps.py for the few that there are), or
 --   DUE due route domain at channel   zset, hash: makes the domain due at `at` unless it is backing off or all its slots are
 --                                     in use; publishes on `channel` (if not empty) when that is news: names, with blanks between
+--   FREE due queue slots route domain token now channel   a domain's slot is given back, if it is held still, and the domain is due
+--                                     when the next of its messages is; news when that is now
 --   SPEAK channel word                publishes
 -- Returns the server's time in ms, then for each step: 1 done, 2 done and the body was not hot (it is in the cold store),
 -- 0 conflict (the head has another version), -1 the fence no longer holds the token.
@@ -25,6 +27,10 @@ local time = call('TIME')
 local results = { time[1] * 1000 + math.floor(time[2] / 1000) }
 local news = {}
 
+local function tell(channel, domain)
+  news[channel] = news[channel] and news[channel] .. ' ' .. domain or domain
+end
+
 local function make_due(due, route, domain, at, channel)
   local state = call('HMGET', route, 'until', 'full')
   local blocked_until = state[1] and tonumber(state[1])
@@ -33,7 +39,22 @@ local function make_due(due, route, domain, at, channel)
   elseif state[2] then
     call('ZADD', due, 'NX', at, domain)
   elseif call('ZADD', due, 'LT', 'CH', at, domain) == 1 and channel ~= '' then
-    news[channel] = news[channel] and news[channel] .. ' ' .. domain or domain
+    tell(channel, domain)
+  end
+end
+
+local function free(due, queue, slots, route, domain, token, now, channel)
+  if call('ZREM', slots, token) == 0 then return end
+  local state = call('HMGET', route, 'until', 'full')
+  if state[2] then call('HDEL', route, 'full') end
+  local first, blocked_until = call('ZRANGE', queue, 0, 0, 'WITHSCORES')[2], tonumber(state[1] or 0)
+  if not first then
+    call('ZREM', due, domain)
+  elseif blocked_until > tonumber(now) then
+    call('ZADD', due, math.max(blocked_until, tonumber(first)), domain)
+  else
+    call('ZADD', due, first, domain)
+    if tonumber(first) <= tonumber(now) then tell(channel, domain) end
   end
 end
 
@@ -72,6 +93,8 @@ while position <= size do
       local verb = words[position + 1]
       if verb == 'DUE' then
         make_due(unpack(words, position + 2, last))
+      elseif verb == 'FREE' then
+        free(unpack(words, position + 2, last))
       elseif verb == 'SPEAK' then
         call('PUBLISH', words[position + 2], words[last])
       else

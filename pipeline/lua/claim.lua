@@ -2,7 +2,8 @@
 -- claims in one call, each by itself.
 --
 -- KEYS[1]  any key of the partition, so that a cluster routes the call (there: claims of one partition)
--- ARGV     messages and octets at most of each claim, octets of all from which on each has one message, then for each claim, one after the other:
+-- ARGV     messages and octets at most of each claim, octets of all from which on each has one message, how far `now` may be from our clock
+--          (ms; 0: any), then for each claim, one after the other:
 --            due       key, zset  domains by the time of their next attempt
 --            queue     key, zset  the domain's waiting messages by the time from which each may be tried
 --            slots     key, zset  fencing tokens by end of lease
@@ -20,16 +21,19 @@
 --   empty   nothing waits that may be tried now, and the slot that asked for more is given back; or another slot has backed
 --           the domain off since this one claimed
 --   work    messages follow
--- or {"broken", error}: what is damaged for one domain is no other's trouble.
+-- or {"broken", error}: what is damaged for one domain is no other's trouble. "CLOCK ahead": `now` was too far from our clock.
 
 local WORDS = 12
 local call, words = redis.call, ARGV
-local most, octets, octets_left = tonumber(words[1]), tonumber(words[2]), tonumber(words[3])
+local most, octets, octets_left, apart = tonumber(words[1]), tonumber(words[2]), tonumber(words[3]), tonumber(words[4])
+local time = call('TIME')
+local here = time[1] * 1000 + math.floor(time[2] / 1000)
 
 local function claim(position)
   local due, queue, slots, route, prefix, domain, at_ms, lease, retry_at, allowed, token, verb =
     unpack(words, position, position + WORDS - 1)
   local now, limit, held, batch = tonumber(at_ms), tonumber(allowed), verb ~= 'new', most
+  if apart > 0 and math.abs(now - here) > apart then return { 'broken', string.format('CLOCK %.0f', now - here) } end
 
   local state = call('HMGET', route, 'open', 'good', 'until', 'full')
   local open, good, full = state[1] and 1 or 0, state[2] or '0', state[4]
@@ -115,7 +119,7 @@ local function claim(position)
 end
 
 local answers = {}
-for position = 4, #words, WORDS do
+for position = 5, #words, WORDS do
   local done, answer = pcall(claim, position)
   answers[#answers + 1] = done and answer or { 'broken', type(answer) == 'table' and answer.err or tostring(answer) }
 end

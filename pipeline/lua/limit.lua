@@ -5,8 +5,8 @@
 --   tokens  hash    number of the bucket -> the moment (us) from which it is full again. A bucket that is not there is full
 --   slots   hash    receiver -> "connections until": how many it holds, and the end of its lease (ms)
 --   good    string  there while the client is known for good mail
--- ARGV     now (us), lease (ms), receiver, share, connections allowed at once (0: any number), how long good mail is
---          remembered (ms; 0: it is not), slack (ms), number of buckets, then for each bucket:
+-- ARGV     now (us), how far that may be from our clock (ms; 0: any), lease (ms), receiver, share, connections allowed at once (0: any
+--          number), how long good mail is remembered (ms; 0: it is not), slack (ms), number of buckets, then for each bucket:
 --            size   tokens that it holds, 0: no limit
 --            cost   us until a token that was taken is there again
 --          then for each client, one after the other:
@@ -22,16 +22,21 @@
 -- that is nearly used up is given out one by one, and nothing is given out twice.
 -- Returns for each client: for each bucket the tokens given, for each bucket how long (us) until the next one is there (0:
 -- there is one), connections given, connections left, how much longer (ms) it is known for good mail (0: it is not).
+-- The error "CLOCK ahead": `now` is too far from our clock, and other receivers' leases are not judged by it.
 
-local now, lease, receiver, share = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
-local allowed, remember, slack, buckets = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8])
+local now, apart, lease, receiver, share = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[5])
+local allowed, remember, slack, buckets = tonumber(ARGV[6]), tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local now_ms = math.floor(now / 1000)
+local clock = redis.call('TIME')
+local ahead = now_ms - clock[1] * 1000 - math.floor(clock[2] / 1000)
+if apart > 0 and math.abs(ahead) > apart then return redis.error_reply(string.format('CLOCK %.0f', ahead)) end
+
 local names, sizes, costs = {}, {}, {}
 for bucket = 1, buckets do
   names[bucket] = tostring(bucket)
-  sizes[bucket], costs[bucket] = tonumber(ARGV[7 + 2 * bucket]), tonumber(ARGV[8 + 2 * bucket])
+  sizes[bucket], costs[bucket] = tonumber(ARGV[8 + 2 * bucket]), tonumber(ARGV[9 + 2 * bucket])
 end
-local position = 8 + 2 * buckets
+local position = 9 + 2 * buckets
 local results = {}
 
 local function take()

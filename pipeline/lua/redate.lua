@@ -2,14 +2,19 @@
 --
 -- KEYS[1] due  zset  domains by the time of their next attempt
 -- Also changes route (hash route:<d>), queue (zset queue:<d>) and slots (zset slots:<d>) of the domains, whose prefix is in ARGV.
--- ARGV: the latest time that may be, the time that is written instead, messages at most, prefix, then domains
+-- ARGV: now, how far that may be from our clock (ms; 0: any), the latest time that may be, the time that is written instead, messages at most,
+--       prefix, then domains
 --
 -- What is in a worker's hands looks the same. So what is written is the end of a lease that begins now: who lives renews it.
--- Returns how many times were changed.
+-- Returns how many times were changed; the error "CLOCK ahead" when `now` is too far from our clock: by that one all leases may look wrong.
 
-local latest, instead, most, prefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local now, apart, latest, instead, most, prefix = unpack(ARGV, 1, 6)
+local clock = redis.call('TIME')
+local ahead = now - clock[1] * 1000 - math.floor(clock[2] / 1000)
+if apart ~= '0' and math.abs(ahead) > tonumber(apart) then return redis.error_reply(string.format('CLOCK %.0f', ahead)) end
+
 local changed = 0
-for index = 5, #ARGV do
+for index = 7, #ARGV do
   local domain = ARGV[index]
   local moved = 0
   for _, what in ipairs({ 'queue:', 'slots:' }) do

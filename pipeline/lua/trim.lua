@@ -1,7 +1,8 @@
--- Takes the oldest whole hours of a partition's log out of Redis, as far as nobody needs them there: they are sealed in the archive,
+-- Takes the oldest entries of a partition's log out of Redis, as far as nobody needs them there: they are sealed in the archive,
 -- every view has seen them, and no promised message comes from them. Where the log begins is written down first: from then on
--- they are read from the archive. The hours are also removed from the views that say where in the log something stands, so
--- these are at all times a function of the log in Redis.
+-- they are read from the archive. Whole hours that are gone are also removed from the views that say where in the log something stands.
+-- Of the hour in which the log begins these may hold places before its beginning: who reads them passes over those, and
+-- projections/cut.lua cuts them off.
 --
 -- KEYS[1]  archive  hash    last: the last entry that is sealed; floor: where the log begins (ms); trimmed: entries taken out
 -- KEYS[2]  log      stream
@@ -10,7 +11,8 @@
 -- And of each of these builds, with the prefix in ARGV[2] .. "<view>:<build>:"
 --   checkpoint  string  the last entry of the log that is in it
 --   keys        set     names of its other keys; those of an hour begin with h:<hours since 1970>:
--- ARGV: the millisecond that the log is to begin with, at most; prefix of the views; entries to take out in this call, at most
+-- ARGV: the millisecond that the log is to begin with, at most; prefix of the views; entries to take out in this call, at most;
+--       it is to begin at a multiple of so many milliseconds
 -- Returns where the log begins now, and how many entries were taken out: as many as asked for means that there may be more.
 
 local HOUR = 3600000
@@ -47,26 +49,30 @@ end
 local promised = redis.call('XRANGE', KEYS[4], '-', '+', 'COUNT', 1)
 if promised[1] then needless = math.min(needless, milliseconds(promised[1][1])) end
 local wanted = math.min(tonumber(ARGV[1]), needless)
-wanted = wanted - wanted % HOUR
+wanted = wanted - wanted % tonumber(ARGV[4])
+
+local function remove_hours(prefix, before)
+  local gone = {}
+  for _, key in ipairs(redis.call('SMEMBERS', prefix .. 'keys')) do
+    local hour = string.match(key, '^h:(%d+):')
+    if hour and tonumber(hour) < before then gone[#gone + 1] = key end
+  end
+  for start = 1, #gone, CHUNK do
+    local last = math.min(start + CHUNK - 1, #gone)
+    redis.call('SREM', prefix .. 'keys', unpack(gone, start, last))
+    for position = start, last do gone[position] = prefix .. gone[position] end
+    redis.call('UNLINK', unpack(gone, start, last))
+  end
+end
 
 if wanted > floor then
+  local hour = math.floor(wanted / HOUR)
+  local over = hour > math.floor(floor / HOUR)
   floor = wanted
   redis.call('HSET', KEYS[1], 'floor', string.format('%d', floor))
   for _, build in ipairs(prefixes) do
     for _, name in ipairs(INDEXES) do
-      if build[1] == name then
-        local gone = {}
-        for _, key in ipairs(redis.call('SMEMBERS', build[2] .. 'keys')) do
-          local hour = string.match(key, '^h:(%d+):')
-          if hour and tonumber(hour) * HOUR < floor then gone[#gone + 1] = key end
-        end
-        for start = 1, #gone, CHUNK do
-          local last = math.min(start + CHUNK - 1, #gone)
-          redis.call('SREM', build[2] .. 'keys', unpack(gone, start, last))
-          for position = start, last do gone[position] = build[2] .. gone[position] end
-          redis.call('UNLINK', unpack(gone, start, last))
-        end
-      end
+      if over and build[1] == name then remove_hours(build[2], hour) end
     end
   end
 end

@@ -70,6 +70,9 @@ def _options(timeout: float) -> dict[str, Any]:
         "socket_connect_timeout": min(5.0, timeout),
         "retry": Retry(NoBackoff(), 0),
         "health_check_interval": 0,
+        # To say who we are the library reads its own package's description, for each connection anew: some milliseconds, and 2 MiB of
+        # each process.
+        "driver_info": None,
     }
 
 

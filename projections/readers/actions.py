@@ -75,7 +75,7 @@ class Actions:
         while True:
             try:
                 async for seen in self._merged(query, before):
-                    before = seen.key
+                    before, left = seen.key, TRIES
                     looked += seen.looked
                     if seen.recorded is not None and _wanted(seen.recorded, query):
                         found.append(seen.recorded)

@@ -32,6 +32,7 @@ ASKING: Final = 1.0
 """Seconds more for which they serve while somebody asks for new ones."""
 REMEMBERED: Final = 10_000
 """Domains whose totals are."""
+FIELDS: Final = ["spam", "ham"]
 ALL: Final = ""
 """The name under which it is learnt for all domains."""
 
@@ -75,6 +76,8 @@ class StoredCounts:
         self._partitions = partitions
         self._minimum = minimum
         self._totals: dict[str, Totals] = {}
+        self._prefixes: dict[int, tuple[str, float]] = {}
+        """Of partitions: of the live view's keys, and until when that is remembered."""
 
     def untrained(self, domain: str) -> bool:
         now = time.monotonic()
@@ -118,15 +121,22 @@ class StoredCounts:
                 return known
             # One asks whether more was learnt; all the others of the hundred that are looked at just now go on with what is known.
             self._totals[domain] = msgspec.structs.replace(known, until=now + ASKING)
-        partition = partition_for(domain, self._partitions)
-        prefix = (await live_prefixes(self._redis, [partition], NAME)).get(partition, "")
+        prefix = await self._prefix(partition_for(domain, self._partitions), now)
         spam = ham = 0
         if prefix:
-            spam, ham = await read_totals(self._redis, prefix, domain)
+            ((spam, ham),) = map(_numbers, await self._asking.fields((f"{prefix}d:{domain}", FIELDS)))
         if len(self._totals) >= REMEMBERED:
             self._totals.clear()
         self._totals[domain] = fresh = Totals(prefix, spam, ham, now + REFRESH)
         return fresh
+
+    async def _prefix(self, partition: int, now: float) -> str:
+        """Asked for once in a while for all of a partition's domains: it changes when the view is built anew."""
+        prefix, until = self._prefixes.get(partition, ("", 0.0))
+        if until <= now:
+            prefix = (await live_prefixes(self._redis, [partition], NAME)).get(partition, "")
+            self._prefixes[partition] = prefix, now + REFRESH
+        return prefix
 
 
 def combined(tables: Sequence[tuple[int, int, int, Sequence[Any]]]) -> Counted:
@@ -146,7 +156,11 @@ def combined(tables: Sequence[tuple[int, int, int, Sequence[Any]]]) -> Counted:
 
 async def read_totals(redis: Client, prefix: str, domain: str) -> tuple[int, int]:
     with faults():
-        stored: Any = await redis.hmget(f"{prefix}d:{domain}", ["spam", "ham"])
+        stored: Any = await redis.hmget(f"{prefix}d:{domain}", FIELDS)
+    return _numbers(stored)
+
+
+def _numbers(stored: Sequence[bytes | None]) -> tuple[int, int]:
     spam, ham = (max(int(number or 0), 0) for number in stored)
     return spam, ham
 

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import random
 import time
+from collections import Counter
+from typing import Any
 
 import pytest
 
 from pipeline import keys
 from pipeline.archive import duck
 from pipeline.archive.seal import day_of
-from pipeline.places import DAY_MS
+from pipeline.ids import is_id, partition_for
+from pipeline.places import DAY_MS, HOUR_MS
 from tests.cli.conftest import Shop
+from tests.projections.test_search import varied
+from tests.support import histories
+from tests.support.histories import DOMAINS
+from tests.support.memoryarchive import stretched, write_entries
 
+P = partition_for(DOMAINS[0], 8)
 TODAY = int(time.time() * 1000) // DAY_MS * DAY_MS
 
 
@@ -94,3 +103,49 @@ def test_without_duckdb_it_is_said_what_is_missing(old: Shop, monkeypatch: pytes
     assert done.code == 2
     assert "pip install 'gatepost[archive]'" in done.err
     assert "DuckDB is not installed: events stay in Redis" in old.run("check").out
+
+
+WORDS = (
+    ("trace", "@x.test", "--days", "1", "--limit", "1000"),
+    ("trace", "--client", "192.0.2.1", "--full", "--limit", "1000"),
+    ("trace", "--subject", "invoice", "--limit", "1000"),
+    ("report", "outbound", "--domain", DOMAINS[0], "--days", "2"),
+)
+
+
+def told(shop: Shop, *words: str) -> dict[str, Any]:
+    """An answer without the moment of asking."""
+    done = shop.run(*words, "--json")
+    assert done.code == 0
+    return {name: value for name, value in done.json.items() if name not in ("at", "report")}
+
+
+def test_whoever_asks_sees_nothing_of_a_log_that_was_trimmed_within_an_hour(shop: Shop, monkeypatch):
+    now = time.time_ns()
+    monkeypatch.setattr(histories, "AT", now - 45 * 60 * 1_000_000_000)
+    rng = random.Random(11)
+    made, _ = histories.legal(rng, messages=200, steps=1500, partition=P)
+    events = [varied(rng, one) for one in stretched([one for one in made if one.event.domain == DOMAINS[0]], 1, now)]
+    (longest, _), *_ = Counter(one.subject for one in events if is_id(one.subject)).most_common(1)
+
+    async def write(wiring):
+        await write_entries(wiring.store.redis, events)
+
+    async def begins(wiring):
+        return (await wiring.archive.chain.head(P)).floor
+
+    shop.do(write)
+    shop.fold()
+    words = (*WORDS, ("trace", longest))
+    before = [told(shop, *asked) for asked in words]
+    assert all(before)
+    audited = shop.run("audit", "verify", "--live", "--json").json["named"]
+    monkeypatch.setenv("GATEPOST_LOG_MEMORY", "64KiB")
+    done = shop.run("archive", "run", "--json").json
+    assert done["faults"] == []
+    assert len(events) // 4 < done["trimmed"] < len(events)
+    assert shop.do(begins) % HOUR_MS
+    assert [told(shop, *asked) for asked in words] == before
+    assert shop.run("audit", "verify", "--live", "--json").json["named"] == audited
+    for view in ("trace", "outbound", "queue", "books"):
+        assert shop.run("replay", view).code == 0

@@ -20,6 +20,7 @@ from pipeline.log import decode_entry
 from tests.cli.conftest import ANNA, DOMAIN, Shop
 from workers.steering import Steering
 from workers.steward import Steward
+from workers.wiring import Wiring
 
 WHY = ("--reason", "a reason")
 ROOT = Path(__file__).parents[2]
@@ -421,3 +422,16 @@ def test_a_trace_says_who_holds_a_message_and_what_comes_then(filled: Shop):
     message_id = filled.queued()
     filled.run("queue", "delete", message_id, *WHY, "--yes")
     assert re.search(r"held +since .* by cli:\S+, to be deleted at .*: a reason", filled.run("trace", message_id).out)
+
+
+@pytest.mark.parametrize(("off", "says"), [(3600, "3600 s ahead of Redis's"), (-3600, "3600 s behind Redis's")])
+def test_what_may_be_in_a_deliverers_hands_is_left_alone_at_a_machine_whose_clock_is_off(
+    filled: Shop, monkeypatch, off, says
+):
+    message_id = filled.queued()
+    before = events(filled, message_id)
+    monkeypatch.setattr(Wiring, "clock", staticmethod(lambda: time.time_ns() + off * 10**9))
+    for words in (("hold",), ("delete", "--yes"), ("redirect", "--yes", "--to", "ben@example.test")):
+        refused = filled.run("queue", words[0], message_id, *words[1:], *WHY)
+        assert (refused.code, says in refused.err, "Keep the clocks" in refused.err) == (5, True, True), refused
+    assert events(filled, message_id) == before

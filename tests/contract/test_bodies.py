@@ -139,7 +139,8 @@ async def test_what_stays_in_a_segment_moves_to_the_cold_store_and_is_found_by_w
     await bodies.close()
     seen = {name: await store.redis.get(keys.body(3, name)) for name in (lives, damaged)}
     with segment.open("r+b") as file:
-        os.pwrite(file.fileno(), b"?", segment.stat().st_size - WORTH - 10)  # in the head of the second record
+        at = segment.stat().st_size - WORTH - 10  # in the head of the second record
+        os.pwrite(file.fileno(), bytes([os.pread(file.fileno(), 1, at)[0] ^ 1]), at)
     os.utime(segment, (0, segment.stat().st_mtime - COOL_AFTER - 1))
     assert await segments.collect() == 1
     assert await store.redis.get(keys.body(3, lives)) is None

@@ -9,20 +9,25 @@ import time
 
 import pytest
 
-from pipeline.bodies import LocalCold
+from pipeline.bodies import LocalCold, cloud
+from pipeline.bodies import cold as cold_module
 from pipeline.bodies.cloud import CloudCold
 from pipeline.bodies.draft import HOT_LIMIT, Draft
 from pipeline.faults import CorruptError
 from pipeline.ids import new_id
-from tests.support.objectstore import s3_server
+from tests.support.objectstore import SERVERS, store_server
 
 PARTITION = 3
 LARGE = os.urandom(1 << 20)
 
 
-@pytest.fixture(scope="module")
-def server():
-    with s3_server() as running:
+@pytest.fixture(scope="module", params=["directory", *SERVERS])
+def server(request):
+    """None for a directory, which has none."""
+    if request.param == "directory":
+        yield None
+        return
+    with store_server(request.param) as running:
         yield running
 
 
@@ -30,16 +35,15 @@ async def ours() -> str:
     return "ours"
 
 
-@pytest.fixture(params=["directory", "object store"])
-def cold(request, tmp_path, monkeypatch):
+@pytest.fixture
+def cold(server, tmp_path, monkeypatch):
     drafts = tmp_path / "drafts"
     drafts.mkdir()
-    if request.param == "directory":
+    if server is None:
         return LocalCold(tmp_path / "bodies", drafts)
-    server = request.getfixturevalue("server")
     for name, value in server.environment.items():
         monkeypatch.setenv(name, value)
-    return CloudCold(f"s3://bucket/{tmp_path.name}", drafts, ours, 20)
+    return CloudCold(f"{server.address}/{tmp_path.name}", drafts, ours, 20)
 
 
 def ids(count: int) -> list[str]:
@@ -78,7 +82,7 @@ async def test_what_is_put_again_is_there_once_and_was_not_written_over(cold):
     await cold.keep(draft(cold, LARGE), [message_id])
     assert await cold.get(message_id) == b"first"
     assert list(cold._drafts.iterdir()) == []
-    assert await cold.older(PARTITION, time.time() + 60) == [message_id]
+    assert await listed(cold, PARTITION, time.time() + 60) == [message_id]
 
 
 async def test_a_body_with_two_names_is_there_until_both_are_dropped(cold):
@@ -97,16 +101,32 @@ async def test_a_body_with_two_names_is_there_until_both_are_dropped(cold):
         await cold.get(other)
 
 
-async def test_bodies_are_listed_by_partition_and_age(cold):
+async def listed(cold, partition: int, than: float) -> list[str]:
+    return [name async for some in cold.listed(partition, than) for name in some]
+
+
+async def test_bodies_are_listed_by_partition_and_age_some_at_a_time(cold, monkeypatch):
+    for module in (cold_module, cloud):
+        monkeypatch.setattr(module, "PORTION", 2)
     mine = ids(5)
     elsewhere = new_id(time.time_ns(), PARTITION + 1)
     await cold.put_many([(message_id, b"x") for message_id in (*mine, elsewhere)])
-    assert sorted(await cold.older(PARTITION, 1e12)) == sorted(mine)
-    assert await cold.older(PARTITION, time.time() - 3600) == []
-    assert await cold.older(PARTITION + 1, 1e12) == [elsewhere]
-    assert await cold.older(30, 1e12) == []  # not those of 3
+    portions = [some async for some in cold.listed(PARTITION, 1e12)]
+    assert max(map(len, portions)) == 2
+    assert sorted(name for some in portions for name in some) == sorted(mine)
+    assert await listed(cold, PARTITION, time.time() - 3600) == []
+    assert await listed(cold, PARTITION + 1, 1e12) == [elsewhere]
+    assert await listed(cold, 30, 1e12) == []  # not those of 3
     await cold.drop_many([*mine, *ids(3)])
-    assert await cold.older(PARTITION, 1e12) == []
+    assert await listed(cold, PARTITION, 1e12) == []
+
+
+async def test_of_old_messages_only_bodies_that_were_written_long_ago_are_dropped_as_old(cold):
+    old = [new_id(time.time_ns() - 7200 * 10**9, PARTITION) for _ in range(3)]
+    await cold.put_many([(message_id, b"x") for message_id in old])
+    assert await cold.drop_older(old, time.time() - 3600) == 0  # put again, or under a second name, a moment ago
+    assert await cold.drop_older([*old[:2], *ids(1)], time.time() + 60) == 2
+    assert [await cold.get(old[2])] == [b"x"]
 
 
 @pytest.mark.parametrize("name", ["", "../../etc/passwd", "x" * 22 + "/", "a" * 21 + "*"])

@@ -70,6 +70,21 @@ async def test_what_was_removed_is_refused_from_the_next_look_on(directory, othe
     assert not await other.refresh()
 
 
+async def test_who_asks_at_the_same_time_shares_a_look_that_began_afterwards(directory, other, monkeypatch):
+    await other.refresh()
+    await directory.set_domain(A, **BY)
+    look, looks = other._look, []
+
+    async def counted():
+        looks.append(1)
+        await look()
+
+    monkeypatch.setattr(other, "_look", counted)
+    assert await asyncio.gather(*(other.refresh() for _ in range(20))) == [True] * 20
+    assert len(looks) == 2
+    assert not await other.refresh()
+
+
 async def test_a_reader_that_keeps_up_has_what_one_that_loads_everything_has(directory, other, store):
     turn = count()
     for number in range(30):

@@ -16,6 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from pipeline import keys, limits
 from pipeline.clients import BUCKETS, Account, Limit
+from pipeline.clock import Clock as Kept
 from pipeline.limits import BATCH, FULL, LIFE, MEMORY, SHARE, Limiter
 from pipeline.settings import Settings
 from pipeline.store import open_client
@@ -92,7 +93,7 @@ async def receiver(calls, clock, monkeypatch):
 
     def make(**limits: object) -> Limiter:
         values = {**OPEN, "unlimited_networks": (), "lease": Duration(LEASE * SECOND), **limits}
-        made.append(Limiter(calls, Settings(**values), clock=clock))
+        made.append(Limiter(calls, Settings(**values), clock=Kept(clock)))
         return made[-1]
 
     yield make
@@ -499,7 +500,7 @@ async def test_clients_that_are_gone_are_forgotten(receiver, clock, store):
 
 
 async def test_more_clients_than_can_be_remembered_wait_outside(store, clock):
-    limiter = Limiter(store.redis, Settings(unlimited_networks=(), max_sessions=1), clock=clock, clients=3)
+    limiter = Limiter(store.redis, Settings(unlimited_networks=(), max_sessions=1), clock=Kept(clock), clients=3)
     for number in range(3):
         assert isinstance(await limiter.enter(f"198.51.100.{number}"), Account)
     assert await limiter.enter("198.51.100.9") is Limit.CLIENTS
@@ -523,7 +524,7 @@ async def test_a_clock_that_is_put_back_closes_nobody_out(receiver, clock):
 async def test_clocks_that_differ_give_out_no_more_than_the_one_ahead_would(store):
     ahead, behind = Clock(AT + 20 * SECOND), Clock(AT)
     settings = Settings(**{**OPEN, "client_message_rate": 60}, unlimited_networks=())
-    limiters = [Limiter(store.redis, settings, clock=clock) for clock in (ahead, behind)]
+    limiters = [Limiter(store.redis, settings, clock=Kept(clock)) for clock in (ahead, behind)]
     accounts = [await account(limiter) for limiter in limiters]
     total = 0
     for _ in range(30):
@@ -575,7 +576,7 @@ async def _in_any_order(steps, slots, rate, messages) -> None:
         client_wasted_rate=10,
         lease=Duration(3600 * SECOND),
     )
-    limiters = [Limiter(redis, settings, clock=clock) for _ in range(3)]
+    limiters = [Limiter(redis, settings, clock=Kept(clock)) for _ in range(3)]
     inside: list[tuple[Limiter, Account]] = []
     entered = sent = 0
 
@@ -632,7 +633,7 @@ async def lonely(own_redis, clock):
     """A limiter on a Redis of the test's own."""
     redis = open_client(own_redis.url)
     values = {**OPEN, "client_connections": 3, "client_message_rate": 3, "unlimited_networks": ()}
-    yield Limiter(redis, Settings(**values), clock=clock)
+    yield Limiter(redis, Settings(**values), clock=Kept(clock))
     await redis.aclose()
 
 
@@ -688,7 +689,7 @@ async def test_a_node_that_is_away_takes_only_its_own_clients_limits_with_it(red
 
     lost.execute_command = refuse
     values = {**OPEN, "client_connections": 2, "unlimited_networks": ()}
-    limiter = Limiter(redis, Settings(**values), clock=clock)
+    limiter = Limiter(redis, Settings(**values), clock=Kept(clock))
     names = [f"198.51.100.{number}" for number in range(20)]
     elsewhere = [name for name in names if await redis.node_of(keys.client(name) + "tokens") is not lost]
     wanted = [*[CLIENT] * 5, *[elsewhere[0]] * 5]

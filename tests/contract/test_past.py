@@ -15,6 +15,7 @@ from pipeline.ids import partition_for
 from pipeline.log import Log
 from pipeline.places import DAY_MS, HOUR_MS, place_of
 from pipeline.store import open_client
+from projections.cutting import cut
 from projections.readers.past import Past
 from projections.readers.past.finding import Query
 from projections.replay import replay
@@ -64,8 +65,10 @@ async def test_nobody_sees_where_redis_ends_and_the_archive_begins(redis_server:
         pass
     past = Past(redis, History(log, archive), PARTITIONS)
     first = place_of(events[0].entry)[0]
-    for hours in (0, 2, 6, 1000):
-        await trim(redis, partition, first + hours * HOUR_MS)
+    for hours in (0, 0.7, 2, 4.3, 1000):
+        # As it is where there is room, or where there is too little.
+        floor, _ = await trim(redis, partition, first + int(hours * HOUR_MS), HOUR_MS if hours == int(hours) else 1)
+        await cut(redis, partition, floor)
         assert await everything(past, ids) == before
         for view in VIEWS:
             assert (await replay(redis, log, [partition], view, now=AT)).equal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline import keys
+from pipeline.clock import Clock
 from pipeline.redate import Redate, latest
 from pipeline.retry import RetryPolicy, next_try
 from pipeline.schedule import Schedule
@@ -18,7 +19,8 @@ LEASE, INTERVAL = 60_000, 900_000
 
 
 async def redate(store) -> int:
-    return await Redate(store).partition(1, NOW * MS, INTERVAL * MS, LEASE * MS)
+    settings = Settings(lease=Duration(LEASE * MS))
+    return await Redate(store, settings, clock=Clock(lambda: NOW * MS)).partition(1, INTERVAL * MS)
 
 
 async def test_mail_that_waits_for_a_time_that_nothing_is_scheduled_for_waits_for_one_lease(store):

@@ -8,14 +8,15 @@ import msgspec
 import pytest
 
 from pipeline import keys
+from pipeline import schedule as schedule_module
 from pipeline.claims import BATCH
-from pipeline.events import Deferred, Queued, RouteDeferred, Scanned
+from pipeline.events import Deferred, Delivered, Queued, RouteDeferred, Scanned
 from pipeline.faults import CorruptError, StoreError
 from pipeline.ids import new_id
 from pipeline.schedule import Schedule
 from pipeline.settings import Settings
 from pipeline.state import decode_head
-from pipeline.steps import MS, message_step, opened, received_step, route_deferred_step
+from pipeline.steps import MS, freed, message_step, opened, received_step, route_deferred_step
 from pipeline.store import Script
 from pipeline.units import Duration
 from tests.support.examples import ANNA, AT, DOMAIN, SECOND, event, received
@@ -202,6 +203,50 @@ async def test_a_drained_domain_leaves_the_schedule(store, log, schedule):
     assert await due_at(store) is None
 
 
+async def end_with_slot(store, log, work, token):
+    """Deliver a claimed message, and give the slot back in the same step."""
+    message = decode_head(await store.redis.hget(keys.head(P, work.id), "m"))
+    step, _ = message_step(message, [event(Delivered)], now=NOW, last=freed(P, DOMAIN, token, NOW))
+    await log.commit(step)
+
+
+@pytest.mark.parametrize(("until", "expected"), [(None, NOW), (NOW - SECOND, NOW), (RETRY, RETRY)])
+async def test_a_slot_is_given_back_with_the_last_of_its_messages_and_the_domain_is_due_when_the_next_one_is(
+    store, log, schedule, until, expected
+):
+    await open_route(store)
+    await queue_mail(store, log)
+    (work,) = (await claim(schedule, "t1")).work
+    await queue_mail(store, log)
+    if until is not None:
+        await store.redis.hset(keys.route(P, DOMAIN), "until", until // MS)
+    await store.redis.hset(keys.route(P, DOMAIN), "full", 1)
+    await end_with_slot(store, log, work, "t1")
+    assert await store.redis.zcard(keys.slots(P, DOMAIN)) == 0
+    assert await store.redis.hget(keys.route(P, DOMAIN), "full") is None
+    assert await due_at(store) == expected // MS
+
+
+async def test_a_domain_whose_last_message_left_with_its_slot_is_not_due(store, log, schedule):
+    await open_route(store)
+    await queue_mail(store, log)
+    (work,) = (await claim(schedule, "t1")).work
+    await end_with_slot(store, log, work, "t1")
+    assert await due_at(store) is None
+
+
+async def test_a_slot_that_was_lost_is_not_given_back_again(store, log, schedule):
+    await open_route(store)
+    await queue_mail(store, log, 2)
+    first = await claim(schedule, "t1")
+    await store.redis.zrem(keys.slots(P, DOMAIN), "t1")
+    await store.redis.hset(keys.route(P, DOMAIN), "full", 1)
+    before = await due_at(store)
+    await end_with_slot(store, log, first.work[0], "t1")
+    assert await due_at(store) == before
+    assert await store.redis.hget(keys.route(P, DOMAIN), "full") == b"1"
+
+
 async def test_retry_now_forgives_route_servers_and_messages(store, log, schedule):
     (message_id,) = await queue_mail(store, log)
     await claim(schedule, "t1")
@@ -211,6 +256,23 @@ async def test_retry_now_forgives_route_servers_and_messages(store, log, schedul
     assert await schedule.due(P, NOW, 10) == ([DOMAIN], 0)
     assert (await claim(schedule, "t2")).work[0].id == message_id
     assert (await schedule.take_server("mx.example.test:25", "t2", NOW, 3)).word == "taken"
+
+
+async def test_retry_now_frees_a_long_queue_portion_by_portion_and_leaves_what_is_in_a_workers_hands(
+    store, log, schedule, monkeypatch
+):
+    monkeypatch.setattr(schedule_module, "PORTION", 3)
+    await open_route(store)
+    held = await queue_mail(store, log)
+    await claim(schedule, "t1")
+    waiting = {new_id(AT, P): (RETRY + number * SECOND) // MS for number in range(8)}
+    queue = keys.queue(P, DOMAIN)
+    await store.redis.zadd(queue, waiting)
+    assert await schedule.retry_now(P, DOMAIN, NOW, ()) == 9
+    scores = dict(await store.redis.zrange(queue, 0, -1, withscores=True))
+    assert scores.pop(held[0].encode()) == NOW // MS + LEASE * 1000
+    assert set(scores.values()) == {NOW // MS}
+    assert len(scores) == 8
 
 
 async def test_a_server_that_is_down_is_down_for_every_domain_and_its_slots_are_shared(store, schedule):

@@ -139,7 +139,7 @@ def wait_settled(running: Gateway, *, within: float = 120) -> None:
         return False
 
     wait_until(settled, within=within, what="everything to end")
-    wait_until(lambda: running.cli("books", ok=False).returncode == 0, within=60, what="balanced books")
+    wait_until(lambda: running.cli("books", ok=False).returncode == 0, within=within / 2, what="balanced books")
 
 
 class Account(msgspec.Struct):

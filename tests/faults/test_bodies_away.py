@@ -23,13 +23,14 @@ from tests.support.servers import eventually
 from tests.workers.conftest import PARTITION, parts, running  # noqa: F401 - a fixture
 from tests.workers.test_engines import NoNames
 from tests.workers.test_scanner import entries
-from workers import janitor
+from workers import sweeping
 from workers.delays import Delays
 from workers.deliverer.role import Deliverer
 from workers.janitor import Janitor
 from workers.scanner import Scanner
 from workers.steering import Steering
 from workers.steward import Steward
+from workers.sweeping import Sweeper
 
 SMALL = b"Subject: small\r\n\r\nhello\r\n"
 LARGE = b"Subject: large\r\n\r\n" + b"large\r\n" * 60_000
@@ -86,7 +87,8 @@ async def every_question(cold, message_id):
         cold.put_many([(name(), b"x") for _ in range(40)]),
         cold.share(message_id, name()),
         cold.drop_many([message_id]),
-        cold.older(PARTITION, 1e12),
+        anext(cold.listed(PARTITION, 1e12)),
+        cold.drop_older([message_id], 1e12),
         cold.reach(),
     )
     return [type(result) for result in await asyncio.gather(*questions, return_exceptions=True)]
@@ -253,17 +255,18 @@ async def test_what_could_not_be_dropped_is_dropped_with_the_next_or_at_the_end(
 
 
 async def test_orphans_are_swept_and_counted_and_none_of_another_gateways(wiring, server, monkeypatch):
-    monkeypatch.setattr(janitor, "ORPHAN_AGE", -60.0)
+    monkeypatch.setattr(sweeping, "ORPHAN_AGE", -60.0)
+    sweeper = Sweeper(wiring, asyncio.Event())
     alive = [await wiring.accept(LARGE) for _ in range(2)]
     orphans = [name() for _ in range(7)]
     await wiring.bodies.cold.put_many([(one, b"x") for one in orphans])
     prefix = wiring.bodies.cold.place.removeprefix("s3://bucket/") + "/"
     with server.paused(), pytest.raises(StoreAwayError):
-        await Janitor(wiring).sweep()
-    assert await recovered(lambda: Janitor(wiring).sweep()) == 7
+        await sweeper.sweep()
+    assert await recovered(sweeper.sweep) == 7
     assert sorted(server.names(prefix)) == sorted([*map(wiring.bodies.cold.name, alive), "owner"])
     await wiring.store.redis.hset(keys.STORE, "bodies", "another")
-    await wiring.store.redis.delete(*(keys.head(PARTITION, one) for one in alive))
+    await wiring.store.redis.delete(keys.expiry(PARTITION), *(keys.head(PARTITION, one) for one in alive))
     with pytest.raises(UnsafeStoreError, match="another Gatepost"):
-        await Janitor(wiring).sweep()
+        await sweeper.sweep()
     assert len(server.names(prefix)) == 3

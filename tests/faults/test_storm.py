@@ -23,7 +23,8 @@ from tests.faults import accounts
 from tests.faults.accounts import Fault, Senders, killed, wait_settled
 from tests.support.customer import Customer, customer
 from tests.support.gateway import ANNA, Gateway, gateway
-from tests.support.servers import need, wait_until
+from tests.support.servers import wait_until
+from tests.support.steppedclock import SteppedClock
 
 SECONDS = float(os.environ.get("GATEPOST_TEST_STORM_SECONDS", "10"))
 LEASE = 4.0
@@ -36,29 +37,8 @@ def message(number: int) -> tuple[bytes, str]:
     return b"Subject: number %d\r\n\r\n" % number + lines + b"\r\n", GONE if number % 20 == 5 else ANNA
 
 
-class Clock:
-    """The clock of every process of a gateway, which see each step at once, as those of a machine do; the test's own, and what never is
-    stepped, go on as they are.
-    """
-
-    def __init__(self, directory: Path) -> None:
-        need("faketime")
-        (library,) = Path("/usr/lib").glob("*/faketime/libfaketime.so.1")
-        self._file = directory / "clock"
-        self.step(0)
-        self.environ = {
-            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self._file), "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "DONT_FAKE_MONOTONIC": "1", "FAKETIME_NO_CACHE": "1", "NO_FAKE_STAT": "1", "FAKETIME_DISABLE_SHM": "1",
-        }  # fmt: skip
-
-    def step(self, seconds: int) -> None:
-        new = self._file.with_suffix(".new")
-        new.write_text(f"{seconds:+d}\n")
-        new.rename(self._file)
-
-
 class Storm:
-    def __init__(self, running: Gateway, server: Customer, clock: Clock) -> None:
+    def __init__(self, running: Gateway, server: Customer, clock: SteppedClock) -> None:
         self.running = running
         self.server = server
         self.clock = clock
@@ -147,21 +127,13 @@ class Storm:
 
 
 @contextlib.contextmanager
-def stormy(directory: Path) -> Iterator[tuple[Gateway, Clock]]:
-    clock = Clock(directory)
+def stormy(directory: Path) -> Iterator[tuple[Gateway, SteppedClock]]:
+    clock = SteppedClock(directory)
     settings = {"lease": f"{LEASE:g}s", "retry_interval": "1s", "deliverers": 2, "scanners": 2}
-    before = {name: os.environ.get(name) for name in clock.environ}
-    os.environ.update(clock.environ)
-    try:
-        with gateway(**settings) as running:
-            for name in clock.environ:
-                del os.environ[name]
-            yield running, clock
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
+    with contextlib.ExitStack() as stack:
+        with clock.inherited():
+            running = stack.enter_context(gateway(**settings))
+        yield running, clock
 
 
 @pytest.mark.timeout(600 + 3 * SECONDS)

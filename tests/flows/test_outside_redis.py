@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.faults import GatepostError
+from pipeline.faults import GatepostError, UnsafeStoreError
+from pipeline.store import Script, dangers, open_client, refuse_unsafe
 from tests.support import topologies
 from tests.support.customer import Customer, customer
 from tests.support.gateway import DOMAIN, Gateway, gateway
@@ -81,3 +82,33 @@ async def test_what_is_wrong_is_named_and_the_password_is_not(closed: RedisAlone
     said = f"{raised.value} {raised.value.remedy}"
     assert says in said
     assert PASSWORD not in said
+
+
+async def test_a_redis_that_would_forget_what_scripts_wrote_when_it_starts_is_refused(closed: RedisAlone):
+    """Redis 7.0 reads its file back as the user `default`, and leaves out what that one may not do."""
+    (node,) = closed.nodes
+    client = open_client(closed.address)
+    try:
+        await refuse_unsafe(client)
+        node.command("ACL", "SETUSER", "default", "-@all")
+        with pytest.raises(UnsafeStoreError, match="`default`, who reads it back, may not write"):
+            await refuse_unsafe(client)
+        node.command("ACL", "SETUSER", "gatepost", "-acl|dryrun")
+        assert [one.fatal for one in await dangers(client) if "ACL DRYRUN" in one.found] == [False]
+    finally:
+        node.command("ACL", "LOAD")
+        node.command("ACL", "LOG", "RESET")
+        await client.aclose()
+
+
+async def test_what_scripts_wrote_is_there_when_a_closed_redis_starts_again(closed: RedisAlone):
+    (node,) = closed.nodes
+    written = Script("redis.call('SET', KEYS[1], '1') redis.call('SET', KEYS[2], '2')")
+    client = open_client(closed.address)
+    await written(client, ["gp:one", "gp:two"], [])
+    await client.aclose()
+    node.kill()
+    node.start()
+    client = open_client(closed.address)
+    assert await client.mget("gp:one", "gp:two") == [b"1", b"2"]
+    await client.aclose()

@@ -67,13 +67,13 @@ def story(events: list[Recorded], message_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize("indexed", [0, 40, 10_000])
-@pytest.mark.parametrize("hours", [0, 1, 3, 100])
+@pytest.mark.parametrize("hours", [0, 1, 2.7, 3, 100])
 async def test_a_message_has_the_same_history_wherever_it_is_kept(redis, log, indexed, hours):
-    events = history(hours * 7 + indexed)
+    events = history(int(hours) * 7 + indexed)
     partition = events[0].partition
     await write_entries(redis, events)
     first = int(events[0].entry.partition("-")[0]) // HOUR_MS + hours
-    cut = [one for one in events if int(one.entry.partition("-")[0]) // HOUR_MS < first]
+    cut = [one for one in events if int(one.entry.partition("-")[0]) < first * HOUR_MS]
     await fold(redis, events[: max(indexed, len(cut))]) if indexed else None
     archive = MemoryArchive(events[: len(cut) + 9]) if hours else None
     if hours:
@@ -85,13 +85,13 @@ async def test_a_message_has_the_same_history_wherever_it_is_kept(redis, log, in
 
 
 @pytest.mark.parametrize("indexed", [0, 40, 10_000])
-@pytest.mark.parametrize("hours", [0, 2, 100])
+@pytest.mark.parametrize("hours", [0, 2, 3.4, 100])
 async def test_a_domains_attempts_are_those_of_the_whole_log(redis, log, indexed, hours):
-    events = history(indexed + hours, 400)
+    events = history(indexed + int(hours), 400)
     partition, domain = events[0].partition, DOMAINS[0]
     await write_entries(redis, events)
     first = int(events[0].entry.partition("-")[0]) // HOUR_MS + hours
-    cut = [one for one in events if int(one.entry.partition("-")[0]) // HOUR_MS < first]
+    cut = [one for one in events if int(one.entry.partition("-")[0]) < first * HOUR_MS]
     await fold(redis, events[: max(indexed, len(cut))]) if indexed else None
     if hours:
         await trim(redis, partition, first, VIEWS)
@@ -107,12 +107,13 @@ async def test_a_domains_attempts_are_those_of_the_whole_log(redis, log, indexed
             ]
 
 
-async def test_a_trimmed_index_view_is_what_a_rebuild_makes_of_the_log_that_is_left(redis, log):
+@pytest.mark.parametrize("hours", [3, 3.4])
+async def test_a_trimmed_index_view_is_what_a_rebuild_makes_of_the_log_that_is_left(redis, log, hours):
     events = history(5, 400)
     partition = events[0].partition
     await write_entries(redis, events)
     await fold(redis, events)
-    await trim(redis, partition, int(events[0].entry.partition("-")[0]) // HOUR_MS + 3, VIEWS)
+    await trim(redis, partition, int(events[0].entry.partition("-")[0]) // HOUR_MS + hours, VIEWS)
     for projection in VIEWS:
         report = await replay(redis, log, [partition], projection, now=AT)
         assert (report.equal, report.events) == (True, await redis.xlen(f"gp:{{{partition}}}:log"))
@@ -125,12 +126,12 @@ async def test_a_message_read_while_the_log_is_trimmed_is_whole(redis, log):
     await fold(redis, events)
     archive = MemoryArchive(events)
     reader = past(redis, log, archive)
-    hour = int(events[0].entry.partition("-")[0]) // HOUR_MS
+    hour = float(int(events[0].entry.partition("-")[0]) // HOUR_MS)
     longest = max({one.subject for one in events}, key=lambda name: len(story(events, name)))
     found = []
     async for one in reader.message(longest):
         found.append(one.entry)
-        hour += 1
+        hour += 0.3
         await trim(redis, partition, hour, VIEWS)
     assert found == story(events, longest)
 

@@ -63,9 +63,9 @@ class Ground:
         await self.redis.hset(keys.builds(partition), f"live:{view}", f"{build} 1")
         await self.redis.set(keys.view(partition, view, build) + "checkpoint", entry)
 
-    async def trim(self, begin: int) -> int:
+    async def trim(self, begin: int, unit: int = HOUR_MS) -> int:
         """From which hour on the log is whole now, in hours since the first day."""
-        floor, _ = await trim(self.redis, P, begin)
+        floor, _ = await trim(self.redis, P, begin, unit)
         return (floor - DAY) // HOUR_MS
 
     async def whole(self, partition: int = P) -> list[Recorded | Damaged]:

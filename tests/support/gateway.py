@@ -119,7 +119,7 @@ class Gateway:
         return configuration.load(environ=self.environ)
 
     def events(self) -> list[Recorded]:
-        """Every event of every partition, in order within each."""
+        """Every event of every partition, in order within each, wherever it is kept."""
         return asyncio.run(self._events())
 
     async def _events(self) -> list[Recorded]:
@@ -128,7 +128,7 @@ class Gateway:
             found: list[Recorded] = []
             for partition in range(wiring.store.partitions):
                 after = "0"
-                while rows := await wiring.log.read(partition, after, 1000):
+                while rows := await wiring.history.read(partition, after, 5000):
                     assert not [row for row in rows if isinstance(row, Damaged)]
                     found += [row for row in rows if isinstance(row, Recorded)]
                     after = rows[-1].entry

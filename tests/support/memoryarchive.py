@@ -94,17 +94,17 @@ async def write_entries(redis, events: Sequence[Recorded]) -> None:
     await pipe.execute()
 
 
-async def trim(redis, partition: int, hour: int, views: Sequence[Projection]) -> None:
-    """The log of a partition begins at an hour, and so do its index views."""
+async def trim(redis, partition: int, hour: float, views: Sequence[Projection]) -> None:
+    """The log of a partition begins at an hour, or within it, and so do its index views but for what is of that hour."""
     pipe = redis.pipeline(transaction=True)
-    pipe.xtrim(keys.log(partition), minid=str(hour * HOUR_MS), approximate=False)
+    pipe.xtrim(keys.log(partition), minid=str(int(hour * HOUR_MS)), approximate=False)
     for projection in views:
         live = await builds.live(redis, partition, projection)
         if live is None:
             continue
         for name in await redis.smembers(live[0].prefix + "keys"):
             of = hour_of_key(name.decode())
-            if of is not None and of < hour:
+            if of is not None and of < int(hour):
                 pipe.delete(live[0].prefix + name.decode())
                 pipe.srem(live[0].prefix + "keys", name)
     await pipe.execute()

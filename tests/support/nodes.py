@@ -86,7 +86,9 @@ class Node:
         self.directory = directory
         self.directory.mkdir(parents=True, exist_ok=True)
         users = self.directory / "users.acl"
-        all_else = f"user default off\nuser {OPERATOR} on >{OPERATOR}" if guard else "user default on nopass"
+        all_else = (
+            f"user default off ~* &* +@all\nuser {OPERATOR} on >{OPERATOR}" if guard else "user default on nopass"
+        )
         users.write_text(f"{all_else} ~* &* +@all\n{documented_user(PASSWORD)}\n")
         self.options = {
             "port": str(self.port),

@@ -21,6 +21,7 @@ from fakeredis import FakeAsyncRedis
 
 from pipeline.bodies import Draft
 from pipeline.brake import FREE, Brake
+from pipeline.clock import Clock
 from pipeline.directory import Domain
 from pipeline.directory.inherit import home
 from pipeline.events import Refused
@@ -306,7 +307,7 @@ async def receiver(
         intake=MemoryIntake(),
         bodies=drafts,
         pressure=MemoryPressure(),
-        limiter=Limiter(store, given, clock=clock),
+        limiter=Limiter(store, given, clock=Clock(clock)),
         refusals=record,
         greylist=Greylisting(Greylist(store, given), directory, names or Zone({}), "mx.example.test", clock),
         loops=record,

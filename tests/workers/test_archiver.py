@@ -8,7 +8,7 @@ import time
 import pytest
 
 from pipeline import keys
-from pipeline.archive.trimming import Space, space, wanted
+from pipeline.archive.trimming import AMPLE, KEPT_MS, Space, may_use, space, wanted
 from pipeline.archive.verify import verify
 from pipeline.archive.writing import Writer, due
 from pipeline.events import Recorded, encode
@@ -19,12 +19,13 @@ from projections import builds
 from projections.base import position
 from projections.books import Books
 from projections.outbound import Outbound
-from projections.positions import hour_of_key
+from projections.positions import hour_of_key, since
 from projections.queue import Queue
 from projections.readers import read_books
 from projections.replay import replay
-from projections.trace import Trace
-from tests.support.archives import DAY
+from projections.trace import BUCKETS, LAYOUT, Trace
+from projections.trace import key as trace_key
+from tests.support.archives import DAY, P
 from tests.support.histories import legal
 from workers.archiver import Archiver
 from workers.projector import Projector
@@ -50,16 +51,67 @@ def test_a_segment_is_due_when_its_day_is_over_when_it_is_full_and_when_memory_i
     assert due(first, unsealed, now, size=100, urgent=urgent) == end
 
 
-def test_the_log_begins_where_the_hot_period_does_unless_it_uses_too_much():
+@pytest.mark.parametrize(
+    ("first", "unsealed", "now", "urgent", "end"),
+    [
+        (DAY + 5, 49, DAY + HOUR_MS, DAY + 5, 0),
+        (DAY + 5, 50, DAY + HOUR_MS, DAY + 5, DAY + HOUR_MS),
+        (DAY + 5, 1, DAY + HOUR_MS, DAY + 6, DAY + HOUR_MS),
+        (DAY + 5, 50, DAY + 5, 0, 0),
+        (DAY + 5, 50, DAY + DAY_MS + 6, DAY + 6, DAY + DAY_MS),
+    ],
+)
+def test_where_memory_will_be_short_half_of_a_log_is_sealed_ahead_and_in_one_piece(first, unsealed, now, urgent, end):
+    assert due(first, unsealed, now, size=1000, urgent=urgent, ahead=100) == end
+
+
+def spaced(used: int, allowed: int) -> Space:
+    return Space({P: used}, allowed)
+
+
+def test_a_log_that_has_little_in_it_is_left_alone():
+    room = Space({0: 900, 1: 50, 2: 7, 3: 43}, 800)
+    assert (room.used, room.short, room.tight) == (1000, True, True)
+    assert [number for number in room.logs if room.counts(number)] == [0]
+    assert [number for number in range(8) if Space(dict.fromkeys(range(8), 5), 1).counts(number)] == list(range(8))
+    assert not Space({0: 75}, 100).tight
+    assert Space({0: 76}, 100).tight
+    assert not Space({0: 76}, 100).short
+    assert not AMPLE.tight
+
+
+def test_the_log_begins_with_the_hour_of_the_hot_period():
     now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
-    assert wanted(now, HOT, DAY, Space(5, 0)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
-    assert wanted(now, HOT, DAY, Space(100, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(now, HOT, DAY, AMPLE) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(now, HOT, DAY, spaced(100, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+    assert wanted(HOUR_MS, HOT, 0, AMPLE) == 0
+
+
+def test_the_log_begins_anywhere_but_within_the_last_minute_where_it_uses_too_much():
+    now = DAY + 10 * DAY_MS + 5 * HOUR_MS + 17
     first = now - HOT
-    assert wanted(now, HOT, first, Space(100, 100)) == now - HOT - 17
-    # Twice what it may: of 72 hours, 40 go, as if all were alike.
-    assert wanted(now, HOT, first, Space(200, 100)) == now - 17 - 32 * HOUR_MS
-    assert wanted(now, HOT, first, Space(10**12, 1)) == now - 17
-    assert wanted(HOUR_MS, HOT, 0, Space(0, 0)) == 0
+    # Twice what it may: eleven twentieths go, as if all minutes were alike.
+    assert wanted(now, HOT, first, spaced(200, 100)) == now - HOT * 9 // 20
+    assert wanted(now, HOT, now - 10 * KEPT_MS, spaced(200, 100)) == now - KEPT_MS * 9 // 2
+    assert wanted(now, HOT, first, spaced(10**12, 1)) == now - KEPT_MS
+    assert wanted(now, HOT, first, spaced(1, 0)) == now - KEPT_MS
+    assert wanted(now, HOT, now - 5, spaced(200, 100)) == now - KEPT_MS
+    # Never later than the hot period says.
+    assert wanted(now, HOT, DAY, spaced(101, 100)) == DAY + 7 * DAY_MS + 5 * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("used", "allowed", "all_used", "most", "may"),
+    [
+        (60, 50, 70, 100, 50),
+        (40, 50, 80, 100, 40),
+        (40, 50, 90, 100, 30),
+        (10, 50, 95, 100, 0),
+        (60, 50, 70, 0, 50),
+    ],
+)
+def test_the_logs_make_way_for_what_else_is_in_redis(used, allowed, all_used, most, may):
+    assert may_use(used, allowed, all_used, most) == may
 
 
 async def test_nothing_is_missed_when_views_are_made_anew_from_what_has_left_redis(parts, redis_server):
@@ -110,7 +162,6 @@ async def test_memory_that_is_short_makes_room_before_the_hot_period_is_over(par
     await archiver.round()
     assert 0 < await made.store.redis.memory_usage(keys.log(2), samples=50) <= 1 << 20
     assert await made.store.redis.xlen(keys.log(2)) > 2000, "no more than needed"
-    assert (await made.archive.chain.head(2)).floor % HOUR_MS == 0
 
 
 async def test_retention_drops_by_itself(parts):
@@ -145,10 +196,10 @@ async def test_one_partition_that_cannot_go_on_does_not_hold_up_the_others(parts
 
 async def test_a_redis_that_does_not_tell_its_memory_sets_no_bound(parts, redis_server):
     made = await parts()
-    assert (await space(made.store.redis, range(8), 5)).allowed == 5
+    assert await space(made.store.redis, range(8), 5) == Space(dict.fromkeys(range(8), 0), 5)
     await made.store.redis.execute_command("ACL", "SETUSER", "default", "-memory", "-info")
     try:
-        assert await space(made.store.redis, range(8), 5) == Space(0, 0)
+        assert await space(made.store.redis, range(8), 5) == AMPLE
     finally:
         await made.store.redis.execute_command("ACL", "SETUSER", "default", "+memory", "+info")
 
@@ -288,3 +339,42 @@ async def test_a_log_is_not_trimmed_while_its_archive_is_away(parts, tmp_path):
     assert (done.trimmed, len(done.faults)) == (0, 1)
     assert "without its newest segment" in done.faults[0]
     assert await made.store.redis.xlen(keys.log(1)) == 1
+
+
+async def test_a_log_that_was_quiet_for_days_and_is_busy_now_comes_to_what_it_may_use_in_one_round(parts):
+    made = await parts(log_memory="1MiB")
+    now = int(time.time() * 1000)
+    events, _ = legal(random.Random(3), 2000, 9000, 2)
+    busy = now - 10 * 60_000
+    for number, one in enumerate(events):
+        ms = now - 3 * DAY_MS + HOUR_MS + number * HOUR_MS if number < 60 else busy + number * 50
+        fields = {"s": one.subject, "v": one.version, "e": encode(one.event)}
+        await made.store.redis.xadd(keys.log(2), fields, id=f"{ms}-0")
+    await projector(made).catch_up()
+    done = await Archiver(made, made.archive).round()
+    assert done.faults == []
+    room = await Archiver(made, made.archive).room()
+    assert not room.short
+    assert room.used > (1 << 20) // 2, "no more than needed"
+    floor = (await made.archive.chain.head(2)).floor
+    assert busy < floor
+    assert floor % HOUR_MS
+    for view in HOT_VIEWS:
+        assert (await replay(made.store.redis, made.history, range(8), view, now=made.clock())).equal
+    (live, _) = await builds.live(made.store.redis, 2, HOT_VIEWS[0])
+    kept = [await made.store.redis.get(live.prefix + trace_key(floor // HOUR_MS, one)) for one in range(BUCKETS)]
+    left = [one for one in kept if one]
+    assert len(left) > BUCKETS // 2
+    assert all(since(one, LAYOUT, floor) for one in left)
+
+
+async def test_a_minute_stays_however_short_memory_is(parts):
+    made = await parts(log_memory="1")
+    now = int(time.time() * 1000)
+    young = [now - 50_000 + number for number in range(100)]
+    for ms in (*range(now - HOUR_MS // 2, now - HOUR_MS // 2 + 1000), *young):
+        await made.store.redis.xadd(keys.log(2), {"s": "x", "v": 1, "e": "?"}, id=f"{ms}-0")
+    await projector(made).catch_up()
+    assert (await Archiver(made, made.archive).round()).trimmed == 1000
+    assert await made.store.redis.xlen(keys.log(2)) == len(young)
+    assert (await Archiver(made, made.archive).round()).sealed == 0, "what stays is not sealed again and again"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email
-import os
 
 import pytest
 
@@ -23,7 +22,7 @@ from pipeline.unsent import TOO_MANY
 from tests.support.examples import ATTEMPT, DOMAIN
 from tests.workers.conftest import PARTITION
 from workers.consume import Entry
-from workers.janitor import ORPHAN_AGE, Janitor
+from workers.janitor import Janitor
 
 DAY = 86400
 ROUTE = ("mx.example.test:25",)
@@ -200,23 +199,6 @@ async def test_bodies_that_have_to_wait_leave_redis_and_can_still_be_read(parts)
         assert await wiring.store.redis.exists(keys.body(PARTITION, message_id)) == 0
         assert await wiring.bodies.get(message_id) == BODY
     assert await wiring.store.redis.exists(keys.body(PARTITION, flowing)) == 1
-
-
-async def test_files_that_no_message_speaks_of_are_swept_and_only_old_ones(parts):
-    wiring = await parts()
-    janitor = Janitor(wiring)
-    kept = await wiring.accept(b"x" * 300_000)
-    gone = await wiring.accept(b"x" * 300_000)
-    fresh = await wiring.accept(b"x" * 300_000)
-    await wiring.store.redis.delete(keys.head(PARTITION, gone), keys.head(PARTITION, fresh))
-    cold = wiring.bodies.cold
-    old = wiring.clock() / 1e9 - ORPHAN_AGE - 60
-    draft = wiring.bodies.drafts / "draft-1"
-    draft.write_bytes(b"x")
-    for path in (cold.path(kept), cold.path(gone), draft):
-        os.utime(path, (old, old))
-    assert await janitor.sweep() == 2
-    assert [cold.path(name).exists() for name in (kept, gone, fresh)] == [True, False, True]
 
 
 async def test_the_damaged_head_of_an_old_message_is_left_for_an_operator(parts):

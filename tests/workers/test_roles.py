@@ -10,7 +10,7 @@ import structlog
 from pipeline.faults import ConfigurationError
 from pipeline.settings import Settings
 from workers.roles import BACKGROUND, ROLES, TOGETHER, _as, _together, roles_of
-from workers.supervisor import plan
+from workers.supervisor import plan, usual_receivers
 
 
 def test_a_process_is_of_one_role_or_of_those_that_are_together_and_of_nothing_else():
@@ -26,6 +26,10 @@ def test_every_role_is_in_one_process_of_a_gateway():
     names = plan(Settings(receivers=2, scanners=3))
     assert [names.count(name) for name in ("receiver", "scanner", "deliverer", BACKGROUND)] == [2, 3, 1, 1]
     assert sorted(role for name in set(names) for role in roles_of(name, Settings())) == sorted(ROLES)
+
+
+def test_there_is_a_receiver_for_each_processor_but_one_alone_on_two():
+    assert [usual_receivers(processors) for processors in (1, 2, 3, 8, 64)] == [1, 1, 3, 8, 8]
 
 
 async def test_what_ends_one_role_of_a_process_ends_all_of_them_and_is_what_is_told():

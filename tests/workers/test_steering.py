@@ -26,6 +26,7 @@ from workers.deliverer.role import Deliverer
 from workers.janitor import Janitor
 from workers.steering import Steering, domains_behind, planned_messages
 from workers.steward import Steward
+from workers.sweeping import ORPHAN_AGE, Sweeper
 
 OTHER = "other.test"
 ENDS = (BOUNCE, DELETE)
@@ -148,13 +149,14 @@ async def gone(wiring, message_id: str) -> bool:
 
 async def test_a_redirected_body_on_disk_is_nobody_s_orphan_until_it_is_a_message(parts):
     wiring = await parts()
+    wiring.forward(-ORPHAN_AGE - 60)
     message_id = await wiring.queued(BIG)
     new = await Steering(wiring, by="cli:op").redirect(message_id, to=f"carl@{OTHER}", reason="x")
     path = wiring.bodies.cold.path(new)
     assert path.read_bytes() == BIG
     await eventually(lambda: gone(wiring, message_id))
     os.utime(path, (1, 1))
-    assert await Janitor(wiring).sweep() == 0
+    assert await Sweeper(wiring, asyncio.Event()).sweep() == 0
     assert path.exists()
     assert await hand_over(wiring) == 1
     assert await hand_over(wiring) == 0

@@ -48,7 +48,7 @@ class Scripted:
 async def test_a_process_that_begins_anew_is_replaced_at_once_and_is_no_death():
     starter = Scripted(f"raise SystemExit({RENEW})", "import signal; signal.pause()")
     running = Supervisor(Settings(), Settings, print, cast("Starter", starter))
-    running._deaths, running._notifications = Deaths(running._known), Notifications(running._on_ready)
+    running._deaths, running._notifications = Deaths(running._known), Notifications(running._hear)
     before = metrics.RESTARTS.values.copy()
     keeping = asyncio.create_task(running._keep(Worker("background")))
     try:

@@ -122,6 +122,9 @@ class Connections:
         way = self._way(domain)
         # Only the first: a connection to a backup that another domain left open is no reason to pass over the preferred server.
         first = ordered(parsed(way.route), random.random)[:1]
+        if first and self._waiting.get(first[0].name):
+            await self._wait(first[0].name)  # behind those who came before
+            way = self._way(domain)
         kept = self._take_idle(first[0].name, way) if first and self._hold_of(first[0].name) is None else None
         if kept is not None:
             return kept
@@ -160,6 +163,11 @@ class Connections:
         """A server took a message: who waits for it may get a place more."""
         if await self.pace.good(server):
             self._wake(server)
+
+    def only_server(self, domain: str) -> str:
+        """The server that a domain's mail has to go to; empty where there may be several."""
+        servers = parsed(self._way(domain).route)
+        return servers[0].name if len(servers) == 1 and not servers[0].mx else ""
 
     def slots(self, domain: str) -> int:
         """How many slots a domain may use: as many as connections to its preferred server may be open.

@@ -21,7 +21,7 @@ from pipeline.events import Attempt, RouteDeferred, RouteOpened
 from pipeline.faults import ConflictError, GatepostError, StoreError
 from pipeline.outcome import Kind, Outcome
 from pipeline.retry import next_try
-from pipeline.steps import MS, Effect, noted_good, opened, route_deferred_step, route_opened_step
+from pipeline.steps import MS, Effect, noted_good, opened, opened_route, route_deferred_step, route_opened_step
 from pipeline.units import SECOND
 from workers.deliverer.connections import RouteDown
 from workers.wiring import Wiring
@@ -118,8 +118,11 @@ class Destination:
         """The server answered a message with words about itself or us."""
         self._hurt += 1
 
-    async def answered(self, outcomes: Mapping[str, Outcome]) -> tuple[Effect, ...]:
-        """What the answers to a message, none of which stops the domain, say of its server: to be recorded with them."""
+    async def answered(self, outcomes: Mapping[str, Outcome], *, leaving: bool = False) -> tuple[Effect, ...]:
+        """What the answers to a message, none of which stops the domain, say of its server: to be recorded with them.
+
+        `leaving`: the slot is given back in the same step.
+        """
         accepted = any(outcome.kind is Kind.ACCEPTED for outcome in outcomes.values())
         also: tuple[Effect, ...] = ()
         now = self._wiring.clock()
@@ -131,7 +134,8 @@ class Destination:
         spoke = any(outcome.attempt.code and outcome.attempt.stage != "route" for outcome in outcomes.values())
         if not self.open and (accepted or (spoke and not self.probing)):
             await self._note_opened(next(iter(outcomes.values())).attempt.server)
-            also += opened(self._partition, self._domain, now)
+            partition, domain = self._partition, self._domain
+            also += opened_route(partition, domain) if leaving else opened(partition, domain, now)
             self.open = True
         return also
 

@@ -2,8 +2,8 @@
 
 Redis has the truth, for all workers and all domains that share the server (`pipeline/lua/server.lua`). The first message that is taken opens
 the server, each one adds a connection, up to the setting; a server that says that we are too many, or too fast, halves them, and what it
-let us have then is remembered for LEARNT. Once as many as may be are open nothing is asked for SETTLED: a message at full speed costs
-a look into a dictionary.
+let us have then is remembered for LEARNT. Once as many as may be are open nothing is asked for SETTLED, or until Redis says that it is fewer: a
+message at full speed costs a look into a dictionary.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ class Pace:
         if len(self._widths) >= REMEMBERED and server not in self._widths:
             self._widths.clear()
             self._settled.clear()
+        if width < self._widths.get(server, 0):
+            self._settled.pop(server, None)
         self._widths[server] = width
 
     async def good(self, server: str) -> bool:

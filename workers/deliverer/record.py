@@ -20,11 +20,13 @@ from workers.bounces import promise, within_limits
 from workers.wiring import Wiring
 
 
-class Fence(msgspec.Struct, frozen=True):
+class Fence(msgspec.Struct):
     """What says that a worker may still plan for a domain: its token among the domain's slots."""
 
     key: str
     token: str
+    given_back: bool = False
+    """Together with what was recorded."""
 
 
 async def record(
@@ -34,8 +36,9 @@ async def record(
     content: Buffer,
     fence: Fence,
     also: Sequence[Effect] = (),
+    last: Sequence[Effect] = (),
 ) -> Message | None:
-    """Append what follows from `outcomes`; the message after it, None when it is finished.
+    """Append what follows from `outcomes`; the message after it, None when it is finished. `last`: what gives the slot back.
 
     A delivery is a fact whoever holds the lease, so it is recorded without the fence: withholding it would only make
     another worker deliver again. Everything else is a plan for the future and needs the lease. Raises LeaseLostError.
@@ -58,9 +61,13 @@ async def record(
             return current
         events = await within_limits(wiring, current, events)
         try:
-            return await _commit(wiring, current, events, fence, (*promise(wiring, current, events, content), *also))
+            promised = promise(wiring, current, events, content)
+            left = await _commit(wiring, current, events, fence, (*promised, *also), last)
+            fence.given_back = bool(last)
         except ConflictError:
             (current,) = await wiring.schedule.heads(partition_of(message.id), [message.id])
+        else:
+            return left
     return None
 
 
@@ -70,11 +77,11 @@ async def _commit(
     events: Sequence[MessageEvent],
     fence: Fence,
     also: Sequence[Effect],
+    last: Sequence[Effect],
 ) -> Message | None:
     fact = any(isinstance(event, Delivered) for event in events)
-    step, after = message_step(
-        message, events, now=events[0].at, also=also, fence="" if fact else fence.key, token="" if fact else fence.token
-    )
+    key, token = ("", "") if fact else (fence.key, fence.token)
+    step, after = message_step(message, events, now=events[0].at, also=also, fence=key, token=token, last=last)
     body_is_cold = await wiring.log.commit(step)
     if after.live:
         return after

@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -16,12 +17,13 @@ from redis.exceptions import RedisError
 
 from pipeline import keys, metrics
 from pipeline.egress import check_bindable
-from pipeline.faults import StoreError
+from pipeline.faults import ClockError, StoreError
 from pipeline.pause import end, pause
 from pipeline.route import Resolver
 from pipeline.store import explain
 from pipeline.topology.spread import is_spread
-from workers.deliverer.connections import Connections
+from workers.deliverer.connections import WAITING, Connections
+from workers.deliverer.crowds import Crowds
 from workers.deliverer.slot import Slot
 from workers.deliverer.steady import Steady
 from workers.deliverer.watch import Watch
@@ -55,6 +57,7 @@ class Deliverer:
         """In a Cluster, looks at the schedule of single partitions that are under way."""
         self._wake = asyncio.Event()
         self._dialling = 0
+        self._crowds = Crowds((1 + WAITING) * wiring.settings.connections_per_server)
         self._hinted: set[tuple[int, str]] = set()
         self._next = 0
         self._look_again = 0.0
@@ -123,10 +126,10 @@ class Deliverer:
 
     async def _look(self) -> None:
         self._open_hinted()
-        now = self.wiring.clock()
         if time.monotonic() < self._look_again:
             return
         self._look_again = time.monotonic() + AT_MOST_EVERY
+        now = self.wiring.clock()
         self._next = 0
         everything = range(self.wiring.store.partitions)
         if is_spread(self.wiring.store.redis):
@@ -162,13 +165,16 @@ class Deliverer:
     def _open(self, partition: int, domain: str) -> None:
         if self._dialling >= MAX_DIALLING or len(self._tasks) - self._dialling >= MAX_SLOTS or self.stopping:
             return
+        server = self.connections.only_server(domain)
+        if not self._crowds.enter(server, (partition, domain)):
+            return
         slot = Slot(self, self.wiring, partition, domain)
         self._slots.setdefault(domain, set()).add(slot)
-        task = slot.task = asyncio.create_task(self._run_slot(slot), name=f"slot {domain}")
+        task = slot.task = asyncio.create_task(self._run_slot(slot, server), name=f"slot {domain}")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run_slot(self, slot: Slot) -> None:
+    async def _run_slot(self, slot: Slot, server: str) -> None:
         try:
             await slot.run()
         except StoreError as fault:
@@ -183,6 +189,8 @@ class Deliverer:
             slots.discard(slot)
             if not slots:
                 del self._slots[slot.domain]
+            if following := self._crowds.leave(server):
+                self.look_at(*following)
 
     async def _listen(self) -> None:
         """Turn published hints into looks."""
@@ -217,22 +225,27 @@ class Deliverer:
         # All at once: on a busy machine, or while a node of a Cluster hangs, a lease may be over while the others are still being
         # renewed one by one.
         await asyncio.gather(
-            *(self._renew_slot(slot) for slot in claimed),
-            *(self._renew_server(server, token) for server, token in self.connections.held()),
+            *(self._renewed(partial(self._renew_slot, slot)) for slot in claimed),
+            *(self._renewed(partial(self._renew_server, server, token)) for server, token in self.connections.held()),
         )
 
-    async def _renew_server(self, server: str, token: str) -> None:
+    async def _renewed(self, renew: Callable[[], Awaitable[None]]) -> None:
         with contextlib.suppress(StoreError):
-            await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
+            try:
+                await renew()
+            except ClockError:  # it is right now
+                await renew()
+
+    async def _renew_server(self, server: str, token: str) -> None:
+        await self.wiring.schedule.renew_server(server, token, self.wiring.clock())
 
     async def _renew_slot(self, slot: Slot) -> None:
         asked, apart = time.monotonic(), self.steady.apart()
-        with contextlib.suppress(StoreError):
-            held = [work.id for work in slot.held]
-            if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
-                slot.renewed(asked, apart)
-            else:
-                slot.lost()
+        held = [work.id for work in slot.held]
+        if await self.wiring.schedule.renew(slot.partition, slot.domain, slot.token, held, self.wiring.clock()):
+            slot.renewed(asked, apart)
+        else:
+            slot.lost()
 
     async def _finish(self) -> None:
         """Stopping: what is in hand is finished; slots that wait for a server let go."""

@@ -44,7 +44,7 @@ from pipeline.outcome import Kind, Outcome, classify
 from pipeline.parked import park_message
 from pipeline.schedule import new_token
 from pipeline.state import Message, Recipient, Stage
-from pipeline.steps import MS
+from pipeline.steps import MS, Effect, freed
 from pipeline.units import SECOND
 from workers.deliverer.connections import Connection, Connections, RouteDown, ServerBusy
 from workers.deliverer.destination import Destination
@@ -59,6 +59,10 @@ BUSY_NS: Final = 500_000_000
 """Least time until a domain is looked at again whose server is busy and has enough slots waiting."""
 AWAY_NS: Final = 10_000_000_000
 """Time until a message is looked at again whose body cannot be reached, where nothing is known of its server."""
+FEW: Final = 2
+"""Messages of a claim, up to which it was surely all that waited: the slot is given back with the last of them, as asking for more costs as
+much as another slot does, should more come.
+"""
 RECIPIENTS: Final = 100
 """Recipients of one transaction: what every server must take (RFC 5321 4.5.3.1.8)."""
 SOURCES: Final = 16
@@ -103,6 +107,8 @@ class Slot:
         self.answered = float("inf")
         """When (monotonic) its last claim was answered."""
         self._connection: Connection | None = None
+        self._few = False
+        """It claimed all that waited, and that was not much."""
         self._broken = 0
         """Fresh sessions that broke in the middle of a message, one after the other."""
         self._lease = wiring.settings.lease.seconds
@@ -172,6 +178,7 @@ class Slot:
         self._destination.claimed(is_open=claim.open, good=claim.good)
         self._valid_until, self._apart = started + self._lease, apart
         self.held = claim.work
+        self._few = len(claim.work) <= FEW
         if claim.word == "work":
             self._open_another(claim, now)
         elif claim.next:
@@ -190,6 +197,9 @@ class Slot:
                 await self._deliver(self.held[0])
                 if self.held:
                     self.held.pop(0)
+            if self._fence.given_back:
+                self.lost()
+                return
             if self._connection is not None and self._office.connections.wanted(self._connection):
                 await self._hang_up(abort=False)
             if self._office.stopping:
@@ -249,12 +259,21 @@ class Slot:
                 ) from fault  # the one message that may see whether the server is there is another
             return
         left: Message | None = message
-        for some in transactions(recipients):
+        *others, last = transactions(recipients)
+        for some in others:
             if left is not None:
                 left = await self._transaction(left, some, content)
+        if left is not None:
+            leaving = self._few and len(self.held) == 1 and not self._destination.probing
+            await self._transaction(left, last, content, leaving=leaving)
 
-    async def _transaction(self, message: Message, recipients: Sequence[Recipient], content: Buffer) -> Message | None:
-        """One MAIL, some RCPT, one DATA, and the record of the answers; the message after it, None when it is finished."""
+    async def _transaction(
+        self, message: Message, recipients: Sequence[Recipient], content: Buffer, *, leaving: bool = False
+    ) -> Message | None:
+        """One MAIL, some RCPT, one DATA, and the record of the answers; the message after it, None when it is finished.
+
+        `leaving`: this is all that the slot has to do.
+        """
         try:
             found = await self._attempt(message, recipients, content)
         except SessionFailed as failure:
@@ -277,13 +296,24 @@ class Slot:
             self._destination.hurt()
             if found.diagnosis.about == RATE_LIMITED:
                 others = await self._limited(found.attempt.server) - 1
-        also = await self._destination.answered(found.outcomes) if found.course is Course.GO_ON else ()
-        left = await record(self._wiring, message, found.outcomes, content, self._fence, also)
+        also, last = await self._said(found, leaving=leaving)
+        left = await record(self._wiring, message, found.outcomes, content, self._fence, also, last)
         if found.course is not Course.GO_ON:
             await self._stop(message, found, others)
         if any(outcome.kind is Kind.ACCEPTED for outcome in found.outcomes.values()):
             await self._office.connections.took(next(iter(found.outcomes.values())).attempt.server)
         return left
+
+    async def _said(self, found: Consequence, *, leaving: bool) -> tuple[tuple[Effect, ...], tuple[Effect, ...]]:
+        """What is recorded with the answers: of the server, and of the slot that is not needed any more."""
+        if found.course is not Course.GO_ON:
+            return (), ()
+        also = await self._destination.answered(found.outcomes, leaving=leaving)
+        if (
+            not leaving or not self._destination.open
+        ):  # of a server that may be away, the next message is for who has the slot
+            return also, ()
+        return also, freed(self.partition, self.domain, self.token, self._wiring.clock())
 
     async def _probed(self, message: Message, found: Consequence, content: Buffer) -> Message | None:
         """The one message that a held domain may lose per interval: taken, or it waits on. Nothing bounces while a domain is held."""

@@ -49,6 +49,10 @@ class Extent(NamedTuple):
     reached: Place
     """The last entry that is in the view."""
 
+    def knows(self, where: Place) -> bool:
+        """Whether a place that the view says is in both: it may say some that are before the first entry."""
+        return self.first is not None and self.first <= where <= self.reached
+
 
 def behind_of(where: Place) -> Place:
     """The place right before one."""
@@ -113,7 +117,7 @@ class Hot:
             where
             for hour, one in zip(hours, stored, strict=True)
             for where in trace.places(one, hour, term)
-            if where <= extent.reached
+            if extent.knows(where)
         ]
 
     async def attempts(self, extent: Extent, hour: int, domain: str) -> Iterator[outbound.Tried]:
@@ -121,7 +125,7 @@ class Hot:
         if not extent.prefix:
             return iter(())
         (stored,) = await self.strings([(extent, outbound.key(hour, domain))])
-        return (one for one in outbound.attempts(stored, hour) if (one.ms, one.number) <= extent.reached)
+        return (one for one in outbound.attempts(stored, hour) if extent.knows((one.ms, one.number)))
 
     async def fetch(self, partition: int, places: Iterable[Place]) -> list[Recorded]:
         """The entries at some places, in the order of the log, without what cannot be read. Of a place whose number is `LAST` all

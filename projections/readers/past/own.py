@@ -123,7 +123,7 @@ class Owns:
         for (own, extent, hour), postings in zip(wanted, stored, strict=True):
             message_id = own.story.message_id
             _, places = found.setdefault(extent.partition, {}).setdefault(message_id, (own, []))
-            places += [one for one in trace.places(postings, hour, terms[message_id]) if one <= extent.reached]
+            places += [one for one in trace.places(postings, hour, terms[message_id]) if extent.knows(one)]
         return found
 
     async def _fetch(self, partition: int, of: Mapping[str, tuple[Own, Sequence[Place]]]) -> None:

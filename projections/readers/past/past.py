@@ -23,7 +23,9 @@ from projections.readers.past.story import Stories, Story
 
 ATTEMPTS: Final[frozenset[type[Event]]] = frozenset({Deferred, Delivered, Failed, Undeliverable, RouteDeferred})
 TRIES: Final = 20
-"""How often a reading may be overtaken by trimming, which happens once an hour, before something else must be wrong."""
+"""How often a reading may be overtaken by trimming and get no further, before something else must be wrong. The log is trimmed once an hour,
+where Redis is short of room every few seconds.
+"""
 PAGE: Final = 50
 _NS: Final = 1_000_000
 
@@ -50,7 +52,7 @@ class Past:
         while True:
             try:
                 async for recorded in self._stories.read(story, told):
-                    told = place_of(recorded.entry)
+                    told, left = place_of(recorded.entry), TRIES
                     if story.takes(recorded):
                         yield recorded
                     if story.over:
@@ -80,7 +82,7 @@ class Past:
         while True:
             try:
                 async for recorded in self._attempts.read(partition, domain, told, until, kinds):
-                    told = place_of(recorded.entry)
+                    told, left = place_of(recorded.entry), TRIES
                     event = recorded.event
                     if event.domain == domain and type(event) in kinds and start <= event.at < end:
                         yield recorded

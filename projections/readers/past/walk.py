@@ -229,7 +229,7 @@ def _key(one: Candidate) -> Key:
 def _keys(stored: Iterable[tuple[Extent, int, bytes]], term: int) -> Iterator[Key]:
     for extent, hour, postings in stored:
         for where in trace.places(postings, hour, term):
-            if where <= extent.reached:
+            if extent.knows(where):
                 yield (*where, extent.partition)
 
 
@@ -237,7 +237,7 @@ def _newest_of(stored: Sequence[tuple[Extent, int, bytes]], term: int) -> Iterat
     """Of one partition, whose hours come in order."""
     for extent, hour, postings in reversed(stored):
         for where in trace.newest_places(postings, hour, term):
-            if where <= extent.reached:
+            if extent.knows(where):
                 yield Candidate((*where, extent.partition), None)
 
 

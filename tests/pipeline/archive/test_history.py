@@ -28,7 +28,9 @@ SHUFFLED = settings(max_examples=25, suppress_health_check=[HealthCheck.function
     gaps=st.lists(st.sampled_from([0, 1, HOUR_MS // 3, HOUR_MS, 5 * HOUR_MS, DAY_MS]), min_size=1, max_size=60),
     size=st.integers(1, 30),
     count=st.integers(1, 40),
-    steps=st.lists(st.tuples(st.sampled_from(["seal", "urgent", "trim", "read"]), st.floats(0, 1)), max_size=12),
+    steps=st.lists(
+        st.tuples(st.sampled_from(["seal", "urgent", "trim", "short", "read"]), st.floats(0, 1)), max_size=12
+    ),
     kinds=st.none() | st.sets(st.sampled_from(ALL_EVENTS), min_size=1),
 )
 async def test_any_split_reads_as_the_whole(redis_server, tmp_path_factory, gaps, size, count, steps, kinds):
@@ -57,8 +59,8 @@ async def test_any_split_reads_as_the_whole(redis_server, tmp_path_factory, gaps
             moment = DAY + int((at - DAY) * part)
             if step == "read":
                 await read()
-            elif step == "trim":
-                await ground.trim(moment)
+            elif step in ("trim", "short"):
+                await ground.trim(moment, HOUR_MS if step == "trim" else 1)
             else:
                 await ground.seal(moment + DAY_MS if step == "seal" else DAY, moment if step == "urgent" else 0)
         while await read():  # "none at all means that there are no more"

@@ -35,7 +35,7 @@ async def ground(redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Gro
 async def trimmed(ground: Ground) -> None:
     await ground.see((await ground.whole())[-1].entry)
     await ground.seal(DAY + DAY_MS)
-    assert await ground.trim(DAY + 3 * HOUR_MS) == 3
+    assert await ground.trim(DAY + 3 * HOUR_MS + HOUR_MS // 3, 1) == 3
 
 
 async def all_of(entries: Entries, *words: str) -> list:

@@ -12,6 +12,7 @@ from pipeline.route import Resolver
 from tests.support.peer import Do, Peer
 from tests.support.servers import eventually
 from tests.workers.conftest import DOMAIN, PARTITION, running
+from workers.deliverer.pace import Pace
 from workers.deliverer.role import Deliverer
 
 
@@ -171,3 +172,16 @@ async def test_a_domain_whose_server_has_one_place_uses_one_slot(parts):
             await eventually(lambda: drained(wiring), within=30)
         assert await wiring.store.redis.zcard(keys.slots(PARTITION, DOMAIN)) == 0
         assert await outages(wiring) == []
+
+
+async def test_how_many_connections_a_server_takes_is_learnt_anew_when_redis_has_forgotten_it(parts):
+    wiring, server = await parts(connections_per_server=4), "192.0.2.1:25"
+    pace = Pace(wiring)
+    while await pace.good(server):
+        pass
+    assert pace.width(server) == 4
+    # It goes after an hour without mail, and when Redis's clock is put forward by as much.
+    await wiring.store.redis.delete(keys.server_pace(server))
+    place = await wiring.schedule.take_server(server, "t", wiring.clock(), 4)
+    pace.heard(server, place.width)
+    assert (await pace.good(server), pace.width(server)) == (True, 2)

@@ -50,6 +50,50 @@ async def test_many_messages_go_over_few_connections(parts):
         assert peer.connections <= 3
 
 
+async def test_a_lone_message_costs_one_claim_and_gives_its_slot_back_itself(parts, monkeypatch):
+    async with Peer() as peer:
+        wiring = await parts()
+        await wiring.customer(f"127.0.0.1:{peer.port}")
+        claim, more = wiring.schedule.claim, []
+
+        async def counted(*words, **named):
+            more.append(named["more"])
+            return await claim(*words, **named)
+
+        monkeypatch.setattr(wiring.schedule, "claim", counted)
+        async with delivering(wiring):
+            for _ in range(3):  # the first one opens the route
+                await ends(wiring, await wiring.queued(), "Delivered")
+                assert await wiring.store.redis.zcard(keys.slots(PARTITION, DOMAIN)) == 0
+                assert await wiring.store.redis.zscore(keys.due(PARTITION), DOMAIN) is None
+        assert len(more) >= 3
+        assert not any(more)
+
+
+async def test_domains_that_share_a_server_claim_nothing_before_it_is_their_turn(parts, monkeypatch):
+    names = [f"d{number}.test" for number in range(40)]
+    async with Peer() as peer:
+        wiring = await parts(connections_per_server=1)
+        for name in names:
+            await wiring.customer(f"127.0.0.1:{peer.port}", domain=name)
+        for name in names:
+            await wiring.queued(b"Subject: x\r\n\r\nhello\r\n", f"anna@{name}")
+        release, given_back = wiring.schedule.release, []
+
+        async def counted(partition, domain, *words, **named):
+            given_back.append(domain)
+            await release(partition, domain, *words, **named)
+
+        async def all_sent():
+            return len(peer.transactions) == len(names)
+
+        monkeypatch.setattr(wiring.schedule, "release", counted)
+        async with delivering(wiring):
+            await eventually(all_sent, within=30)
+        assert given_back == []
+        assert peer.connections == 1
+
+
 async def test_a_hint_names_all_domains_that_became_due_at_once(parts):
     wiring = await parts()
     looked: set[tuple[int, str]] = set()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from pipeline.clients import Account
+from pipeline.clock import Clock
 from pipeline.limits import Limiter
 from pipeline.settings import Settings
 from tests.support.receiver import receiver
@@ -227,7 +228,7 @@ async def test_who_sends_much_while_it_is_held_back_is_read_no_further_than_the_
 
 
 def test_the_delays_of_one_session_have_a_bound():
-    guard = Guard(Limiter(None, Settings(), clock=int), Account("x", [1e9] * 5, 1), Bounds(unknown=1000))
+    guard = Guard(Limiter(None, Settings(), clock=Clock(int)), Account("x", [1e9] * 5, 1), Bounds(unknown=1000))
     delays = []
     for _ in range(999):
         assert asyncio.run(guard.unknown()) is None
@@ -239,7 +240,7 @@ def test_the_delays_of_one_session_have_a_bound():
 
 
 async def test_without_limits_nothing_is_too_much():
-    guard = Guard(Limiter(None, Settings(), clock=int), None, NO_BOUNDS)
+    guard = Guard(Limiter(None, Settings(), clock=Clock(int)), None, NO_BOUNDS)
     for _ in range(10_000):
         assert await guard.message() is None
         assert await guard.recipient() is None
