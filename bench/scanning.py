@@ -99,6 +99,34 @@ def _page(size: int) -> str:
     return f'<html><head><style>p {{ margin: 0 }}</style></head><body>{body}{links}<img src="cid:1"></body></html>\r\n'
 
 
+_STORY: Final = (
+    '<table role="presentation" class="col" width="600" cellpadding="0" cellspacing="0" border="0" style="width:600px;background-color:#ffffff"><tr>\r\n'
+    '<td align="left" valign="top" class="m0" style="padding:{pad}px 30px 0;font-family:Arial,sans-serif;font-size:16px;color:#333333">\r\n'
+    '<a href="https://click.client.example/?qs={mark:040x}" style="text-decoration:none"><img src="https://images.client.example/{mark:x}.png" width="540"'
+    ' height="200" alt="Picture" style="display:block;border:0;width:100%;max-width:540px;height:auto"></a>\r\n'
+    '<h2 style="margin:0 0 10px;font-size:22px;color:#111111">{head}</h2>\r\n<p style="margin:0 0 16px">{text}&nbsp;<strong>{head}</strong></p>\r\n'
+    '<!--[if mso]><v:rect href="https://click.client.example/m/{mark:x}"><center>Go</center></v:rect><![endif]-->\r\n'
+    '<table role="presentation" border="0"><tr><td bgcolor="#1a73e8" style="border-radius:4px;padding:12px 24px">'
+    '<a href="https://click.client.example/?go={mark:040x}" style="color:#ffffff;font-size:16px">Read on</a></td></tr></table></td></tr></table>\r\n'
+)
+
+
+def _newsletter(size: int) -> str:
+    """As shops and houses send it: tables within tables, a style on each element, pictures, links that count."""
+    rng, pieces, left = random.Random(2), [], size
+    words = WORDS.split()
+    while left > 0:
+        text = " ".join(rng.choices(words, k=50)).capitalize()
+        pieces.append(_STORY.format(pad=rng.choice((10, 24)), mark=rng.getrandbits(160), head=text[:30], text=text))
+        left -= len(pieces[-1])
+    page = (
+        "<html><head><style>.m0{margin:0}@media (max-width:600px){.col{width:100%!important}}</style></head>"
+        '<body bgcolor="#f4f4f4"><div style="display:none;max-height:0">What is in it</div>'
+        f"{''.join(pieces)}</body></html>\r\n"
+    )
+    return f"{_FULL}Content-Type: text/html; charset=utf-8\r\n\r\n{page}"
+
+
 def _part(kind: str, body: str, more: str = "") -> str:
     return f"--=_b\r\nContent-Type: {kind}\r\n{more}\r\n{body}\r\n"
 
@@ -130,6 +158,7 @@ def contents() -> Mapping[str, bytes]:
         "100 KiB, bare": f"{_BARE}\r\n{_crosses(large)}",
         "100 KiB, text": f"{_FULL}Content-Type: text/plain; charset=utf-8\r\n\r\n{_text(large)}",
         "100 KiB, HTML": _alternative(large),
+        "100 KiB, newsletter": _newsletter(large),
         "100 KiB, attachment": _attached(large),
     }
     return {name: text.encode() for name, text in made.items()}

@@ -55,7 +55,9 @@ def engines(wiring: Wiring, names: Resolver, *, stored: bool = True) -> list[Eng
     built_in.rehearse()
     looking: list[Engine | LocalEngine] = [Timed(built_in, wiring.clock)]
     if stored:
-        looking += [Awaited(one, wiring.clock) for one in (People(wiring.directory.rows), classifier(wiring))]
+        people = People(wiring.directory.rows)
+        wiring.directory.watchers.append(people.changed)
+        looking += [Awaited(one, wiring.clock) for one in (people, classifier(wiring))]
     if settings.address_lists or settings.domain_lists:
         looking.append(Awaited(DnsLists(settings, names), wiring.clock))
     return [*looking, *outside.guards(settings, wiring.hostname, wiring.clock)]

@@ -26,6 +26,12 @@ _REFRESH: Final = re.compile(r"\s*+[\d.]*+\s*+[;,]?\s*+(?:url\s*+=\s*+)?[\"']?\s
 _TARGET: Final = re.compile(r"\bhref\s*+=\s*+[\"']?\s*+([^\"'\s>]++)", re.IGNORECASE)
 _ANY_TAG: Final = re.compile(r"<[^<>]*+>|\[[^\[\]<>]{0,100}+\]>")
 
+_COMMON: Final = frozenset({
+    "align", "alt", "aria-hidden", "background", "bgcolor", "border", "cellpadding", "cellspacing", "class", "color", "colspan", "content", "dir", "face", "height",
+    "href", "hspace", "http-equiv", "id", "lang", "name", "rel", "role", "rowspan", "size", "src", "style", "target", "title", "type", "valign", "vspace", "width",
+})  # fmt: skip
+"""Attributes that hold no script, of which most elements have no others."""
+
 
 class Page:
     """What is found, as it is found."""
@@ -33,6 +39,8 @@ class Page:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.hidden: list[str] = []
+        self.unread: list[str] = []
+        """What is no text: styles, titles."""
         self.links: list[Link] = []
         self.forms: list[tuple[str, list[str]]] = []
         self.images: list[str] = []
@@ -48,6 +56,8 @@ class Page:
 
 def handlers(attributes: Attributes, page: Page) -> None:
     """Scripts in onload, onclick and so on."""
+    if _COMMON.issuperset(attributes):
+        return
     for name, script in attributes.items():
         if name[:2] == "on" and script and len(page.handlers) < MAX_SHEETS:
             page.handlers.append(script[:20_000])
@@ -147,12 +157,14 @@ def _script(node: LexborNode, page: Page) -> None:
 class Kind(NamedTuple):
     """How an element is read."""
 
-    adds: Callable[[LexborNode, Attributes, Page], None] | None = None
     ends_line: bool = False
+    adds: Callable[[LexborNode, Attributes, Page], None] | None = None
     hides: bool = False
     """What is in it is there and not seen."""
     unread: Callable[[LexborNode, Page], None] | None = None
     """Nothing in it is text: what else it adds."""
+    matters: bool = True
+    """Even without attributes."""
 
 
 def _nothing(_: LexborNode, __: Page) -> None:
@@ -173,7 +185,8 @@ def _kinds() -> tuple[int, Mapping[int, Kind]]:
     """The number of texts, and the kinds of the elements that are more than others. Comparing numbers is cheaper than making names."""
     parser = LexborHTMLParser("<!---->x")
     kinds = {
-        **{name: Kind(_ADDING.get(name), ends_line=name in _BLOCKS) for name in (*_ADDING, *_BLOCKS)},
+        **{name: Kind(ends_line=True, matters=False) for name in _BLOCKS},
+        **{name: Kind(ends_line=name in _BLOCKS, adds=adds) for name, adds in _ADDING.items()},
         **dict.fromkeys(("head", "noscript"), Kind(hides=True)),
         **dict.fromkeys(("style", "title", "template"), Kind(unread=_nothing)),
         "script": Kind(unread=_script),
@@ -188,4 +201,4 @@ def _kinds() -> tuple[int, Mapping[int, Kind]]:
 
 
 TEXT, KINDS = _kinds()
-PLAIN: Final = Kind()
+PLAIN: Final = Kind(matters=False)

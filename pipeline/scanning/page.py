@@ -11,13 +11,24 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
-from selectolax.lexbor import LexborHTMLParser, LexborNode
+from selectolax.lexbor import LexborDocumentOptions, LexborHTMLParser, LexborNode
 
 from pipeline.mime import Part, plain
 from pipeline.scanning.document import MAX_LINKS, MAX_TEXT, MAX_URL, Document, Form, Link
-from pipeline.scanning.elements import KINDS, LINE, MAX_SHEETS, MAX_WITHIN, PLAIN, TEXT, Page, conditional, handlers
+from pipeline.scanning.elements import (
+    KINDS,
+    LINE,
+    MAX_SHEETS,
+    MAX_WITHIN,
+    PLAIN,
+    TEXT,
+    Kind,
+    Page,
+    conditional,
+    handlers,
+)
 from pipeline.scanning.source import tame
-from pipeline.scanning.styles import Styles, hiding
+from pipeline.scanning.styles import Attributes, Styles, hiding
 
 _URL: Final = re.compile(r"\b(?:https?|ftp)://[^\s<>\"'\u00a0]{1,2000}|\bwww\.[^\s<>\"'\u00a0]{4,2000}", re.IGNORECASE)
 _TRAILING: Final = ".,;:!?)]}>'\"…"
@@ -45,7 +56,7 @@ def _unlinked(text: str, links: Sequence[Link]) -> list[Link]:
 
 def page_document(part: Part, text: str, *, attached: bool) -> Document:
     page = Page()
-    parser = LexborHTMLParser(tame(text))
+    parser = _parsed(text)
     root = parser.root
     if root is not None:
         if "<style" in text or "<STYLE" in text:
@@ -53,7 +64,7 @@ def page_document(part: Part, text: str, *, attached: bool) -> Document:
         _around(root, page)
         _walk(root, page)
     for within in page.within[:MAX_WITHIN]:
-        inner = LexborHTMLParser(tame(within)).root
+        inner = _parsed(within).root
         if inner is not None:
             _walk(inner, page)
     seen = lines("".join(page.seen))[:MAX_TEXT]
@@ -75,6 +86,11 @@ def page_document(part: Part, text: str, *, attached: bool) -> Document:
     )
 
 
+def _parsed(text: str) -> LexborHTMLParser:
+    # With events it looks through all options of a list at each of them, to show the one that is chosen.
+    return LexborHTMLParser(tame(text), options=LexborDocumentOptions.WO_EVENTS)
+
+
 def _around(root: LexborNode, page: Page) -> None:
     """Comments before and behind all elements."""
     before = islice(_neighbours(root, "prev"), MAX_SHEETS)
@@ -94,10 +110,11 @@ def _neighbours(node: LexborNode, way: str) -> Iterator[LexborNode]:
 class _Scope(NamedTuple):
     """What holds for all that is in an element."""
 
+    said: list[str]
+    """Where its text goes."""
     hidden: bool = False
     ground: str = ""
     """The colour behind it."""
-    unread: bool = False
     element: int = 0
     behind: int = 0
     """The node at which it holds no more; 0: it holds to the end."""
@@ -105,44 +122,50 @@ class _Scope(NamedTuple):
 
 def _walk(root: LexborNode, page: Page) -> None:
     """In the order of the source. What holds within elements is kept for those that change it, most of which do not."""
-    scope = _Scope()
+    scope = _Scope(page.seen)
     outer: list[_Scope] = []
+    said, behind = scope.said, 0
     for node in root.traverse(include_text=True):
-        while outer and scope.behind == node.mem_id:
+        while behind and node.mem_id == behind:
             scope = outer.pop()
-        if scope.unread:
-            continue
+            said, behind = scope.said, scope.behind
         number = node.tag_id
         if number == TEXT:
-            (page.hidden if scope.hidden else page.seen).append(node.text_content or "")
-            continue
-        inner = _entered(node, number, scope, page)
-        if inner is not None:
-            outer.append(scope)
-            scope = inner
+            text = node.text_content
+            if text:
+                said.append(text)
+        elif said is not page.unread:
+            kind = KINDS.get(number, PLAIN)
+            if kind.ends_line:
+                page.seen.append(LINE)
+            attributes = node.attributes
+            if (attributes or kind.matters) and (inner := _entered(node, kind, attributes, scope, page)) is not None:
+                outer.append(scope)
+                scope = inner
+                said, behind = scope.said, scope.behind
 
 
-def _entered(node: LexborNode, number: int, scope: _Scope, page: Page) -> _Scope | None:
+def _entered(node: LexborNode, kind: Kind, attributes: Attributes, scope: _Scope, page: Page) -> _Scope | None:
     """What holds in this element, when it is not what holds around it."""
-    kind = KINDS.get(number, PLAIN)
-    hidden, ground = scope.hidden or kind.hides, scope.ground
-    if kind.unread is not None:
-        kind.unread(node, page)
-    else:
-        attributes = node.attributes
-        if attributes:
-            ground, covered = page.styles.look(attributes, ground)
-            hidden = hidden or covered
-            handlers(attributes, page)
-        if kind.ends_line:
-            page.seen.append(LINE)
-        if kind.adds is not None:
-            kind.adds(node, attributes, page)
-        if hidden == scope.hidden and ground == scope.ground:
-            return None
-    if node.first_child is None:
+    _, adds, hides, unread, _ = kind
+    if unread is not None:
+        unread(node, page)
+        return _Scope(page.unread, scope.hidden, "", *_extent(node, scope)) if node.first_child is not None else None
+    said, hidden, ground, _, _ = scope
+    hides = hides or hidden
+    if attributes:
+        ground, covered = page.styles.look(attributes, ground)
+        hides = hides or covered
+        handlers(attributes, page)
+    if adds is not None:
+        adds(node, attributes, page)
+    if (hides == hidden and ground == scope.ground) or node.first_child is None:
         return None
-    return _Scope(hidden, ground, kind.unread is not None, node.mem_id, _behind(node, scope))
+    return _Scope(page.hidden if hides else said, hides, ground, *_extent(node, scope))
+
+
+def _extent(node: LexborNode, scope: _Scope) -> tuple[int, int]:
+    return node.mem_id, _behind(node, scope)
 
 
 def _behind(node: LexborNode, scope: _Scope) -> int:

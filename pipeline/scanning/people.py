@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from pipeline.address import local_key
-from pipeline.directory.model import Address, Kind
+from pipeline.directory.model import Address, Domain, Kind
 from pipeline.events import Finding
 from pipeline.mime import Mailbox, plain
 from pipeline.scanning.builtin import tables
@@ -35,12 +35,19 @@ _TITLES: Final = frozenset({
 })  # fmt: skip
 _PRESSING: Final = frozenset({"urgency", "payment", "gifts", "credentials"})
 
+REMEMBERED: Final = 2000
+LONGEST: Final = 200
+"""Characters of a domain and the names that are remembered: half a megabyte at most."""
+
+_Asked = tuple[str, ...]
+"""A domain, and the names of who writes to it."""
+
 Rows = Callable[[str, Sequence[str]], Awaitable[Mapping[str, Address]]]
 """As `directory.reading.Reading.rows`."""
 
 
 class People:
-    """An Engine."""
+    """An Engine. Whom it has asked for it remembers until the directory changes: newsletters and colleagues write again and again."""
 
     name: Final = "people"
     version: Final = "1"
@@ -48,29 +55,60 @@ class People:
 
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
+        self._known: dict[_Asked, Address | None] = {}
+        self._turn = 0
+        """Changes so far: what was asked for before one is not remembered after it."""
+
+    def changed(self, _: object) -> None:
+        """For the directory's watchers."""
+        self._turn += 1
+        self._known.clear()
 
     def at_once(self, mail: Mail) -> Sequence[Finding] | None:
-        """Nothing, of who gives no name of two words."""
-        return () if mail.domain is None or all(len(name) < SHORTEST for name in names_of(mail)) else None
+        """Nothing, of who gives no name of two words; and what is remembered."""
+        home, names = mail.domain, names_of(mail)
+        if home is None or all(len(name) < SHORTEST for name in names):
+            return ()
+        asked = _asked(home, names)
+        return _found(mail, home, self._known[asked]) if asked in self._known else None
 
     async def scan(self, mail: Mail) -> Sequence[Finding]:
-        home, author = mail.domain, author_of(mail)
-        if home is None or is_protected(mail):
-            return ()
-        domain = host_of(author.address.rpartition("@")[2])
-        own = {organisation(home.name), organisation(mail.message.domain)}
-        if not domain or organisation(domain) in own:
+        home = mail.domain
+        if home is None or _is_own(mail, home):
             return ()
         # A second author may be the one whom a program shows.
-        names = itertools.chain.from_iterable(map(candidates, names_of(mail)))
-        wanted = list(itertools.islice(dict.fromkeys(names), MOST))
-        if not wanted:
-            return ()
-        rows = await self._rows(home.name, wanted)
+        names = names_of(mail)
+        wanted = list(itertools.islice(dict.fromkeys(itertools.chain.from_iterable(map(candidates, names))), MOST))
+        turn = self._turn
+        rows = await self._rows(home.name, wanted) if wanted else {}
         row = next((rows[key] for key in wanted if key in rows), None)
-        if row is None or row.gone or row.kind is Kind.GROUP or author.address.lower() in row.targets:
-            return ()
-        return [judged(mail, author, domain, f"{row.local}@{home.name}")]
+        asked = _asked(home, names)
+        if turn == self._turn and sum(map(len, asked)) <= LONGEST:
+            if len(self._known) >= REMEMBERED:
+                self._known.clear()
+            self._known[asked] = row
+        return _found(mail, home, row)
+
+
+def _asked(home: Domain, names: Sequence[str]) -> _Asked:
+    return (home.name, *names)
+
+
+def _is_own(mail: Mail, home: Domain) -> bool:
+    """From names nobody from elsewhere, or a name of which something else is said."""
+    domain = host_of(author_of(mail).address.rpartition("@")[2])
+    own = (organisation(home.name), organisation(mail.message.domain))
+    return not domain or organisation(domain) in own or bool(is_protected(mail))
+
+
+def _found(mail: Mail, home: Domain, row: Address | None) -> list[Finding]:
+    """`row`: of the person who has the name."""
+    if row is None or row.gone or row.kind is Kind.GROUP or _is_own(mail, home):
+        return []
+    author = author_of(mail)
+    if author.address.lower() in row.targets:
+        return []
+    return [judged(mail, author, host_of(author.address.rpartition("@")[2]), f"{row.local}@{home.name}")]
 
 
 def judged(mail: Mail, author: Mailbox, domain: str, person: str) -> Finding:

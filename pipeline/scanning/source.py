@@ -1,8 +1,9 @@
-"""The source of a page, made fit to be parsed: what a browser would show is the same, and what it costs grows with the page alone.
+"""The source of a page, made fit to be parsed: what is seen of it is the same, and what it costs grows with the page alone.
 
-A parser looks through all open elements at each tag, opens anew at each paragraph what was left open in the one before (HTML 13.2.4.3), and
-lets anything nest in drawings. Twelve thousand characters that make use of it are a million elements. Pages that could are told by how
-often they open what; all others, which are all honest ones, are left as they are.
+A parser looks through all open elements at each tag, opens anew at each paragraph what was left open in the one before (HTML 13.2.4.3), lets
+anything nest in drawings, and compares each attribute with those before it. Twelve thousand characters that make use of it are a million
+elements. Pages that could are told by how often they open what, as whether they close it takes a parser to say. In these such elements are
+given other names, of elements that are nothing special: for who closes what he opens, it makes no difference.
 """
 
 from __future__ import annotations
@@ -16,10 +17,17 @@ RUN: Final = 4000
 """Characters between tags that are kept of a page that is too large to be read whole."""
 DEEP: Final = 1000
 """Elements within each other that are still told apart; honest pages have some fifty."""
-FEW: Final = 600
-"""Tags that can do no harm, whatever they are."""
+MAX_ATTRIBUTES: Final = 1000
+"""Of one tag; what follows them is text."""
+MAX_WHOLES: Final = 50
+"""Tags <html> and <body>: the attributes of each are added to those of the first."""
+SHORT: Final = 200
+"""Characters of a page that can do no harm, whatever it is made of."""
+COPIES: Final = 2
+"""For each of its characters a page may have the parser make so many elements of those that it left open, counted as if all were left open all over:
+0.8 ms a KiB at most."""
 MAX_COPIES: Final = 100_000
-"""Elements that a page may have the parser make of those that it left open: 30 MiB. That many could come of half as many tags at worst."""
+"""Of a page: 30 MiB."""
 
 _WIDE: Final = re.compile(r"\s\s{63,}+")
 _SAMPLE: Final = 8
@@ -29,6 +37,10 @@ _MARK: Final = re.compile(r"[<>]")
 CONDITIONAL: Final = re.compile(r"\s*+\[if\b[^\]]{0,100}+\]>", re.IGNORECASE)
 _OPENING: Final = re.compile(r"<([a-zA-Z][^\s/<>]{0,20}+)")
 _TAG: Final = re.compile(r"<(/?)([a-zA-Z][^\s/<>]{0,20}+)[^<>]*+>?")
+# As a tokeniser reads it (HTML 13.2.5.32 to 37).
+_ATTRIBUTE: Final = re.compile(
+    r"[\s/]*+(?:[^\s/>=]|=)[^\s/>=]*+(?:\s*+=\s*+(?:\"[^\">]*+(?:\"|\Z)|'[^'>]*+(?:'|\Z)|[^\s>\"'][^\s>]*+)?)?"
+)
 _FLAT: Final = frozenset({
     "a", "area", "base", "body", "br", "col", "colgroup", "dd", "dt", "embed", "form", "frame", "head", "hr", "html", "img", "input", "li", "link", "meta", "option",
     "p", "param", "rp", "rt", "script", "source", "style", "tbody", "td", "tfoot", "th", "thead", "title", "tr", "wbr", "button", "select", "textarea",
@@ -39,6 +51,7 @@ _FORMATTING: Final = frozenset({
 })  # fmt: skip
 """Elements that a parser opens anew when they were left open. Of links it does so with the last one only."""
 _FOREIGN: Final = frozenset({"svg", "math"})
+_WHOLES: Final = frozenset({"html", "body"})
 
 
 def condensed(text: str) -> str:
@@ -74,26 +87,64 @@ def _clipped(text: str) -> str:
 
 def tame(text: str) -> str:
     """What the parser is given."""
-    tags = text.count("<")
-    if tags <= FEW:
+    if len(text) < SHORT:
         return text
-    opened: Counter[str] = Counter()
+    text = _parted(text)
+    flat = formatting = wholes = others = 0
+    special: set[str] = set()
     for name, number in Counter(_OPENING.findall(text)).items():
-        opened[name.lower()] += number
-    flat = sum(opened[name] for name in _FLAT)
+        lower = name.lower()
+        if lower in _FLAT:
+            flat += number
+            wholes += number if lower in _WHOLES else 0
+            continue
+        others += number
+        if lower in _FORMATTING or lower in _FOREIGN:
+            special.add(lower)
+            formatting += number if lower in _FORMATTING else 0
     plain: set[str] = set()
-    if sum(opened[name] for name in _FORMATTING) * tags > MAX_COPIES:
-        plain |= _FORMATTING
-    if flat > 2 * DEEP and not _FOREIGN.isdisjoint(opened):
-        plain |= _FOREIGN
+    if formatting and formatting * text.count("<") > min(COPIES * len(text), MAX_COPIES):
+        plain |= special & _FORMATTING
+    if flat > 2 * DEEP:
+        plain |= special & _FOREIGN
+    if wholes > MAX_WHOLES:
+        plain |= _WHOLES
     if plain:
         text = _renamed(text, plain)
-    return _shallow(text) if opened.total() - flat > DEEP else text
+    return _shallow(text) if others > DEEP else text
+
+
+def _parted(text: str) -> str:
+    """With an end to tags of more attributes than an honest one has. Those with > in their attributes are not looked for: few of those are long."""
+    pieces: list[str] = []
+    taken = at = 0
+    while at + 2 * MAX_ATTRIBUTES < len(text):
+        mark = text.rfind(">", at, at + 2 * MAX_ATTRIBUTES)
+        if mark >= 0:
+            at = mark + 1
+            continue
+        end = text.find(">", at) % (len(text) + 1)
+        tag = _OPENING.search(text, at, end)
+        at = _cut(text, tag.end(), end) if tag else end
+        if at < end:
+            pieces += text[taken:at], ">"
+            taken = at
+    return "".join([*pieces, text[taken:]])
+
+
+def _cut(text: str, at: int, end: int) -> int:
+    """Where the attributes that begin `at` are too many, else their end."""
+    for _ in range(MAX_ATTRIBUTES):
+        attribute = _ATTRIBUTE.match(text, at, end)
+        if attribute is None:
+            return end
+        at = attribute.end()
+    return at
 
 
 def _renamed(text: str, names: Iterable[str]) -> str:
     """With elements in place of these that are nothing special."""
-    return re.sub(rf"<(/?)(?=(?:{'|'.join(sorted(names))})(?![^\s/>]))", r"<\1x-", text, flags=re.IGNORECASE)
+    return re.sub(rf"<(/?)((?:{'|'.join(sorted(names))})(?![^\s/>]))", r"<\1x-\2", text, flags=re.IGNORECASE)
 
 
 def _shallow(text: str) -> str:

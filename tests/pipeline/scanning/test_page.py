@@ -11,7 +11,7 @@ from selectolax.lexbor import LexborHTMLParser
 
 from pipeline.mime import Header, Part
 from pipeline.scanning.page import lines, page_document
-from pipeline.scanning.source import DEEP, MAX_COPIES, RUN, condensed, tame
+from pipeline.scanning.source import COPIES, DEEP, MAX_ATTRIBUTES, MAX_COPIES, RUN, condensed, tame
 from tests.support.plainest import Straight
 
 TAGS = [
@@ -103,6 +103,7 @@ AMPLIFIED = {
     + "</table><p>x" * 4000,
     "in list items": times("<li><code @>", 2000) + "<li>x" * 2000,
     "few tags": "<p>" + times("<b @>", 290) + "<p>x" * 300,
+    "hardly any": "<p>" + times("<b @>", 50) + "<p>x" * 90,
 }
 
 
@@ -111,7 +112,9 @@ def test_what_is_left_open_is_not_opened_anew_without_end(name):
     source = AMPLIFIED[name]
     root = LexborHTMLParser(tame(source)).root
     assert root is not None
-    assert sum(1 for _ in root.traverse(include_text=True)) < MAX_COPIES + 3 * source.count("<")
+    assert sum(1 for _ in root.traverse(include_text=True)) < min(COPIES * len(source), MAX_COPIES) + 3 * source.count(
+        "<"
+    )
     assert set(document(source).text.split()) == {"x"}
 
 
@@ -139,8 +142,27 @@ def test_taking_a_tag_out_makes_none_of_what_stands_around_it():
     assert "<script" not in tame(source)
 
 
+@pytest.mark.parametrize("piece", ["@ ", "@=x ", "@ = 'y' ", '@="z" ', "@/", "@< ", "@=<br "])
+def test_a_tag_has_a_bounded_number_of_attributes_and_nothing_of_it_is_lost(piece):
+    made = times(piece, 5000)
+    for source in (f"<p {made}>x", f"<p {made}", f"<p>a</p><p {made}><i {made}>"):
+        tamed = tame(source)
+        assert tamed.replace(">", "") == source.replace(">", "")
+        root = LexborHTMLParser(tamed).root
+        assert root is not None
+        assert max(len(node.attributes) for node in root.traverse()) <= MAX_ATTRIBUTES
+    assert tame(times("<html @>", 2000)).startswith("<x-html a0><x-html a1>")
+
+
+def test_one_long_attribute_is_left_as_it_is():
+    source = (
+        f"<p>{'word ' * 2000}<img alt='{'word ' * 2000}' src='data:image/png;base64,{'abc/' * 9000}'>{'a < b ' * 2000}"
+    )
+    assert tame(source) == source
+
+
 def test_honest_pages_are_parsed_as_they_are():
-    rows = "<tr><td style='color:#333'><a href=x><b>one</b></a><br><img src=y></td></tr>"
+    rows = "<tr><td style='color:#333'><a href=x><span>one</span></a><br><img src=y></td></tr>"
     for source in (
         "<table>" + rows * 50 + "</table>",
         "<div><p>text</p></div>" * 150,

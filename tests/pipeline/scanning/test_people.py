@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pipeline.address import local_key
 from pipeline.directory.model import Address, Kind
 from pipeline.faults import StoreAwayError
-from pipeline.scanning.people import MOST, People, candidates
+from pipeline.scanning.people import LONGEST, MOST, REMEMBERED, People, candidates
 from tests.support.deceiving import mail, rows
 
 LOCALS = (
@@ -116,6 +116,49 @@ async def test_a_store_that_is_away_is_no_answer():
 
     with pytest.raises(StoreAwayError):
         await scan("Jonas Weber <x@freemail.example>", ask=ask)
+
+
+async def test_whom_was_asked_for_is_remembered_until_the_directory_changes():
+    asked = []
+
+    async def ask(domain, wanted):
+        asked.append(domain)
+        return {"jonas.weber": Address(local="jonas.weber")} if "jonas.weber" in wanted and len(asked) < 3 else {}
+
+    people = People(ask)
+    for sender, found in (("Jonas Weber <x@evil.example>", 1), ("Eva Lind <x@evil.example>", 0)):
+        content = mail(f"From: {sender}\r\nSubject: hi\r\n\r\nhello\r\n".encode(), "")
+        assert people.at_once(content) is None
+        first = await people.scan(content)
+        assert len(first) == found
+        assert list(people.at_once(content)) == list(first)
+    own = mail(b"From: Jonas Weber <jonas.weber@mueller-bau.test>\r\n\r\nhello\r\n", "")
+    assert not people.at_once(own)
+    people.changed(None)
+    assert people.at_once(own) is None
+    other = mail(b"From: Jonas Weber <x@evil.example>\r\n\r\nhello\r\n", "")
+    assert not await people.scan(other)
+    assert len(asked) == 3
+
+
+async def test_what_was_asked_before_a_change_is_not_remembered_after_it():
+    async def ask(domain, wanted):
+        people.changed(None)
+        return {}
+
+    people = People(ask)
+    content = mail(b"From: Jonas Weber <x@evil.example>\r\n\r\nhello\r\n", "")
+    await people.scan(content)
+    assert people.at_once(content) is None
+
+
+async def test_a_bounded_number_of_short_names_is_remembered():
+    people = People(rows)
+    for number in range(REMEMBERED + 10):
+        await people.scan(mail(f"From: {'Jo' + 'o' * (number % 50)} W{number} <x@evil.example>\r\n\r\n".encode(), ""))
+    assert len(people._known) <= REMEMBERED
+    await people.scan(long := mail(f"From: Jonas {'W' * LONGEST} <x@evil.example>\r\n\r\n".encode(), ""))
+    assert people.at_once(long) is None
 
 
 @given(st.text(max_size=300))
