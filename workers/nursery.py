@@ -62,7 +62,8 @@ def tend(channel: socket.socket, supervisor: int, run: Run) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal; the supervisor says when we end
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     entitle(("gatepost", "nursery"))
-    prepare()
+    load()
+    settle()
     while os.getppid() == supervisor:
         _, files, _, _ = socket.recv_fds(channel, 1, 1)
         if not files:
@@ -72,12 +73,14 @@ def tend(channel: socket.socket, supervisor: int, run: Run) -> NoReturn:
     os._exit(0)
 
 
-def prepare() -> None:
-    """Have loaded what is shared, no garbage, and never look through what is here for any: looking writes to each object, and so
-    copies its page.
-    """
+def load() -> None:
+    """Have what workers share."""
     for name in SHARED:
         importlib.import_module(name)
+
+
+def settle() -> None:
+    """Have no garbage, and never look through what is here for any: looking writes to each object, and so copies its page."""
     gc.collect()
     gc.freeze()
 

@@ -20,7 +20,7 @@ import structlog
 
 from workers.children import Forked, Process, adopt_orphans, end_with_parent
 from workers.installed import Installed
-from workers.nursery import LISTENER, WITH_LISTENER, Job, Run, prepare, tend
+from workers.nursery import LISTENER, WITH_LISTENER, Job, Run, load, settle, tend
 
 log = structlog.get_logger()
 
@@ -43,12 +43,9 @@ class Nursery:
 
     @classmethod
     def forked(cls, run: Run) -> Nursery:
-        """From this process, only before there is a loop, a thread or a connection here.
-
-        What it needs is loaded before: what it loaded by itself it would write into pages that are ours as well, some 5 MiB.
-        """
+        """From this process, which so shares its pages with it: only before there is a loop, a thread or a connection here."""
         ours, theirs = socket.socketpair()
-        prepare()
+        settle()
         supervisor = os.getpid()
         pid = os.fork()
         if not pid:
@@ -101,8 +98,10 @@ class Starter:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._forks = adopt_orphans()
-        self._nursery = Nursery.forked(run) if self._forks else None
+        if self._forks:
+            load()  # here: what the nursery loaded by itself it would write into pages that are ours as well, some 5 MiB
         self._installed = Installed()
+        self._nursery = Nursery.forked(run) if self._forks else None
 
     @property
     def processes(self) -> list[Process]:
