@@ -209,7 +209,7 @@ class Sentinel(Node):
             lines += [f"{name} {value}" for name, value in self.guard.options(self.port).items()]
             lines += [
                 "user default off", f"user {OPERATOR} on >{OPERATOR} ~* &* +@all",
-                f"user gatepost on >{PASSWORD} -@all +@connection +sentinel|get-master-addr-by-name",
+                f"user gatepost on >{PASSWORD} -@all +@connection +sentinel|get-master-addr-by-name +sentinel|master",
                 f"sentinel sentinel-user {OPERATOR}", f"sentinel sentinel-pass {OPERATOR}",
                 f"sentinel auth-user {MASTER} {OPERATOR}", f"sentinel auth-pass {MASTER} {OPERATOR}",
             ]  # fmt: skip
