@@ -6,7 +6,7 @@ has a copy, and is thrown away with it. So
 
 - a majority has to answer, and the configuration with the highest epoch counts. It is the newest;
 - while one of them is about to promote another, no server is used;
-- a server whose process began lately is used when every Sentinel that there is has spoken with this very process, and finds it well. All
+- a server whose process began lately is used when every Sentinel that there is has heard of this very process, and finds it well. All
   that can happen to it after that begins with its silence. A Sentinel that does not answer may be the one that leads a failover; but
   not for ever, and a process that has been there for longer than that cannot have missed its end.
 """
@@ -21,9 +21,10 @@ from redis.exceptions import ConnectionError  # noqa: A004 - the name is the lib
 
 DECIDED: Final = ("", "none", "reconf_slaves", "update_config")
 """States of a failover: of none, and of one whose outcome is known and named."""
-SETTLED: Final = 15.0
-"""Seconds, besides `failover-timeout`: what one Sentinel says about a master holds with the others for 5, and an election takes 10 at most."""
-_DOWN: Final = frozenset(("s_down", "o_down"))
+SETTLED: Final = 20.0
+"""Seconds, besides `failover-timeout` for telling the new master and again for hearing that it is one: what a Sentinel says about a master
+holds with the others for 5, an election takes 11 at most, and all have heard of its outcome after 2."""
+_UNWELL: Final = frozenset(("s_down", "o_down", "disconnected"))
 
 
 class Answer(Struct, frozen=True):
@@ -35,7 +36,9 @@ class Answer(Struct, frozen=True):
     others: int
     """How many more Sentinels it knows."""
     run_id: str = ""
-    """Of the process that it spoke to last; a server that is started again has another one. Empty: it spoke to none yet."""
+    """Of the process, as it last looked, which it does every 10 s. Empty: it has not looked yet."""
+    heard: float = float("inf")
+    """Seconds since the server's last answer to a PING, or since this Sentinel began to wait for one: from then on silence is counted."""
     flags: frozenset[str] = frozenset()
     state: str = ""
     failover_timeout: float = 0.0
@@ -49,6 +52,7 @@ def answer_of(place: tuple[str, int], said: Mapping[str, str]) -> Answer:
         int(said["config-epoch"]),
         int(said["num-other-sentinels"]),
         run_id=said.get("runid", "") if same else "",
+        heard=int(said["last-ok-ping-reply"]) / 1000 if same else float("inf"),
         flags=frozenset(said["flags"].split(",")) if same else frozenset(),
         state=said.get("failover-state", ""),
         failover_timeout=int(said["failover-timeout"]) / 1000,
@@ -81,13 +85,15 @@ def newest(answers: Sequence[Answer]) -> list[Answer]:
     return found
 
 
-def vouch(answers: Sequence[Answer], run_id: str, uptime: float) -> None:
-    """Raises ConnectionError when the process that was found at the master's place may be one that was given up."""
-    sure = sum(answer.run_id == run_id and not answer.flags & _DOWN for answer in newest(answers))
-    if sure == known(answers):
-        return
-    if uptime < SETTLED + max(answer.failover_timeout for answer in answers):
-        host, port = newest(answers)[0].place
+def vouch(answers: Sequence[Answer], run_id: str, age: float) -> None:
+    """Raises ConnectionError when the process that was found at the master's place may be one that was given up.
+
+    `age`: seconds for which it had certainly been there when the Sentinels were asked.
+    """
+    found = newest(answers)
+    sure = sum((answer.run_id == run_id or answer.heard < age) and not answer.flags & _UNWELL for answer in found)
+    if sure < known(answers) and age < SETTLED + 2 * max(answer.failover_timeout for answer in answers):
+        host, port = found[0].place
         raise ConnectionError(
-            f"{host}:{port} was started {uptime:.0f} s ago, and of {known(answers)} Sentinels {sure} have found it well since"
+            f"{host}:{port} was started only just now, and of {known(answers)} Sentinels {sure} have heard of it since"
         )

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final, TypeAlias
 
+from msgspec import Struct
 from redis.exceptions import ConnectionError, ReadOnlyError, RedisError, ResponseError  # noqa: A004
 
 from pipeline.topology.masters import Answer, answer_of, are_most, newest, vouch
@@ -20,12 +21,21 @@ from pipeline.topology.masters import Answer, answer_of, are_most, newest, vouch
 REMEMBERED: Final = 0.1
 """Seconds that an answer holds: when a master is lost, all connections ask at once."""
 GRACE: Final = 0.25
-"""Seconds that we wait for all Sentinels; then most of them are enough."""
+"""Seconds that we wait for all Sentinels; then most of them are enough, if the server that they name is not in doubt."""
 _PROCESS: Final = re.compile(rb"^(run_id|uptime_in_seconds):(\w+)", re.MULTILINE)
 
 Place: TypeAlias = tuple[str, int]
 Ask: TypeAlias = Callable[[Place, bool], Any]
 """Opens a client to a Sentinel; with a password or without."""
+
+
+class Said(Struct, frozen=True):
+    """What Sentinels answered, and when they were asked."""
+
+    at: float
+    answers: list[Answer]
+    refusal: str
+    """Why no master can be told from that."""
 
 
 class Masters:
@@ -37,26 +47,34 @@ class Masters:
         self._ask = ask
         self._locked: set[Place] = set()
         """Those that want a password."""
-        self._found: list[Answer] = []
+        self._said: Said | None = None
         self._until = 0.0
+        self._doubted = False
         self._asking = asyncio.Lock()
 
-    async def find(self) -> Sequence[Answer]:
+    async def find(self) -> Said:
         """Answers that name a master. Raises ConnectionError when there are too few, or it is not certain who it is."""
         async with self._asking:
-            if not self._found or time.monotonic() > self._until:
-                self._found = []
-                self._found = await self._asked()
+            said = self._said
+            if said is None or time.monotonic() > self._until:
+                said = self._said = Said(time.monotonic(), *await self._asked())
                 self._until = time.monotonic() + REMEMBERED
-            return self._found
+                self._doubted = False
+        if said.refusal:
+            raise ConnectionError(said.refusal)
+        return said
 
     def forget(self) -> None:
-        self._found = []
+        self._said = None
 
-    async def _asked(self) -> list[Answer]:
+    def doubt(self) -> None:
+        """The next answer is that of all Sentinels, however long any of them takes."""
+        self._doubted = True
+
+    async def _asked(self) -> tuple[list[Answer], str]:
         tasks = [asyncio.create_task(self._answer(host)) for host in self._hosts]
         try:
-            await asyncio.wait(tasks, timeout=GRACE)
+            await asyncio.wait(tasks, timeout=None if self._doubted else GRACE)
             answers = _answers(tasks)
             if not are_most(answers):
                 await asyncio.wait(tasks)
@@ -69,22 +87,22 @@ class Masters:
             newest(answers)
         except ConnectionError as error:
             said = [str(one) for one in failed if isinstance(one, RedisError | OSError)]
-            raise ConnectionError("; ".join(dict.fromkeys((*said, str(error))))[:500]) from None
-        return answers
+            return answers, "; ".join(dict.fromkeys((*said, str(error))))[:500]
+        return answers, ""
 
     async def _answer(self, host: Place) -> Answer:
         login = host in self._locked
         try:
-            return await self._said(host, login=login)
+            return await self._told(host, login=login)
         except (ConnectionError, ResponseError) as error:
             self._locked.discard(host)
             if login or not _wants_login(error):
                 raise
-        answer = await self._said(host, login=True)
+        answer = await self._told(host, login=True)
         self._locked.add(host)
         return answer
 
-    async def _said(self, host: Place, *, login: bool) -> Answer:
+    async def _told(self, host: Place, *, login: bool) -> Answer:
         client = self._ask(host, login)
         try:
             pipe = client.pipeline(transaction=False)
@@ -100,12 +118,8 @@ class Masters:
             raise place
         if isinstance(said, Exception) or not place:
             raise ConnectionError(f"the Sentinel at {host[0]}:{host[1]} knows no master called {self._service}")
-        words = [word.decode() for pair in said.items() for word in pair] if isinstance(said, dict) else _texts(said)
-        return answer_of((place[0].decode(), int(place[1])), dict(zip(words[::2], words[1::2], strict=True)))
-
-
-def _texts(said: Sequence[bytes]) -> list[str]:
-    return [word.decode() for word in said]
+        texts = {name.decode(): text.decode() for name, text in said.items()}
+        return answer_of((place[0].decode(), int(place[1])), texts)
 
 
 def _answers(tasks: Sequence[asyncio.Task[Answer]]) -> list[Answer]:
@@ -127,12 +141,12 @@ class ToMaster:
 
     def __init__(self, *, masters: Masters, **options: Any) -> None:
         self._masters = masters
-        self._named: Sequence[Answer] = ()
+        self._said: Said
         super().__init__(**options)
 
     async def _connect(self) -> None:
-        self._named = await self._masters.find()
-        self.host, self.port = newest(self._named)[0].place
+        self._said = await self._masters.find()
+        self.host, self.port = newest(self._said.answers)[0].place
         await super()._connect()  # type: ignore[misc]
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:
@@ -144,7 +158,13 @@ class ToMaster:
             self._masters.forget()
             raise ConnectionError(f"{self.host}:{self.port} is not the master any more")
         found = dict(_PROCESS.findall(process))
-        vouch(self._named, found[b"run_id"].decode(), float(found[b"uptime_in_seconds"]))
+        # The server counts from one full second of its clock to another, which may be one more than it was.
+        age = float(found[b"uptime_in_seconds"]) - 1 - (time.monotonic() - self._said.at)
+        try:
+            vouch(self._said.answers, found[b"run_id"].decode(), age)
+        except ConnectionError:
+            self._masters.doubt()
+            raise
 
     async def read_response(self, *words: Any, **options: Any) -> Any:
         try:
