@@ -61,8 +61,11 @@ def masters_of(outside: WatchedRedis | RedisCluster) -> tuple[Node, list[Node]]:
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("kind", "options"), [(WatchedRedis, {}), (RedisCluster, {"replicas": 1})])
-def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged(kind, options):
+@pytest.mark.parametrize(
+    ("kind", "options", "returns"),
+    [(WatchedRedis, {}, False), (WatchedRedis, {}, True), (RedisCluster, {"replicas": 1}, True)],
+)
+def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged(kind, options, returns):
     with (
         topologies.started(kind, guarded=True, **options) as outside,
         customer() as server,
@@ -74,12 +77,12 @@ def test_a_master_that_is_lost_takes_nothing_with_it_that_was_acknowledged(kind,
         first.kill()
         lost = [killed("redis")]
         wait_until(lambda: any(node.is_master() for node in others), within=30, what="a replica in its place")
-        if len(others) == 1:
-            # It comes back as the other's replica; until then there is none that could have a copy, and new mail waits.
+        if returns:
+            # Behind Sentinels it begins as a master that they name, with a replica, and is given up only then. In the Cluster there is none
+            # that could have a copy until it is the other's replica, and new mail waits.
             first.start()
         finish(running, server, senders, lost)
         assert [node.is_master() for node in others].count(True) == 1
-        assert not first.is_master()
         assert outside.refused() == {b"*0\r\n"}
 
 

@@ -23,8 +23,9 @@ from tests.support.servers import Process, wait_until
 
 MASTER: Final = "gatepost"
 """What the Sentinels call it."""
-DOWN_AFTER: Final = 500
-"""ms of silence after which a server counts as lost."""
+DOWN_AFTER: Final = 1500
+"""ms of silence after which a server counts as lost. A Sentinel waits a second between two attempts to connect, and with less it gives up
+a new master that it has not come to yet."""
 _REPLICATING: Final = {"repl-diskless-sync-delay": "0", "repl-ping-replica-period": "1"}
 
 
@@ -209,7 +210,7 @@ class Sentinel(Node):
             lines += [f"{name} {value}" for name, value in self.guard.options(self.port).items()]
             lines += [
                 "user default off", f"user {OPERATOR} on >{OPERATOR} ~* &* +@all",
-                f"user gatepost on >{PASSWORD} -@all +@connection +sentinel|get-master-addr-by-name",
+                f"user gatepost on >{PASSWORD} -@all +@connection +sentinel|get-master-addr-by-name +sentinel|master",
                 f"sentinel sentinel-user {OPERATOR}", f"sentinel sentinel-pass {OPERATOR}",
                 f"sentinel auth-user {MASTER} {OPERATOR}", f"sentinel auth-pass {MASTER} {OPERATOR}",
             ]  # fmt: skip
