@@ -12,6 +12,8 @@ from pipeline.store import refuse_unsafe
 from workers.wiring import Wiring
 
 EXAMINER: Final = "examiner"
+LOOKED: Final = 76
+"""Its exit code when the store may be used. Not 0, which one also gets of a process that was ended and waited for by somebody else."""
 
 
 async def examine(settings: Settings) -> None:

@@ -20,7 +20,7 @@ from pipeline.pause import end, pause
 from pipeline.settings import Settings
 from pipeline.units import EngineAddress
 from workers import logs
-from workers.examiner import EXAMINER, examine
+from workers.examiner import EXAMINER, LOOKED, examine
 from workers.renewal import RENEW, outgrown
 from workers.wiring import Wiring
 
@@ -174,11 +174,11 @@ async def _keep_time(wiring: Wiring) -> None:
 
 def run_worker(name: str, settings: Settings, metrics: str = "") -> int:
     """Work as the role or the roles of `name` until SIGTERM. Exit code 0 after an orderly stop, RENEW when it is to be started anew.
-    `metrics`: where it is looked at; empty: nowhere. As the examiner it only looks. Raises GatepostError.
+    `metrics`: where it is looked at; empty: nowhere. As the examiner it only looks, and LOOKED is its exit code. Raises GatepostError.
     """
     if name == EXAMINER:
         asyncio.run(examine(settings))
-        return 0
+        return LOOKED
     roles = roles_of(name, settings)
     try:
         place = EngineAddress.parse(metrics)

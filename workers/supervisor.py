@@ -25,7 +25,7 @@ import structlog
 from pipeline import diagnosis, metrics
 from pipeline.country import Countries
 from pipeline.egress import check_bindable
-from pipeline.faults import ConfigurationError, GatepostError
+from pipeline.faults import ConfigurationError, GatepostError, StoreError
 from pipeline.pause import end, pause
 from pipeline.scanning.builtin.tables import brands
 from pipeline.settings import Settings
@@ -34,7 +34,7 @@ from workers import logs
 from workers.children import Deaths, Process
 from workers.datadir import DataDirectory
 from workers.embedded import EmbeddedRedis
-from workers.examiner import EXAMINER
+from workers.examiner import EXAMINER, LOOKED
 from workers.listeners import Listeners
 from workers.notify import READY, SYNCS, Notifications, notify
 from workers.nursery import Run
@@ -215,7 +215,7 @@ class Supervisor:
     # Starting
 
     async def _start_store(self) -> int:
-        """The exit code of who looked at it: unless that is 0, he has said why it cannot be used."""
+        """0, or the exit code of who looked at it, and has said why it cannot be used. Raises GatepostError."""
         if not self._settings.redis_url:
             await self._redis.take_over()
             await self._redis.start()
@@ -226,10 +226,17 @@ class Supervisor:
         self._running.add(looking)
         code = await self._deaths.of(looking)
         self._running.discard(looking)
-        if not code and self._front is not None:
+        if code <= 0:
+            raise StoreError(
+                f"the look whether the store is safe was broken off ({_how(code)})",
+                remedy="Nothing was started. Start again; if it happens again, the kernel's log says whether memory is short.",
+            )
+        if code != LOOKED:
+            return code
+        if self._front is not None:
             self._wiring = await Wiring.connect(self._settings)
             self._front.attach(self._wiring)
-        return code
+        return 0
 
     async def _start_front(self) -> None:
         """Raises ConfigurationError."""
@@ -461,5 +468,4 @@ def up(settings: Settings, reload: Callable[[], Settings], announce: Callable[[s
     DataDirectory(settings)  # ours alone to look into, before something is put there
     tls.prepare(settings, hostname(settings), time.time_ns())
     starter = Starter(run)
-    code = asyncio.run(Supervisor(settings, reload, announce, starter).run())
-    return code if code >= 0 else 1
+    return asyncio.run(Supervisor(settings, reload, announce, starter).run())

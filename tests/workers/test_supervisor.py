@@ -1,4 +1,4 @@
-"""Replacing workers: when one of them does not end, and when one wants to begin anew."""
+"""Replacing workers, when one of them does not end and when one wants to begin anew; and what a look at the store has to come to."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ import subprocess
 import sys
 from typing import ClassVar, cast
 
+import pytest
+
 from pipeline import metrics
+from pipeline.faults import StoreError
 from pipeline.settings import Settings
 from workers import supervisor
 from workers.children import Deaths, Process
+from workers.examiner import LOOKED
 from workers.notify import Notifications
 from workers.renewal import RENEW
 from workers.starting import Starter
@@ -63,5 +67,29 @@ async def test_a_process_that_begins_anew_is_replaced_at_once_and_is_no_death():
         assert starter.last
         starter.last.kill()
         await keeping
+        running._deaths.close()
+        running._notifications.close()
+
+
+@pytest.mark.parametrize(
+    ("program", "found"),
+    [
+        (f"raise SystemExit({LOOKED})", 0),
+        ("raise SystemExit(5)", 5),
+        ("import os; os.kill(os.getpid(), 9)", "broken off .signal SIGKILL"),
+        ("", "broken off .exit code 0"),
+    ],
+)
+async def test_a_store_is_used_only_when_the_look_at_it_came_to_its_end(program, found):
+    running = Supervisor(Settings(redis_url="redis://127.0.0.1:1"), Settings, print, cast("Starter", Scripted(program)))
+    running._deaths, running._notifications = Deaths(running._known), Notifications(running._hear)
+    try:
+        async with asyncio.timeout(20):
+            if isinstance(found, int):
+                assert await running._start_store() == found
+            else:
+                with pytest.raises(StoreError, match=found):
+                    await running._start_store()
+    finally:
         running._deaths.close()
         running._notifications.close()
